@@ -1,0 +1,187 @@
+/**
+ * The configuration file of `flagback apply`, as people write it (YAML or JSON), and the desired state that it means.
+ * Both snippets of the seeds parse as they stand: a `rollback:` block and an `aliases:` block.
+ */
+import * as z from "zod";
+import { FailSafe, FlagDefinition, type Slot, VersionKind } from "./documents.ts";
+import { TOTAL_WEIGHT } from "./limits.ts";
+import { type Guardrail, Policy } from "./policy.ts";
+import { Json, Name, Text, VersionId } from "./primitives.ts";
+
+/** Thresholds by metric, as the seeds write them. `error_rate_p95` there is the error rate. */
+const Triggers = z.record(
+  z.string().regex(/^(error_rate|error_rate_p95|tool_failure_rate|latency_p\d{1,2}(\.\d)?_ms)$/),
+  z.number().min(0),
+);
+
+const RollbackBlock = z.strictObject({
+  /** Defaults to the part of `stable_version` before `@`. */
+  alias: Name.optional(),
+  stable_version: VersionId,
+  candidate_version: VersionId.optional(),
+  triggers: Triggers,
+  lock_candidate_after_rollback: z.boolean().default(true),
+});
+
+const ConfigCandidate = z.strictObject({
+  id: VersionId,
+  /** Kept in the version's payload as `model`. */
+  version_pin: z.string().optional(),
+  /** Percent, up to three decimals. */
+  weight: z.number().min(0).max(100).multipleOf(0.001),
+});
+
+const ConfigAlias = z.strictObject({
+  /** Needed where no candidate has 100 %. */
+  stable: VersionId.optional(),
+  salt: z.string().min(1).max(128).optional(),
+  candidates: z.array(ConfigCandidate).default([]),
+  policy: Policy.optional(),
+  triggers: Triggers.optional(),
+  payloadSchema: z.record(z.string(), z.unknown()).optional(),
+});
+
+const ConfigVersion = z.strictObject({
+  id: VersionId,
+  alias: Name.optional(),
+  kind: VersionKind.default("agent"),
+  payload: Json.default({}),
+  labels: z.record(z.string(), z.string()).default({}),
+  notes: Text.default(""),
+});
+
+/** The file. Every block is optional. */
+export const ConfigFile = z.strictObject({
+  versions: z.array(ConfigVersion).optional(),
+  aliases: z.record(Name, ConfigAlias).optional(),
+  rollback: RollbackBlock.optional(),
+  killSwitches: z.record(Name, z.strictObject({ failSafe: FailSafe })).optional(),
+  flags: z.record(Name, FlagDefinition).optional(),
+});
+export type ConfigFile = z.infer<typeof ConfigFile>;
+
+/** A version that the file describes (`declared`) or only names. */
+export interface DesiredVersion {
+  readonly id: string;
+  readonly alias: string;
+  readonly kind: z.infer<typeof VersionKind>;
+  readonly payload: z.infer<typeof Json>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly notes: string;
+  readonly declared: boolean;
+}
+
+export interface DesiredAlias {
+  readonly name: string;
+  readonly stable?: string;
+  readonly salt?: string;
+  readonly candidates: readonly string[];
+  /** Present where the file gives weights. */
+  readonly allocation?: readonly Slot[];
+  readonly policy?: Policy;
+  readonly payloadSchema?: Record<string, unknown>;
+}
+
+/** What the file asks for, in the words of the documents. */
+export interface DesiredState {
+  readonly versions: readonly DesiredVersion[];
+  readonly aliases: readonly DesiredAlias[];
+  readonly killSwitches: ReadonlyMap<string, z.infer<typeof FailSafe>>;
+  readonly flags: ReadonlyMap<string, FlagDefinition>;
+}
+
+/** The alias that a version id names: the part before `@`, where that is a name. */
+export function aliasOfVersionId(id: string): string | undefined {
+  const at = id.indexOf("@");
+  const name = at > 0 ? id.slice(0, at) : undefined;
+  return name !== undefined && Name.safeParse(name).success ? name : undefined;
+}
+
+/** Turns the file into documents' words. Returns every problem that the schema could not see. */
+export function desiredState(file: ConfigFile): { readonly state: DesiredState; readonly problems: readonly string[] } {
+  const problems: string[] = [];
+  const versions = new Map<string, DesiredVersion>();
+  const aliases = new Map<string, DesiredAlias>();
+
+  for (const version of file.versions ?? []) {
+    const alias = version.alias ?? aliasOfVersionId(version.id);
+    if (alias === undefined) problems.push(`versions: ${version.id} needs an alias, because its id has no name before an @`);
+    else if (versions.has(version.id)) problems.push(`versions: ${version.id} is listed twice`);
+    else versions.set(version.id, { ...version, alias, declared: true });
+  }
+  const mention = (id: string, alias: string, payload: z.infer<typeof Json>, kind: DesiredVersion["kind"], declared: boolean) => {
+    if (!versions.has(id)) versions.set(id, { id, alias, kind, payload, labels: {}, notes: "", declared });
+  };
+
+  for (const [name, alias] of Object.entries(file.aliases ?? {})) {
+    for (const candidate of alias.candidates) {
+      const pin = candidate.version_pin;
+      mention(candidate.id, name, pin === undefined ? {} : { model: pin }, pin === undefined ? "agent" : "model", pin !== undefined);
+    }
+    if (alias.stable !== undefined) mention(alias.stable, name, {}, "agent", false);
+    const allocation = alias.candidates.map((candidate) => ({
+      version: candidate.id,
+      weight: Math.round((candidate.weight * TOTAL_WEIGHT) / 100),
+    }));
+    const sum = allocation.reduce((total, slot) => total + slot.weight, 0);
+    const weighted = allocation.length > 0 && !(sum === 0 && alias.stable !== undefined);
+    if (weighted && sum !== TOTAL_WEIGHT) {
+      problems.push(`aliases.${name}.candidates: the weights sum to ${sum / 1_000} %, not 100 %`);
+    }
+    const whole = allocation.find((slot) => slot.weight === TOTAL_WEIGHT)?.version;
+    const stable = alias.stable ?? whole;
+    if (stable === undefined && allocation.length > 0) {
+      problems.push(`aliases.${name}: no version has 100 %; say which one is stable with "stable: VERSION"`);
+    }
+    if (alias.policy && alias.triggers) problems.push(`aliases.${name}: give policy or triggers, not both`);
+    aliases.set(name, {
+      name,
+      stable,
+      salt: alias.salt,
+      candidates: allocation.map((slot) => slot.version).filter((version) => version !== stable),
+      allocation: weighted ? allocation : undefined,
+      policy: alias.policy ?? (alias.triggers && Policy.parse({ guardrails: guardrailsOf(alias.triggers) })),
+      payloadSchema: alias.payloadSchema,
+    });
+  }
+
+  if (file.rollback) {
+    const block = file.rollback;
+    const name = block.alias ?? aliasOfVersionId(block.stable_version);
+    if (name === undefined) {
+      problems.push(`rollback: say which alias is meant with "alias: NAME"; ${block.stable_version} has no name before an @`);
+    } else {
+      mention(block.stable_version, name, {}, "agent", false);
+      if (block.candidate_version) mention(block.candidate_version, name, {}, "agent", false);
+      if (block.candidate_version === block.stable_version) {
+        problems.push("rollback: candidate_version is the stable version; a rollout needs two");
+      }
+      const before = aliases.get(name);
+      const policy = Policy.parse({
+        guardrails: guardrailsOf(block.triggers),
+        lockCandidate: block.lock_candidate_after_rollback,
+      });
+      aliases.set(name, {
+        ...before,
+        name,
+        stable: block.stable_version,
+        candidates: [...new Set([...(before?.candidates ?? []), ...(block.candidate_version ? [block.candidate_version] : [])])],
+        policy,
+      });
+    }
+  }
+
+  return {
+    problems,
+    state: {
+      versions: [...versions.values()],
+      aliases: [...aliases.values()],
+      killSwitches: new Map(Object.entries(file.killSwitches ?? {}).map(([key, value]) => [key, value.failSafe])),
+      flags: new Map(Object.entries(file.flags ?? {})),
+    },
+  };
+}
+
+function guardrailsOf(triggers: Readonly<Record<string, number>>): Pick<Guardrail, "metric" | "max">[] {
+  return Object.entries(triggers).map(([metric, max]) => ({ metric: metric === "error_rate_p95" ? "error_rate" : metric, max }));
+}

@@ -1,0 +1,282 @@
+/**
+ * The documents that the server keeps (DESIGN 3).
+ */
+import * as z from "zod";
+import { MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
+import { Policy } from "./policy.ts";
+import { Digest, Json, Name, Revision, Scope, Text, Timestamp, VersionId, Weight } from "./primitives.ts";
+
+export const VersionKind = z.enum(["prompt", "model", "agent", "tools", "policy", "eval", "data"]);
+
+/** An immutable release of something an agent uses. */
+export const Version = z.strictObject({
+  id: VersionId,
+  /** The alias it was registered for. */
+  alias: Name,
+  kind: VersionKind,
+  payload: Json,
+  /** SHA-256 of the payload's canonical JSON (RFC 8785); of `{"id": <id>}` where the payload is `{}`. */
+  digest: Digest,
+  labels: z.record(z.string().max(64), z.string().max(256)),
+  notes: Text,
+  createdAt: Timestamp,
+  createdBy: z.string(),
+  retiredAt: Timestamp.optional(),
+});
+export type Version = z.infer<typeof Version>;
+
+/** One slot of an allocation. A version may own several. */
+export const Slot = z.strictObject({ version: VersionId, weight: Weight });
+export type Slot = z.infer<typeof Slot>;
+
+/** Ordered slots; their weights sum to 100 000, or there are none (an alias without a stable version). */
+export const Allocation = z.array(Slot).max(MAX_SLOTS);
+export type Allocation = z.infer<typeof Allocation>;
+
+/** A digest that can't get weight on this alias, under any version id. */
+export const Lock = z.strictObject({
+  digest: Digest,
+  version: VersionId,
+  reason: Text,
+  at: Timestamp,
+  by: z.string(),
+  incident: z.string().optional(),
+});
+export type Lock = z.infer<typeof Lock>;
+
+export const RolloutState = z.enum([
+  "exposing",
+  "paused",
+  "promoted",
+  "rolled_back",
+  "recovering",
+  "recovered",
+  "unverified",
+  "not_recovered",
+]);
+export type RolloutState = z.infer<typeof RolloutState>;
+
+/** A candidate's way from first exposure to 100 %. */
+export const Rollout = z.strictObject({
+  rolloutNumber: z.int().min(1),
+  candidate: VersionId,
+  candidateDigest: Digest,
+  /** The stable version that a rollback returns to. */
+  target: VersionId,
+  state: RolloutState,
+  /** Name of the current stage, or of the last one reached. */
+  stage: Name,
+  startedAt: Timestamp,
+  stageStartedAt: Timestamp,
+  /** The policy as it was when the rollout started; frozen. */
+  policy: Policy,
+  /** SHA-256 of the frozen policy's canonical JSON. */
+  policyHash: Digest,
+  endedAt: Timestamp.optional(),
+  decisionId: Digest.optional(),
+});
+export type Rollout = z.infer<typeof Rollout>;
+
+/** The stable name that agents resolve. */
+export const Alias = z.strictObject({
+  name: Name,
+  /** Part of the bucket key; belongs to the alias, not to the rollout. */
+  salt: z.string().min(1).max(128),
+  allocation: Allocation,
+  stable: VersionId.nullable(),
+  previousStable: z.strictObject({ version: VersionId, until: Timestamp }).optional(),
+  candidates: z.array(VersionId),
+  policy: Policy.nullable(),
+  payloadSchema: z.record(z.string(), z.unknown()).optional(),
+  locks: z.array(Lock),
+  rollout: Rollout.nullable(),
+  /** Number of the last rollout; 0 before the first. */
+  rolloutNumber: z.int().min(0),
+  /** Revision of the last change that runtimes saw of it. */
+  revision: Revision,
+});
+export type Alias = z.infer<typeof Alias>;
+
+/** One reason for a kill switch to be engaged. */
+export const SwitchEntry = z.strictObject({
+  id: z.string().min(1).max(64),
+  /** `incident:ID` or `token:ID`. */
+  owner: z.string().regex(/^(incident|token|config):.+$/),
+  scope: Scope,
+  reason: Text,
+  at: Timestamp,
+  until: Timestamp.optional(),
+});
+export type SwitchEntry = z.infer<typeof SwitchEntry>;
+
+/** What a runtime answers for the switch when it can't trust what it holds: engaged `afterMs` past the lease, or the last value. */
+export const FailSafe = z.strictObject({ engage: z.boolean(), afterMs: z.int().min(0).max(86_400_000) });
+
+/** A boolean flag that stops actions without changing a version; engaged if any entry matches. */
+export const KillSwitch = z.strictObject({
+  key: Name,
+  engaged: z.array(SwitchEntry).max(MAX_SWITCH_ENTRIES),
+  failSafe: FailSafe,
+  revision: Revision,
+});
+export type KillSwitch = z.infer<typeof KillSwitch>;
+
+/** Any other flag, in flagd's flag-definition format; evaluated by `@openfeature/flagd-core`. */
+export const FlagDefinition = z.looseObject({
+  state: z.enum(["ENABLED", "DISABLED"]),
+  variants: z.record(z.string(), Json).refine((variants) => Object.keys(variants).length > 0, "a flag needs a variant"),
+  defaultVariant: z.string().nullable().optional(),
+  targeting: z.record(z.string(), z.unknown()).optional(),
+  metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+});
+export type FlagDefinition = z.infer<typeof FlagDefinition>;
+
+export const Flag = z.strictObject({ key: Name, definition: FlagDefinition, revision: Revision });
+export type Flag = z.infer<typeof Flag>;
+
+/** How one guardrail stood when a decision was made. Natural logs; `threshold` is what the sum over guardrails must reach. */
+export const GuardrailEvidence = z.strictObject({
+  guardrail: z.string(),
+  /** Judged outcomes plus pending ones, which count as good. */
+  n: z.int().min(0),
+  /** Sum of badness, 0 to n. */
+  k: z.number().min(0),
+  /** k / n, or 0. */
+  rate: z.number().min(0),
+  /** The rate that the guardrail allows. */
+  p0: z.number().min(0).max(1),
+  logE: z.number(),
+  share: z.number().min(0).max(1),
+  /** ln(C / alpha): the log e-value that the weighted sum needs. */
+  threshold: z.number(),
+});
+export type GuardrailEvidence = z.infer<typeof GuardrailEvidence>;
+
+export const StopReason = z.enum(["rollback_required", "sla_breach", "error_spike", "manual"]);
+export type StopReason = z.infer<typeof StopReason>;
+
+export const Attribution = z.enum(["candidate", "shared", "undetermined"]);
+export type Attribution = z.infer<typeof Attribution>;
+
+/** A stop, with the exact input it was judged on. The id is SHA-256(alias, candidate digest, rolloutNumber, "stop"). */
+export const Decision = z.strictObject({
+  id: Digest,
+  alias: Name,
+  candidate: VersionId,
+  candidateDigest: Digest,
+  rolloutNumber: z.int().min(0),
+  kind: z.literal("stop"),
+  reason: StopReason,
+  attribution: Attribution,
+  at: Timestamp,
+  evidence: z.array(GuardrailEvidence),
+  /** The judge's input as the core package serialises it; absent for a manual stop. */
+  input: z.unknown().optional(),
+});
+export type Decision = z.infer<typeof Decision>;
+
+/** The record of one rollback. */
+export const Incident = z.strictObject({
+  id: z.string(),
+  alias: Name,
+  candidate: VersionId,
+  target: VersionId,
+  rolloutNumber: z.int().min(0),
+  stage: Name,
+  reason: StopReason,
+  decisionId: Digest,
+  state: z.enum(["open", "recovered", "unverified", "not_recovered", "closed"]),
+  openedAt: Timestamp,
+  revision: Revision,
+  evidence: z.array(GuardrailEvidence),
+  notes: z.array(z.strictObject({ at: Timestamp, by: z.string(), text: Text })),
+});
+export type Incident = z.infer<typeof Incident>;
+
+export const Role = z.enum(["runtime", "viewer", "operator", "lead", "admin"]);
+export type Role = z.infer<typeof Role>;
+
+/** Who did something: a token, the brain, or the server itself. */
+export const Actor = z.strictObject({
+  kind: z.enum(["token", "brain", "system"]),
+  /** The token's name, `brain` or `system`. */
+  name: z.string(),
+  /** The token's id; absent for the brain and the system. */
+  id: z.string().optional(),
+});
+export type Actor = z.infer<typeof Actor>;
+
+/** One row of the append-only audit log. */
+export const AuditEvent = z.strictObject({
+  id: z.int().min(1),
+  timestamp: Timestamp,
+  actor: Actor,
+  /** Such as `rollout.start`, `rollback`, `kill_switch.engage`, `verdict`. */
+  action: z.string(),
+  /** Such as `alias:support-agent` or `kill_switch:writes_disabled`. */
+  target: z.string(),
+  decision: z.enum(["allow", "stop"]).optional(),
+  reason: z.string().optional(),
+  fromVersion: VersionId.optional(),
+  toVersion: VersionId.optional(),
+  stage: Name.optional(),
+  /** `pending`, then `applied a/m, lapsed x` as runtimes acknowledge. */
+  switchStatus: z.string().optional(),
+  evidence: z.array(GuardrailEvidence).optional(),
+  lastRunIds: z.array(z.string()).optional(),
+  decisionId: Digest.optional(),
+  configHash: Digest.optional(),
+  incident: z.string().optional(),
+  /** Present where runtimes see the change. */
+  revision: Revision.optional(),
+  /** One sentence for people. */
+  summary: z.string(),
+});
+export type AuditEvent = z.infer<typeof AuditEvent>;
+
+/** A token without its secret. */
+export const Token = z.strictObject({
+  id: z.string(),
+  role: Role,
+  name: z.string().min(1).max(128),
+  /** Runtime tokens may be scoped; empty means all. */
+  aliases: z.array(Name),
+  createdAt: Timestamp,
+  createdBy: z.string(),
+  revokedAt: Timestamp.optional(),
+});
+export type Token = z.infer<typeof Token>;
+
+/** Where alerts go. */
+export const Webhook = z.strictObject({
+  id: z.string(),
+  url: z.url({ protocol: /^https?$/ }),
+  createdAt: Timestamp,
+});
+export type Webhook = z.infer<typeof Webhook>;
+
+/** One connected runtime, as `flagback runtimes` lists it. */
+export const Runtime = z.strictObject({
+  instance: z.string(),
+  sdk: z.string(),
+  tokenName: z.string(),
+  connectedAt: Timestamp,
+  appliedRevision: Revision.nullable(),
+  /** Milliseconds from commit to the acknowledgement of the last revision; null before the first. */
+  lastAppliedMs: z.number().nullable(),
+  leaseLive: z.boolean(),
+});
+export type Runtime = z.infer<typeof Runtime>;
+
+/** How far a revision has spread. */
+export const Propagation = z.strictObject({
+  revision: Revision,
+  /** Runtimes connected at the commit. */
+  runtimes: z.int().min(0),
+  acknowledged: z.int().min(0),
+  lapsed: z.int().min(0),
+  p50Ms: z.number().nullable(),
+  p99Ms: z.number().nullable(),
+});
+export type Propagation = z.infer<typeof Propagation>;
+

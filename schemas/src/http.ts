@@ -1,0 +1,132 @@
+/**
+ * Bodies of the HTTP API (DESIGN 11).
+ */
+import * as z from "zod";
+import { Allocation, FlagDefinition, Propagation, Role, VersionKind } from "./documents.ts";
+import { MAX_BATCH_ITEMS } from "./limits.ts";
+import { Policy } from "./policy.ts";
+import { Digest, Json, Name, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
+
+/** Registers a version. `alias` defaults to the part of the id before `@`. */
+export const RegisterVersionBody = z.strictObject({
+  id: VersionId,
+  alias: Name.optional(),
+  kind: VersionKind.default("agent"),
+  payload: Json.default({}),
+  labels: z.record(z.string().max(64), z.string().max(256)).default({}),
+  notes: Text.default(""),
+});
+export type RegisterVersionBody = z.infer<typeof RegisterVersionBody>;
+
+/** Creates an alias or changes its settings; parts that are left out stay as they are. */
+export const PutAliasBody = z.strictObject({
+  salt: z.string().min(1).max(128).optional(),
+  policy: Policy.nullable().optional(),
+  payloadSchema: z.record(z.string(), z.unknown()).optional(),
+  /** Whole allocation, weights summing to 100 000. Only without a rollout under way. */
+  allocation: Allocation.optional(),
+});
+export type PutAliasBody = z.infer<typeof PutAliasBody>;
+
+export const DeclareStableBody = z.strictObject({ version: VersionId, reason: Reason });
+export type DeclareStableBody = z.infer<typeof DeclareStableBody>;
+
+/** Starts a rollout. `candidate` may be left out where the alias has exactly one. */
+export const StartRolloutBody = z.strictObject({
+  candidate: VersionId.optional(),
+  /** Start at this stage instead of the first; the stages skipped are named in the audit row. */
+  stage: Name.optional(),
+  reason: Text.default(""),
+});
+export type StartRolloutBody = z.infer<typeof StartRolloutBody>;
+
+export const ReasonBody = z.strictObject({ reason: Reason });
+export type ReasonBody = z.infer<typeof ReasonBody>;
+
+/** Unlocks by version id or by digest. */
+export const UnlockBody = z
+  .strictObject({ version: VersionId.optional(), digest: Digest.optional(), reason: Reason })
+  .refine((body) => (body.version === undefined) !== (body.digest === undefined), "give version or digest, not both");
+export type UnlockBody = z.infer<typeof UnlockBody>;
+
+export const EngageBody = z.strictObject({
+  scope: Scope.default("*"),
+  reason: Reason,
+  /** The server releases the entry at this moment. */
+  until: Timestamp.optional(),
+});
+export type EngageBody = z.infer<typeof EngageBody>;
+
+export const ReleaseBody = z.strictObject({ scope: Scope.default("*"), reason: Reason });
+export type ReleaseBody = z.infer<typeof ReleaseBody>;
+
+export const PutKillSwitchBody = z.strictObject({
+  failSafe: z
+    .strictObject({ engage: z.boolean(), afterMs: z.int().min(0).max(86_400_000).default(0) })
+    .default({ engage: true, afterMs: 0 }),
+});
+export type PutKillSwitchBody = z.infer<typeof PutKillSwitchBody>;
+
+export const PutFlagBody = FlagDefinition;
+
+export const CreateTokenBody = z.strictObject({
+  role: Role,
+  name: z.string().min(1).max(128),
+  /** Runtime tokens only: the aliases it may see. Empty: all. */
+  aliases: z.array(Name).default([]),
+});
+export type CreateTokenBody = z.infer<typeof CreateTokenBody>;
+
+export const CreateWebhookBody = z.strictObject({ url: z.url({ protocol: /^https?$/ }) });
+export type CreateWebhookBody = z.infer<typeof CreateWebhookBody>;
+
+export const OutcomesBody = z.strictObject({ outcomes: z.array(z.unknown()).min(1).max(MAX_BATCH_ITEMS) });
+export const OutcomesAnswer = z.object({
+  accepted: z.int(),
+  duplicates: z.int(),
+  rejected: z.array(z.object({ index: z.int(), code: z.string(), message: z.string() })),
+});
+export type OutcomesAnswer = z.infer<typeof OutcomesAnswer>;
+
+/** What a change answers. `unchanged` and `already_rolled_back` wrote nothing. */
+export const ChangeAnswer = z.object({
+  revision: Revision,
+  change: z.object({
+    status: z.enum(["done", "unchanged", "already_rolled_back"]),
+    action: z.string(),
+    summary: z.string(),
+    auditId: z.int().optional(),
+    decisionId: Digest.optional(),
+    incident: z.string().optional(),
+  }),
+  propagation: Propagation.optional(),
+});
+export type ChangeAnswer = z.infer<typeof ChangeAnswer>;
+
+/** One step of an apply's plan. `note` says what a reader might not expect. */
+export const PlanStep = z.object({
+  action: z.enum(["register", "create", "update", "declare_stable", "unchanged"]),
+  target: z.string(),
+  changes: z.array(z.object({ path: z.string(), from: z.unknown(), to: z.unknown() })),
+  note: z.string().optional(),
+});
+export type PlanStep = z.infer<typeof PlanStep>;
+
+export const ApplyAnswer = z.object({
+  applied: z.boolean(),
+  revision: Revision,
+  plan: z.array(PlanStep),
+});
+export type ApplyAnswer = z.infer<typeof ApplyAnswer>;
+
+/** RFC 9457 problem document with flagback's `code` and `hint`. */
+export const Problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  hint: z.string(),
+  problems: z.array(z.string()).optional(),
+});
+export type Problem = z.infer<typeof Problem>;

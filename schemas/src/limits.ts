@@ -1,0 +1,30 @@
+/**
+ * Limits that both ends of a boundary must agree on. Limits of one end only live with that end.
+ */
+
+/** Weights are integers in thousandths of a percent; an allocation's weights sum to this. */
+export const TOTAL_WEIGHT = 100_000;
+/** An allocation holds at most this many slots. */
+export const MAX_SLOTS = 64;
+/** Names of aliases, flags, kill switches and stages, in characters. */
+export const MAX_NAME_LENGTH = 128;
+/** Version ids, in characters. */
+export const MAX_VERSION_ID_LENGTH = 256;
+/** Reasons, notes and other free text written by people, in characters. */
+export const MAX_TEXT_LENGTH = 4_096;
+/** A version's payload as JSON, in bytes. */
+export const MAX_PAYLOAD_BYTES = 256 * 1024;
+/** One frame from a runtime, in bytes. A larger one closes the socket. */
+export const MAX_RUNTIME_FRAME_BYTES = 1024 * 1024;
+/** Items in one outcome batch. */
+export const MAX_BATCH_ITEMS = 500;
+/** Assignment groups in one outcome batch. */
+export const MAX_BATCH_ASSIGNMENTS = 500;
+/** Guardrails in one policy. */
+export const MAX_GUARDRAILS = 32;
+/** Stages in one policy. */
+export const MAX_STAGES = 16;
+/** Entries that hold one kill switch engaged at once. */
+export const MAX_SWITCH_ENTRIES = 256;
+/** Attributes of one outcome. */
+export const MAX_ATTRIBUTES = 16;

@@ -1,0 +1,95 @@
+/**
+ * The rollback policy of an alias: what may not happen, how exposure grows, and what to do on breach (DESIGN 11).
+ */
+import * as z from "zod";
+import { MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
+import { Duration, Name } from "./primitives.ts";
+
+export const GuardrailMode = z.enum(["automatic", "approval", "observe"]);
+export const GuardrailAction = z.enum(["rollback", "freeze", "switch"]);
+
+/** `error_rate`, `tool_failure_rate`, `latency_p95_ms` (any quantile), `quality`, `cost_usd_mean`, `safety.<flag>`, `custom.<name>`, `spend_usd_per_hour`. */
+export const Metric = z
+  .string()
+  .regex(
+    /^(error_rate|tool_failure_rate|latency_p\d{1,2}(\.\d)?_ms|quality|cost_usd_mean|spend_usd_per_hour|safety\.[a-z0-9_]+|custom\.[A-Za-z0-9_]+)$/,
+    "use error_rate, tool_failure_rate, latency_p95_ms, quality, cost_usd_mean, spend_usd_per_hour, safety.<flag> or custom.<name>",
+  );
+
+const StageOverride = z.strictObject({
+  max: z.number().optional(),
+  min: z.number().optional(),
+});
+
+/** What may not happen. Rates are fractions, latencies milliseconds, money US dollars. */
+export const Guardrail = z.strictObject({
+  metric: Metric,
+  max: z.number().min(0).optional(),
+  min: z.number().min(0).max(1).optional(),
+  cap: z.number().positive().optional(),
+  p50: z.number().optional(),
+  p90: z.number().optional(),
+  p95: z.number().optional(),
+  p99: z.number().optional(),
+  relativeTo: z.literal("stable").optional(),
+  maxOddsRatio: z.number().min(1).optional(),
+  mode: GuardrailMode.default("automatic"),
+  action: GuardrailAction.default("rollback"),
+  share: z.number().gt(0).max(1).optional(),
+  stages: z.record(Name, StageOverride).optional(),
+});
+export type Guardrail = z.infer<typeof Guardrail>;
+
+/** One named step of a rollout: percent of traffic (up to three decimals) and the least time spent there. */
+export const Stage = z.strictObject({
+  name: Name,
+  percent: z.number().gt(0).max(100).multipleOf(0.001),
+  soak: Duration.default("0s"),
+});
+export type Stage = z.infer<typeof Stage>;
+
+export const DEFAULT_STAGES = [
+  { name: "canary", percent: 1, soak: "10m" },
+  { name: "validation", percent: 5, soak: "30m" },
+  { name: "soak", percent: 25, soak: "1h" },
+  { name: "half", percent: 50, soak: "1h" },
+  { name: "full", percent: 100, soak: "0s" },
+] satisfies z.infer<typeof Stage>[];
+
+export const Revoke = z.enum(["finish", "block_writes", "abort"]);
+
+/** The policy as it is stored. Every part has a default but `guardrails`. */
+export const Policy = z.strictObject({
+  /** Probability of ever rolling back a candidate that keeps all its guardrails. */
+  alpha: z.number().gt(0).max(0.5).default(0.01),
+  guardrails: z.array(Guardrail).max(MAX_GUARDRAILS),
+  stages: z.array(Stage).min(1).max(MAX_STAGES).default(DEFAULT_STAGES),
+  advance: z.enum(["manual", "auto"]).default("manual"),
+  requireDrill: z.union([z.strictObject({ maxAge: Duration }), z.literal("perRelease")]).optional(),
+  onBreach: z
+    .strictObject({
+      /** Kill switches that a rollback engages. */
+      engage: z.array(Name).default(["writes_disabled"]),
+      /** `alias`: the scope `agent=<alias>`. `*`: everywhere. */
+      scope: z.enum(["alias", "*"]).default("alias"),
+      revoke: Revoke.default("block_writes"),
+    })
+    .default({ engage: ["writes_disabled"], scope: "alias", revoke: "block_writes" }),
+  onSharedCause: z
+    .strictObject({ weights: z.literal("hold"), engage: z.boolean(), for: Duration, then: z.enum(["stop", "hold"]) })
+    .default({ weights: "hold", engage: true, for: "5m", then: "stop" }),
+  onNoData: z
+    .strictObject({ after: Duration, then: z.enum(["hold", "stop"]) })
+    .default({ after: "5m", then: "hold" }),
+  onLeaseLapse: z.enum(["stable", "last"]).default("stable"),
+  /** A run without a report by then is missing, and missing is bad. */
+  outcomeTimeout: Duration.default("60s"),
+  stickiness: z.enum(["run", "conversation"]).default("run"),
+  recovery: z.strictObject({ window: Duration }).default({ window: "10m" }),
+  lockCandidate: z.boolean().default(true),
+  rollbackWindow: Duration.default("7d"),
+  retention: Duration.default("30d"),
+});
+export type Policy = z.infer<typeof Policy>;
+/** The policy as a person writes it. */
+export type PolicyInput = z.input<typeof Policy>;

@@ -1,0 +1,71 @@
+/**
+ * The small values that every document and message is made of.
+ */
+import * as z from "zod";
+import { MAX_NAME_LENGTH, MAX_TEXT_LENGTH, MAX_VERSION_ID_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
+
+/** Name of an alias, flag or kill switch: letters, digits, `.`, `_`, `-`; starts with a letter or digit. */
+export const Name = z
+  .string()
+  .min(1)
+  .max(MAX_NAME_LENGTH)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "use letters, digits, '.', '_' or '-', starting with a letter or digit");
+
+/** Id of a version, such as `support-agent@2.4.0` or `anthropic:claude-sonnet-4-6`. No white space. */
+export const VersionId = z
+  .string()
+  .min(1)
+  .max(MAX_VERSION_ID_LENGTH)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._:@/+-]*$/, "use letters, digits and any of . _ : @ / + - without spaces");
+
+/** Weight in thousandths of a percent, 0 to 100 000. */
+export const Weight = z.int().min(0).max(TOTAL_WEIGHT);
+
+/** Counter of changes that runtimes see. 0 is a database before its first change. */
+export const Revision = z.int().min(0);
+
+/** First 16 hex digits of SHA-256(previous mark + canonical change). */
+export const Mark = z.string().regex(/^[0-9a-f]{16}$/);
+
+/** Random id of a database, 32 hex digits. */
+export const Epoch = z.string().regex(/^[0-9a-f]{32}$/);
+
+/** 128 random bits of one provider object, 32 hex digits. Never persisted by the runtime. */
+export const Instance = z.string().regex(/^[0-9a-f]{32}$/);
+
+/** SHA-256 in hex. */
+export const Digest = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** Moment in UTC, ISO 8601 with milliseconds. */
+export const Timestamp = z.iso.datetime();
+
+/** Free text written by a person. */
+export const Text = z.string().max(MAX_TEXT_LENGTH);
+
+/** Why somebody did something. Not empty. */
+export const Reason = z.string().trim().min(1).max(MAX_TEXT_LENGTH);
+
+const DURATION_UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** A length of time as people write it: `500ms`, `10s`, `5m`, `1h`, `7d`. */
+export const Duration = z.string().regex(/^\d{1,9}(ms|s|m|h|d)$/, "write a duration such as 500ms, 10s, 5m, 1h or 7d");
+
+/** Milliseconds of a {@link Duration}. */
+export function durationMs(duration: string): number {
+  const match = /^(\d+)(ms|s|m|h|d)$/.exec(duration);
+  if (!match) throw new RangeError(`not a duration: ${duration}`);
+  return Number(match[1]) * DURATION_UNIT_MS[match[2] as keyof typeof DURATION_UNIT_MS];
+}
+
+/**
+ * Where a kill switch's entry applies: `*`, or attribute equalities joined by commas, such as `agent=support-agent` or
+ * `agent=support-agent,tool=refund`. An attribute that the evaluation context lacks matches (fail closed).
+ */
+export const Scope = z
+  .string()
+  .max(MAX_TEXT_LENGTH)
+  .regex(/^(\*|[A-Za-z][A-Za-z0-9_.-]*=[^,=\s]+(,[A-Za-z][A-Za-z0-9_.-]*=[^,=\s]+)*)$/, "write * or attribute=value");
+
+/** Any JSON value. */
+export const Json = z.json();
+export type Json = z.infer<typeof Json>;
