@@ -108,8 +108,11 @@ export const Applied = z.object({ type: z.literal("applied"), revision: Revision
 export const Assignment = z.object({ alias: Name, version: VersionId, revision: Revision, n: z.int().min(1) });
 export type Assignment = z.infer<typeof Assignment>;
 
-/** One outcome of the stream. `assignedSeq` is the batch in which its assignment was announced. */
-export const StreamOutcome = z.object({ ...Outcome.shape, assignedSeq: Id.min(1) });
+/**
+ * One outcome of the stream. `assignedSeq` is the batch in which its assignment was announced. A newer runtime may send
+ * fields that this version drops; a rejected outcome would count as missing, which is bad.
+ */
+export const StreamOutcome = Outcome.safeExtend({ assignedSeq: Id.min(1) }).strip();
 export type StreamOutcome = z.infer<typeof StreamOutcome>;
 
 /** A batch. `seq` is the last counted batch's + 1. Items are checked one by one: a bad one is rejected by its index. */
