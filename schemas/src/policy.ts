@@ -3,7 +3,7 @@
  */
 import * as z from "zod";
 import { MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
-import { Duration, Name } from "./primitives.ts";
+import { Duration, durationMs, Name } from "./primitives.ts";
 
 export const GuardrailMode = z.enum(["automatic", "approval", "observe"]);
 export const GuardrailAction = z.enum(["rollback", "freeze", "switch"]);
@@ -56,6 +56,12 @@ export const DEFAULT_STAGES = [
   { name: "full", percent: 100, soak: "0s" },
 ] satisfies z.infer<typeof Stage>[];
 
+/** Not 0, or each run would be missing at its start; at most a day, the longest run that an outcome can report. */
+const OutcomeTimeout = Duration.refine(
+  (timeout) => durationMs(timeout) >= 1 && durationMs(timeout) <= 86_400_000,
+  "outcomeTimeout must be from 1ms to 1d",
+);
+
 export const Revoke = z.enum(["finish", "block_writes", "abort"]);
 
 /** The policy as it is stored. Every part has a default but `guardrails`. */
@@ -83,7 +89,7 @@ export const Policy = z.strictObject({
     .default({ after: "5m", then: "hold" }),
   onLeaseLapse: z.enum(["stable", "last"]).default("stable"),
   /** A run without a report by then is missing, and missing is bad. */
-  outcomeTimeout: Duration.default("60s"),
+  outcomeTimeout: OutcomeTimeout.default("60s"),
   stickiness: z.enum(["run", "conversation"]).default("run"),
   recovery: z.strictObject({ window: Duration }).default({ window: "10m" }),
   lockCandidate: z.boolean().default(true),

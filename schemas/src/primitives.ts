@@ -47,8 +47,10 @@ export const Reason = z.string().trim().min(1).max(MAX_TEXT_LENGTH);
 
 const DURATION_UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** A length of time as people write it: `500ms`, `10s`, `5m`, `1h`, `7d`. */
-export const Duration = z.string().regex(/^\d{1,9}(ms|s|m|h|d)$/, "write a duration such as 500ms, 10s, 5m, 1h or 7d");
+/** A length of time as people write it: `500ms`, `10s`, `5m`, `1h`, `7d`. Few enough digits that a `Date` can hold now + 9999999d. */
+export const Duration = z
+  .string()
+  .regex(/^(\d{1,9}ms|\d{1,7}[smhd])$/, { error: "write a duration such as 500ms, 10s, 5m, 1h or 7d", abort: true });
 
 /** Milliseconds of a {@link Duration}. */
 export function durationMs(duration: string): number {
