@@ -38,7 +38,6 @@ const ConfigAlias = z.strictObject({
   candidates: z.array(ConfigCandidate).default([]),
   policy: Policy.optional(),
   triggers: Triggers.optional(),
-  payloadSchema: z.record(z.string(), z.unknown()).optional(),
 });
 
 const ConfigVersion = z.strictObject({
@@ -79,7 +78,6 @@ export interface DesiredAlias {
   /** Present where the file gives weights. */
   readonly allocation?: readonly Slot[];
   readonly policy?: Policy;
-  readonly payloadSchema?: Record<string, unknown>;
 }
 
 /** What the file asks for, in the words of the documents. */
@@ -141,7 +139,6 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
       candidates: allocation.map((slot) => slot.version).filter((version) => version !== stable),
       allocation: weighted ? allocation : undefined,
       policy: alias.policy ?? (alias.triggers && Policy.parse({ guardrails: guardrailsOf(alias.triggers) })),
-      payloadSchema: alias.payloadSchema,
     });
   }
 

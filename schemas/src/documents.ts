@@ -87,7 +87,6 @@ export const Alias = z.strictObject({
   previousStable: z.strictObject({ version: VersionId, until: Timestamp }).optional(),
   candidates: z.array(VersionId),
   policy: Policy.nullable(),
-  payloadSchema: z.record(z.string(), z.unknown()).optional(),
   locks: z.array(Lock),
   rollout: Rollout.nullable(),
   /** Number of the last rollout; 0 before the first. */

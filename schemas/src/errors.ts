@@ -27,7 +27,6 @@ export const ERROR_STATUS = {
   no_stable_version: 409,
   not_found: 404,
   outcome_invalid: 400,
-  payload_schema_mismatch: 400,
   payload_too_large: 413,
   policy_invalid: 400,
   port_in_use: 500,

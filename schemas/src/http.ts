@@ -22,7 +22,6 @@ export type RegisterVersionBody = z.infer<typeof RegisterVersionBody>;
 export const PutAliasBody = z.strictObject({
   salt: z.string().min(1).max(128).optional(),
   policy: Policy.nullable().optional(),
-  payloadSchema: z.record(z.string(), z.unknown()).optional(),
   /** Whole allocation, weights summing to 100 000. Only without a rollout under way. */
   allocation: Allocation.optional(),
 });

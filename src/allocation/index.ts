@@ -1,1 +1,3 @@
-export {};
+export { bucketOf, versionAt } from "./assign.ts";
+export { murmur3 } from "./murmur3.ts";
+export { weightOf, weightsOf, wholeAllocation, withWeight, withWeights } from "./slots.ts";

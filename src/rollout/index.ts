@@ -1,1 +1,15 @@
-export {};
+export { isUnderWay } from "./aliases.ts";
+export type { Command, CommandOf, VersionDraft } from "./commands.ts";
+export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
+export { stopDecisionId } from "./rollback.ts";
+export { transition } from "./transition.ts";
+export { versionDigest } from "./versions.ts";
+export {
+  type Alert,
+  type Change,
+  type Circumstances,
+  type StopFinding,
+  type Transition,
+  type World,
+  worldAfter,
+} from "./world.ts";

@@ -1,0 +1,147 @@
+/**
+ * Configuration as code: the plan that leads from the world to the desired state, and the one change that carries it out.
+ */
+import type { DesiredAlias, PlanStep, Refusal } from "@flagback/schemas";
+import type { Command, CommandOf } from "./commands.ts";
+import {
+  type Change,
+  type Circumstances,
+  changed,
+  emptyChange,
+  refused,
+  type Transition,
+  type World,
+  worldAfter,
+} from "./world.ts";
+
+type Step = (world: World, command: Command, at: Circumstances) => Transition;
+
+interface Intent {
+  readonly command: Command;
+  readonly action: PlanStep["action"];
+  readonly target: string;
+  readonly note?: string;
+}
+
+/** Applies a whole file as one change, or refuses it whole with every problem it found. */
+export function apply(world: World, command: CommandOf<"apply">, at: Circumstances, step: Step): Transition {
+  let after = world;
+  const plan: PlanStep[] = [];
+  const changes: Change[] = [];
+  const refusals: Refusal[] = [];
+  for (const intent of intentsOf(world, command)) {
+    const result = step(after, intent.command, at);
+    if (result.kind === "refused") refusals.push(result.refusal);
+    else if (result.kind === "change") {
+      plan.push({
+        action: intent.action,
+        target: intent.target,
+        changes: differences(after, result.change),
+        ...(intent.note === undefined ? {} : { note: intent.note }),
+      });
+      changes.push(result.change);
+      after = worldAfter(after, result.change);
+    }
+  }
+  const first = refusals[0];
+  if (first) {
+    return refused({
+      code: first.code,
+      message: refusals.length === 1 ? first.message : `The file has ${refusals.length} problems. First: ${first.message}`,
+      hint: first.hint,
+      problems: refusals.flatMap((refusal) => refusal.problems ?? [refusal.message]),
+    });
+  }
+  if (changes.length === 0) {
+    return { kind: "unchanged", action: "apply", summary: "Everything is so already.", plan };
+  }
+  return changed({ ...joined(changes), plan });
+}
+
+function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
+  const { versions, aliases, killSwitches, flags } = command.desired;
+  const intents: Intent[] = [];
+  for (const [key, failSafe] of killSwitches) {
+    const action = world.killSwitches.has(key) ? "update" : "create";
+    intents.push({ command: { kind: "putKillSwitch", key, failSafe }, action, target: `kill_switch:${key}` });
+  }
+  for (const version of versions) {
+    // A version that the file only names stays as it is registered.
+    if (!version.declared && world.versions.has(version.id)) continue;
+    const { declared, ...draft } = version;
+    intents.push({
+      command: { kind: "registerVersion", version: draft },
+      action: "register",
+      target: `version:${version.id}`,
+      ...(declared ? {} : { note: "not in the registry: registered with an empty payload" }),
+    });
+  }
+  for (const alias of aliases) intents.push(...aliasIntents(world, alias));
+  for (const [key, definition] of flags) {
+    const action = world.flags.has(key) ? "update" : "create";
+    intents.push({ command: { kind: "putFlag", key, definition }, action, target: `flag:${key}` });
+  }
+  return intents;
+}
+
+function aliasIntents(world: World, desired: DesiredAlias): Intent[] {
+  const before = world.aliases.get(desired.name);
+  const target = `alias:${desired.name}`;
+  const action = before ? "update" : "create";
+  const intents: Intent[] = [];
+  const { name, salt, policy } = desired;
+  if (!before || salt !== undefined || policy !== undefined) {
+    intents.push({ command: { kind: "putAlias", name, salt, policy }, action, target });
+  }
+  if (desired.stable !== undefined && before?.stable !== desired.stable) {
+    intents.push({
+      command: { kind: "declareStable", alias: name, version: desired.stable, reason: "declared by the configuration file" },
+      action: "declare_stable",
+      target,
+      note: `${desired.stable} serves 100 % from now on and is what a rollback returns to`,
+    });
+  }
+  if (desired.allocation) {
+    intents.push({ command: { kind: "putAlias", name, allocation: desired.allocation }, action: "update", target });
+  } else if (desired.candidates.length > 0) {
+    intents.push({ command: { kind: "addCandidates", alias: name, versions: desired.candidates }, action: "update", target });
+  }
+  return intents;
+}
+
+function joined(changes: readonly Change[]): Change {
+  const summaries = changes.map((change) => change.summary);
+  const last = <T>(documents: readonly T[], keyOf: (document: T) => string): T[] => [
+    ...new Map(documents.map((document) => [keyOf(document), document])).values(),
+  ];
+  return {
+    ...emptyChange("apply", "config", summaries.join(" ")),
+    aliases: last(changes.flatMap((change) => change.aliases), (alias) => alias.name),
+    versions: last(changes.flatMap((change) => change.versions), (version) => version.id),
+    killSwitches: last(changes.flatMap((change) => change.killSwitches), (killSwitch) => killSwitch.key),
+    flags: last(changes.flatMap((change) => change.flags), (flag) => flag.key),
+    alerts: changes.flatMap((change) => change.alerts),
+  };
+}
+
+/** What a change does to the documents, field by field, for people to read. */
+function differences(world: World, change: Change): PlanStep["changes"] {
+  const pairs = [
+    ...change.versions.map((version) => [world.versions.get(version.id), version] as const),
+    ...change.aliases.map((alias) => [world.aliases.get(alias.name), alias] as const),
+    ...change.killSwitches.map((killSwitch) => [world.killSwitches.get(killSwitch.key), killSwitch] as const),
+    ...change.flags.map((flag) => [world.flags.get(flag.key), flag] as const),
+  ];
+  const ignored = new Set(["revision", "createdAt", "createdBy", "rolloutNumber"]);
+  return pairs.flatMap(([before, after]) =>
+    Object.entries(after)
+      .filter(([path]) => !ignored.has(path))
+      .map(([path, to]) => ({ path, from: (before as Record<string, unknown> | undefined)?.[path] ?? null, to: to as unknown }))
+      .filter(({ from, to }) => JSON.stringify(from) !== JSON.stringify(to) && !(from === null && isEmpty(to))),
+  );
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === null || value === "" || value === undefined) return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}

@@ -1,0 +1,63 @@
+/**
+ * Everything that people, configuration files and the brain can command. Each way in ends here.
+ */
+import type { DesiredState, FailSafe, FlagDefinition, Json, Policy, Slot, VersionKind } from "@flagback/schemas";
+import type * as z from "zod";
+import type { StopFinding } from "./world.ts";
+
+export interface VersionDraft {
+  readonly id: string;
+  readonly alias: string;
+  readonly kind: z.infer<typeof VersionKind>;
+  readonly payload: Json;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly notes: string;
+}
+
+export type Command =
+  | { readonly kind: "registerVersion"; readonly version: VersionDraft }
+  | { readonly kind: "retireVersion"; readonly id: string; readonly reason: string }
+  | {
+      readonly kind: "putAlias";
+      readonly name: string;
+      readonly salt?: string;
+      readonly policy?: Policy | null;
+      readonly allocation?: readonly Slot[];
+    }
+  /** Notes versions as candidates of an alias, without weight. */
+  | { readonly kind: "addCandidates"; readonly alias: string; readonly versions: readonly string[] }
+  | { readonly kind: "declareStable"; readonly alias: string; readonly version: string; readonly reason: string }
+  | {
+      readonly kind: "startRollout";
+      readonly alias: string;
+      readonly candidate?: string;
+      readonly stage?: string;
+      readonly reason: string;
+    }
+  | { readonly kind: "rollback"; readonly alias: string; readonly reason: string; readonly finding?: StopFinding }
+  | {
+      readonly kind: "unlock";
+      readonly alias: string;
+      readonly version?: string;
+      readonly digest?: string;
+      readonly reason: string;
+    }
+  | {
+      readonly kind: "engage";
+      readonly key: string;
+      readonly scope: string;
+      readonly reason: string;
+      readonly until?: string;
+      /** A fresh id for the entry. */
+      readonly entryId: string;
+    }
+  | { readonly kind: "release"; readonly key: string; readonly scope: string; readonly reason: string }
+  | { readonly kind: "expireEntries" }
+  | { readonly kind: "stopEverything"; readonly reason: string; readonly entryId: string }
+  | { readonly kind: "putKillSwitch"; readonly key: string; readonly failSafe: z.infer<typeof FailSafe> }
+  | { readonly kind: "putFlag"; readonly key: string; readonly definition: FlagDefinition }
+  | { readonly kind: "deleteFlag"; readonly key: string }
+  | { readonly kind: "apply"; readonly desired: DesiredState };
+
+/** Narrows the union to one kind. */
+export type CommandOf<Kind extends Command["kind"]> = Extract<Command, { kind: Kind }>;

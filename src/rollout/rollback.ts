@@ -1,0 +1,146 @@
+/**
+ * The rollback: one change that takes the candidate's weight, locks it, engages the kill switches and opens the incident.
+ */
+import type { Alias, Decision, Incident, KillSwitch, Lock, Rollout, StopReason } from "@flagback/schemas";
+import { withWeight } from "../allocation/index.ts";
+import { isUnderWay } from "./aliases.ts";
+import type { CommandOf } from "./commands.ts";
+import { aliasNotFound } from "./refusals.ts";
+import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+
+/** Id of the stop of a rollout: the same for every signal that asks for it, on every replica. */
+export function stopDecisionId(alias: string, rollout: Rollout, digestOf: Circumstances["digestOf"]): string {
+  return digestOf([alias, rollout.candidateDigest, rollout.rolloutNumber, "stop"]);
+}
+
+/** Stops the alias's rollout, for a person or for the brain. Signals after the first change nothing. */
+export function rollback(world: World, command: CommandOf<"rollback">, at: Circumstances): Transition {
+  const alias = world.aliases.get(command.alias);
+  if (!alias) return refused(aliasNotFound(world, command.alias));
+  const { rollout } = alias;
+  const id = rollout && stopDecisionId(alias.name, rollout, at.digestOf);
+  const incidentBefore = id ? world.decisions.get(id) : undefined;
+  if (rollout && id && incidentBefore) {
+    return {
+      kind: "already_rolled_back",
+      action: "rollback",
+      summary: `${rollout.candidate} was rolled back already; incident ${incidentBefore}.`,
+      decisionId: id,
+      incident: incidentBefore,
+    };
+  }
+  if (!rollout || !id || !isUnderWay(alias)) {
+    return refused({
+      code: "rollout_not_active",
+      message: `No rollout is under way on ${alias.name}${rollout ? ` (the last one is ${rollout.state})` : ""}.`,
+      hint: `${alias.stable ?? "No version"} serves. To stop writes, use flagback kill engage writes_disabled --scope agent=${alias.name}.`,
+    });
+  }
+  const finding = command.finding;
+  const reason: StopReason = finding?.reason ?? "manual";
+  const incidentId = `inc_${id.slice(0, 12)}`;
+  const text = rollbackText(rollout, reason);
+  const evidence = [...(finding?.evidence ?? [])];
+  const decision: Decision = {
+    id,
+    alias: alias.name,
+    candidate: rollout.candidate,
+    candidateDigest: rollout.candidateDigest,
+    rolloutNumber: rollout.rolloutNumber,
+    kind: "stop",
+    reason,
+    attribution: finding?.attribution ?? "undetermined",
+    at: at.now,
+    evidence,
+    ...(finding ? { input: finding.input } : {}),
+  };
+  const incident: Incident = {
+    id: incidentId,
+    alias: alias.name,
+    candidate: rollout.candidate,
+    target: rollout.target,
+    rolloutNumber: rollout.rolloutNumber,
+    stage: rollout.stage,
+    reason,
+    decisionId: id,
+    state: "open",
+    openedAt: at.now,
+    revision: 0,
+    evidence,
+    notes: finding ? [] : [{ at: at.now, by: at.actor.name, text: command.reason }],
+  };
+  return changed({
+    ...emptyChange("rollback", `alias:${alias.name}`, text),
+    aliases: [rolledBack(alias, rollout, { id, incidentId, text, by: at.actor.name, now: at.now })],
+    killSwitches: engagedSwitches(world, alias, rollout, incidentId, text, at.now),
+    decision,
+    incident,
+    alerts: [{ kind: "rollback", text, alias: alias.name, incident: incidentId }],
+    audit: {
+      decision: "stop",
+      reason: finding ? reason : `manual: ${command.reason}`,
+      fromVersion: rollout.candidate,
+      toVersion: rollout.target,
+      stage: rollout.stage,
+      switchStatus: "pending",
+      evidence,
+      lastRunIds: [...(finding?.lastRunIds ?? [])],
+      decisionId: id,
+      configHash: rollout.policyHash,
+      incident: incidentId,
+    },
+  });
+}
+
+function rolledBack(
+  alias: Alias,
+  rollout: Rollout,
+  stop: { readonly id: string; readonly incidentId: string; readonly text: string; readonly by: string; readonly now: string },
+): Alias {
+  const lock: Lock = {
+    digest: rollout.candidateDigest,
+    version: rollout.candidate,
+    reason: stop.text,
+    at: stop.now,
+    by: stop.by,
+    incident: stop.incidentId,
+  };
+  return {
+    ...alias,
+    allocation: withWeight(alias.allocation, rollout.target, rollout.candidate, 0),
+    locks: rollout.policy.lockCandidate
+      ? [...alias.locks.filter((each) => each.digest !== lock.digest), lock]
+      : alias.locks,
+    rollout: { ...rollout, state: "rolled_back", endedAt: stop.now, decisionId: stop.id },
+  };
+}
+
+function engagedSwitches(
+  world: World,
+  alias: Alias,
+  rollout: Rollout,
+  incidentId: string,
+  reason: string,
+  now: string,
+): KillSwitch[] {
+  const { engage, scope } = rollout.policy.onBreach;
+  return engage.flatMap((key) => {
+    const killSwitch = world.killSwitches.get(key);
+    if (!killSwitch) return [];
+    const entry = {
+      id: incidentId,
+      owner: `incident:${incidentId}`,
+      scope: scope === "*" ? "*" : `agent=${alias.name}`,
+      reason,
+      at: now,
+    };
+    return [{ ...killSwitch, engaged: [...killSwitch.engaged.filter((each) => each.id !== entry.id), entry] }];
+  });
+}
+
+/** `Rollback triggered support-agent@2.4.0 -> 2.3.3, reason=error_spike, stage=canary`. */
+function rollbackText(rollout: Rollout, reason: StopReason): string {
+  const prefix = rollout.candidate.slice(0, rollout.candidate.indexOf("@") + 1);
+  const target = prefix && rollout.target.startsWith(prefix) ? rollout.target.slice(prefix.length) : rollout.target;
+  return `Rollback triggered ${rollout.candidate} -> ${target}, reason=${reason}, stage=${rollout.stage}`;
+}

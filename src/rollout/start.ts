@@ -1,0 +1,141 @@
+/**
+ * Starting a rollout, and unlocking a version for another try.
+ */
+import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
+import { withWeight } from "../allocation/index.ts";
+import { isUnderWay, policyProblem, rolloutInProgress } from "./aliases.ts";
+import type { CommandOf } from "./commands.ts";
+import { aliasNotFound, versionLocked } from "./refusals.ts";
+import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+
+/** Begins to expose a candidate. Refused, with the list of what is missing, where there is no rollback plan. */
+export function startRollout(world: World, command: CommandOf<"startRollout">, at: Circumstances): Transition {
+  const alias = world.aliases.get(command.alias);
+  if (!alias) return refused(aliasNotFound(world, command.alias));
+  if (isUnderWay(alias)) return refused(rolloutInProgress(alias, "an alias has one rollout at a time"));
+  const candidate = command.candidate ?? (alias.candidates.length === 1 ? alias.candidates[0] : undefined);
+
+  const version = candidate === undefined ? undefined : world.versions.get(candidate);
+  const lock = alias.locks.find((each) => each.digest === version?.digest);
+  if (lock && version) return refused(versionLocked(version.id, alias.name, lock.reason));
+  const missing = missingForRollout(world, alias, candidate);
+  if (missing.length > 0 || candidate === undefined || !version || alias.stable === null || alias.policy === null) {
+    return refused({
+      code: "rollback_plan_missing",
+      message: `A rollout on ${alias.name} can't start: ${missing.join("; ")}.`,
+      hint: "Every rollout needs a way back: a stable version, at least one guardrail and a registered candidate.",
+      problems: missing,
+    });
+  }
+  if (candidate === alias.stable || version.digest === world.versions.get(alias.stable)?.digest) {
+    return refused({
+      code: "candidate_equals_stable",
+      message:
+        candidate === alias.stable
+          ? `${candidate} is the stable version of ${alias.name}.`
+          : `${candidate} has the same payload as the stable version ${alias.stable}.`,
+      hint: "Register the change as a new version and start its rollout.",
+    });
+  }
+  const { stages } = alias.policy;
+  const index = command.stage === undefined ? 0 : stages.findIndex((stage) => stage.name === command.stage);
+  const stage = stages[index];
+  if (!stage) {
+    return refused({
+      code: "stage_not_found",
+      message: `The policy of ${alias.name} has no stage ${command.stage}.`,
+      hint: `Its stages are ${stages.map((each) => each.name).join(", ")}.`,
+    });
+  }
+
+  const rollout: Rollout = {
+    rolloutNumber: alias.rolloutNumber + 1,
+    candidate,
+    candidateDigest: version.digest,
+    target: alias.stable,
+    state: "exposing",
+    stage: stage.name,
+    startedAt: at.now,
+    stageStartedAt: at.now,
+    policy: alias.policy,
+    policyHash: at.digestOf(alias.policy),
+  };
+  const skipped = stages.slice(0, index).map((each) => each.name);
+  return changed({
+    ...emptyChange(
+      "rollout.start",
+      `alias:${alias.name}`,
+      `Started rollout ${rollout.rolloutNumber} of ${candidate} at ${stage.percent} % (stage ${stage.name})` +
+        `${skipped.length > 0 ? `, skipping ${skipped.join(", ")}` : ""}.`,
+    ),
+    aliases: [
+      {
+        ...alias,
+        allocation: withWeight(alias.allocation, alias.stable, candidate, stageWeight(stage)),
+        candidates: [...new Set([...alias.candidates, candidate])],
+        rollout,
+        rolloutNumber: rollout.rolloutNumber,
+      },
+    ],
+    audit: {
+      decision: "allow",
+      fromVersion: alias.stable,
+      toVersion: candidate,
+      stage: stage.name,
+      configHash: rollout.policyHash,
+      ...(command.reason ? { reason: command.reason } : {}),
+    },
+  });
+}
+
+/** Lets a locked digest have weight again. */
+export function unlock(world: World, command: CommandOf<"unlock">): Transition {
+  const alias = world.aliases.get(command.alias);
+  if (!alias) return refused(aliasNotFound(world, command.alias));
+  const digest = command.digest ?? world.versions.get(command.version ?? "")?.digest;
+  const locks = alias.locks.filter((lock) => lock.digest === digest);
+  if (locks.length === 0) {
+    const known = alias.locks.map((lock) => lock.version);
+    return refused({
+      code: "no_lock",
+      message: `${command.version ?? command.digest} is not locked on ${alias.name}.`,
+      hint: known.length > 0 ? `Locked there: ${known.join(", ")}.` : `Nothing is locked on ${alias.name}.`,
+    });
+  }
+  const version = locks[0]?.version ?? "";
+  return changed({
+    ...emptyChange("alias.unlock", `alias:${alias.name}`, `Unlocked ${version} on ${alias.name}.`),
+    aliases: [{ ...alias, locks: alias.locks.filter((lock) => lock.digest !== digest) }],
+    audit: { reason: command.reason, toVersion: version },
+  });
+}
+
+/** A stage's weight in thousandths of a percent. */
+export function stageWeight(stage: Stage): number {
+  return Math.round((stage.percent * TOTAL_WEIGHT) / 100);
+}
+
+function missingForRollout(world: World, alias: Alias, candidate: string | undefined): string[] {
+  const missing: string[] = [];
+  const stable = alias.stable === null ? undefined : world.versions.get(alias.stable);
+  if (alias.stable === null) missing.push("no stable version is declared");
+  else if (!stable) missing.push(`the stable version ${alias.stable} is not registered`);
+  else if (stable.retiredAt) missing.push(`the stable version ${alias.stable} is retired`);
+
+  const version = candidate === undefined ? undefined : world.versions.get(candidate);
+  if (candidate === undefined) {
+    missing.push(
+      alias.candidates.length === 0
+        ? "no candidate is named"
+        : `say which candidate is meant: ${alias.candidates.join(", ")}`,
+    );
+  } else if (!version || version.alias !== alias.name) missing.push(`the candidate ${candidate} is not registered for ${alias.name}`);
+  else if (version.retiredAt) missing.push(`the candidate ${candidate} is retired`);
+
+  if (alias.policy === null) missing.push("the alias has no policy with a guardrail");
+  else {
+    const problem = policyProblem(world, alias.policy);
+    if (problem) missing.push(...(problem.problems ?? [problem.message]));
+  }
+  return missing;
+}

@@ -1,0 +1,49 @@
+/**
+ * The one door to every change: a command against the world gives a change or a refusal. Pure.
+ */
+import { addCandidates, declareStable, putAlias } from "./aliases.ts";
+import { apply } from "./apply.ts";
+import type { Command } from "./commands.ts";
+import { deleteFlag, putFlag } from "./flags.ts";
+import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
+import { rollback } from "./rollback.ts";
+import { startRollout, unlock } from "./start.ts";
+import { registerVersion, retireVersion } from "./versions.ts";
+import type { Circumstances, Transition, World } from "./world.ts";
+
+export function transition(world: World, command: Command, at: Circumstances): Transition {
+  switch (command.kind) {
+    case "registerVersion":
+      return registerVersion(world, command, at);
+    case "retireVersion":
+      return retireVersion(world, command, at);
+    case "putAlias":
+      return putAlias(world, command);
+    case "addCandidates":
+      return addCandidates(world, command);
+    case "declareStable":
+      return declareStable(world, command);
+    case "startRollout":
+      return startRollout(world, command, at);
+    case "rollback":
+      return rollback(world, command, at);
+    case "unlock":
+      return unlock(world, command);
+    case "engage":
+      return engage(world, command, at);
+    case "release":
+      return release(world, command);
+    case "expireEntries":
+      return expireEntries(world, at);
+    case "stopEverything":
+      return stopEverything(world, command, at);
+    case "putKillSwitch":
+      return putKillSwitch(world, command);
+    case "putFlag":
+      return putFlag(world, command);
+    case "deleteFlag":
+      return deleteFlag(world, command);
+    case "apply":
+      return apply(world, command, at, transition);
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What a transition may look at, and what it may bring about.
+ */
+import type {
+  Actor,
+  Alias,
+  AuditEvent,
+  Decision,
+  Flag,
+  GuardrailEvidence,
+  Incident,
+  KillSwitch,
+  PlanStep,
+  Refusal,
+  StopReason,
+  Version,
+} from "@flagback/schemas";
+
+/** Every document, as of one revision. */
+export interface World {
+  readonly aliases: ReadonlyMap<string, Alias>;
+  readonly versions: ReadonlyMap<string, Version>;
+  readonly killSwitches: ReadonlyMap<string, KillSwitch>;
+  readonly flags: ReadonlyMap<string, Flag>;
+  /** Ids of the decisions that were carried out, with the incident that each opened. */
+  readonly decisions: ReadonlyMap<string, string>;
+}
+
+/** Who commands, when, and the one tool that a transition needs. */
+export interface Circumstances {
+  readonly actor: Actor;
+  /** UTC, ISO 8601 with milliseconds. */
+  readonly now: string;
+  /** SHA-256, in hex, of a value's canonical JSON (RFC 8785). */
+  readonly digestOf: (value: unknown) => string;
+}
+
+/** What the brain found when it commands a rollback. */
+export interface StopFinding {
+  readonly reason: StopReason;
+  readonly attribution: Decision["attribution"];
+  readonly evidence: readonly GuardrailEvidence[];
+  /** Ids of the last runs counted. */
+  readonly lastRunIds: readonly string[];
+  /** The judge's exact input, so that anybody can replay the decision. */
+  readonly input: unknown;
+}
+
+/** A message for people, delivered by webhook from the outbox. */
+export interface Alert {
+  readonly kind: "rollback" | "stop";
+  readonly text: string;
+  readonly alias?: string;
+  readonly incident?: string;
+}
+
+/** What one command changes: whole documents as they are after it, and the rows that belong to it. */
+export interface Change {
+  readonly action: string;
+  readonly target: string;
+  readonly summary: string;
+  readonly aliases: readonly Alias[];
+  readonly versions: readonly Version[];
+  readonly killSwitches: readonly KillSwitch[];
+  readonly flags: readonly Flag[];
+  readonly deletedFlags: readonly string[];
+  /** Columns of the audit row beyond action, target, summary, actor and time. */
+  readonly audit: Partial<AuditEvent>;
+  readonly decision?: Decision;
+  readonly incident?: Incident;
+  readonly alerts: readonly Alert[];
+  /** Present for an apply. */
+  readonly plan?: readonly PlanStep[];
+}
+
+export type Transition =
+  | { readonly kind: "change"; readonly change: Change }
+  | { readonly kind: "unchanged"; readonly action: string; readonly summary: string; readonly plan?: readonly PlanStep[] }
+  | {
+      readonly kind: "already_rolled_back";
+      readonly action: string;
+      readonly summary: string;
+      readonly decisionId: string;
+      readonly incident: string;
+    }
+  | { readonly kind: "refused"; readonly refusal: Refusal };
+
+/** A change of nothing yet, to be filled in. */
+export function emptyChange(action: string, target: string, summary: string): Change {
+  return {
+    action,
+    target,
+    summary,
+    aliases: [],
+    versions: [],
+    killSwitches: [],
+    flags: [],
+    deletedFlags: [],
+    audit: {},
+    alerts: [],
+  };
+}
+
+export function changed(change: Change): Transition {
+  return { kind: "change", change };
+}
+
+export function refused(refusal: Refusal): Transition {
+  return { kind: "refused", refusal };
+}
+
+/** The world as it is after a change. */
+export function worldAfter(world: World, change: Change): World {
+  const put = <T>(before: ReadonlyMap<string, T>, documents: readonly T[], keyOf: (document: T) => string) => {
+    if (documents.length === 0) return before;
+    const after = new Map(before);
+    for (const document of documents) after.set(keyOf(document), document);
+    return after;
+  };
+  const flags = new Map(put(world.flags, change.flags, (flag) => flag.key));
+  for (const key of change.deletedFlags) flags.delete(key);
+  return {
+    aliases: put(world.aliases, change.aliases, (alias) => alias.name),
+    versions: put(world.versions, change.versions, (version) => version.id),
+    killSwitches: put(world.killSwitches, change.killSwitches, (killSwitch) => killSwitch.key),
+    flags,
+    decisions:
+      change.decision && change.incident
+        ? new Map(world.decisions).set(change.decision.id, change.incident.id)
+        : world.decisions,
+  };
+}
