@@ -1,0 +1,96 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type PublishedName, pack } from "./pack.ts";
+
+/** The provider and what of ours it needs. */
+const TARBALLS: readonly PublishedName[] = ["@flagback/schemas", "@flagback/core", "@flagback/provider"];
+const PEERS = ["@openfeature/core", "@openfeature/server-sdk"];
+
+/** Ours, the peers and what they need; each one more is something a reviewer of the agent must trust. */
+const MAX_PACKAGES = 20;
+
+interface Installed {
+  readonly name: string;
+  readonly folder: string;
+  readonly scripts: Readonly<Record<string, string>>;
+}
+
+let folder = "";
+let installed: readonly Installed[] = [];
+
+beforeAll(() => {
+  // npm compares real paths, and a temporary folder may be a link.
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "flagback-install-")));
+  const packed = pack(TARBALLS, folder);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "stranger", private: true, type: "module" }));
+  const tarballs = packed.map(({ tarball }) => tarball);
+  // Scripts stay off so that a package with one is seen by the test below, not run by it.
+  const options = ["--prefix", folder, "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"];
+  execFileSync("npm", ["install", ...options, ...tarballs, ...PEERS.map(peerRange)], { cwd: folder, stdio: "pipe" });
+  installed = packagesIn(join(folder, "node_modules"));
+}, 180_000);
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the provider, installed from its tarball in an empty folder", () => {
+  test("brings no install script and no native build", () => {
+    const scripted = installed.filter(
+      (item) =>
+        ["preinstall", "install", "postinstall"].some((script) => script in item.scripts) ||
+        existsSync(join(item.folder, "binding.gyp")),
+    );
+    expect(scripted.map((item) => item.name)).toEqual([]);
+  });
+
+  test("brings nothing of the server", () => {
+    const names = installed.map((item) => item.name);
+    expect(names).toEqual(expect.arrayContaining([...TARBALLS, ...PEERS]));
+    for (const name of ["flagback", "fastify", "better-sqlite3", "pg", "prom-client", "pino"]) {
+      expect(names).not.toContain(name);
+    }
+  });
+
+  test("stays small", () => {
+    const names = installed.map((item) => item.name).sort();
+    expect(names.length, `${names.length} packages: ${names.join(", ")}`).toBeLessThanOrEqual(MAX_PACKAGES);
+  });
+
+  test("runs in plain node, without our source condition", () => {
+    const script = [
+      'import { FlagbackProvider } from "@flagback/provider";',
+      'const provider = new FlagbackProvider({ url: "http://127.0.0.1:9", token: "fb_runtime_none_none" });',
+      "console.log(JSON.stringify(provider.metadata));",
+      "await provider.onClose?.();",
+    ].join("\n");
+    const { NODE_OPTIONS: _ours, ...env } = process.env;
+    const run = spawnSync(process.execPath, ["--input-type=module", "--eval", script], {
+      cwd: folder,
+      encoding: "utf8",
+      env,
+    });
+    expect(run.stderr).toBe("");
+    expect(JSON.parse(run.stdout)).toEqual({ name: expect.any(String) });
+  });
+});
+
+/** What the provider's own manifest asks of its host. */
+function peerRange(name: string): string {
+  const manifest = JSON.parse(readFileSync(new URL("../../provider/package.json", import.meta.url), "utf8"));
+  return `${name}@${manifest.peerDependencies[name]}`;
+}
+
+function packagesIn(modules: string): Installed[] {
+  if (!existsSync(modules)) return [];
+  const folders = readdirSync(modules)
+    .filter((name) => !name.startsWith("."))
+    .flatMap((name) =>
+      name.startsWith("@") ? readdirSync(join(modules, name)).map((part) => `${name}/${part}`) : name,
+    );
+  return folders.flatMap((name) => {
+    const { scripts = {} } = JSON.parse(readFileSync(join(modules, name, "package.json"), "utf8"));
+    return [{ name, folder: join(modules, name), scripts }, ...packagesIn(join(modules, name, "node_modules"))];
+  });
+}
