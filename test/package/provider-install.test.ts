@@ -10,7 +10,7 @@ const TARBALLS: readonly PublishedName[] = ["@flagback/schemas", "@flagback/core
 const PEERS = ["@openfeature/core", "@openfeature/server-sdk"];
 
 /** Ours, the peers and what they need; each one more is something a reviewer of the agent must trust. */
-const MAX_PACKAGES = 20;
+const MAX_PACKAGES = 12;
 
 interface Installed {
   readonly name: string;
