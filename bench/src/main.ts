@@ -1,1 +1,45 @@
-export {};
+/** `npm run bench -- NAME [--json]`: runs one benchmark. */
+import { arch, cpus, loadavg, platform } from "node:os";
+import { parseArgs } from "node:util";
+import { decide } from "./decide.ts";
+import type { Benchmark } from "./report.ts";
+
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide };
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { help: { type: "boolean", short: "h" }, json: { type: "boolean" } },
+});
+const [name] = positionals;
+const benchmark = name !== undefined && Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined;
+
+const usage = [
+  "Usage: npm run bench -- NAME [--json]",
+  "",
+  ...Object.entries(BENCHMARKS).map(([each, { summary }]) => `  ${each.padEnd(10)} ${summary}`),
+].join("\n");
+
+if (values.help) {
+  console.log(usage);
+} else if (benchmark === undefined) {
+  console.error(name === undefined ? usage : `There is no benchmark ${name}.\n\n${usage}`);
+  process.exitCode = 2;
+} else {
+  const machine = { node: process.version, platform: `${platform()} ${arch()}`, cores: cpus().length };
+  const loadBefore = loadavg();
+  const report = await benchmark.run();
+  const context = { benchmark: name, ...machine, loadBefore, loadAfter: loadavg() };
+  if (values.json) console.log(JSON.stringify({ ...context, ...report }));
+  else {
+    console.log(
+      `${name}: node ${machine.node}, ${machine.platform}, ${machine.cores} cores, load ${loadBefore[0]?.toFixed(2)}`,
+    );
+    for (const row of report.rows) {
+      const ratio = row.ratioToFloor === undefined ? "" : `  ${row.ratioToFloor.toFixed(1)} x floor`;
+      const limit = row.limit === undefined ? "" : `  limit ${row.limit} ${row.unit}`;
+      console.log(`  ${row.what.padEnd(56)} ${row.value.toPrecision(3).padStart(8)} ${row.unit}${ratio}${limit}`);
+    }
+    for (const failure of report.failures) console.error(`FAILED: ${failure}`);
+  }
+  if (report.failures.length > 0) process.exitCode = 1;
+}

@@ -19,9 +19,9 @@ const HORIZON_OUTCOMES = 2_000;
 /** logE before the first outcome. */
 export const START_LOG_E = Math.log(START_WEIGHT);
 /** Weight added when a later stage begins, and what each later stage adds to C (BRAIN 2.2, s_k). */
-export const STAGE_LUMP = 0.05;
+const STAGE_LUMP = 0.05;
 
-export const ALTERNATIVES = LOG_ODDS_STEPS.length;
+const ALTERNATIVES = LOG_ODDS_STEPS.length;
 /** Equal bins over [0, 1] that fractions are counted in. */
 export const BINS = 10;
 /** Badness 1, in the integer unit that ledgers count in. */
@@ -63,7 +63,7 @@ export function gridOf(p0: number): Grid {
 }
 
 /** `ln L(x)` of one fraction. L is linear in x, from exp(good) at 0 to exp(bad) at 1. */
-export function logLikelihood(good: number, bad: number, x: number): number {
+function logLikelihood(good: number, bad: number, x: number): number {
   if (x === 0) return good;
   if (x === 1) return bad;
   return Math.log((1 - x) * Math.exp(good) + x * Math.exp(bad));

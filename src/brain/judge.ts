@@ -36,7 +36,7 @@ interface Judgement {
   /** The deciding tick, or the last one with counts; `null` where there is none. */
   readonly tick: number | null;
   /** How each guardrail stood at that tick. */
-  readonly guardrails: readonly GuardrailEvidence[];
+  readonly guardrails: GuardrailEvidence[];
   /** Name of the automatic guardrail that weighs most in the sum. */
   readonly leading: string;
 }

@@ -66,7 +66,10 @@ export interface Ledger {
   ticks: TickCounts[];
 }
 
-/** An empty ledger. `stages` is the number of stages of the rollout's policy, at least 1. */
+/**
+ * An empty ledger. `stages` is the number of stages that the rollout can go through, from its first one on, at least 1; a
+ * number too high costs a little delay, one too low costs the later stages their lumps.
+ */
 export function newLedger(guardrails: readonly CompiledGuardrail[], alpha: number, stages: number): Ledger {
   return {
     guardrails: [...guardrails],
