@@ -34,7 +34,14 @@ module.exports = {
       comment: "A package that its own package.json does not name is not there when ours is installed alone.",
       severity: "error",
       from: { path: [SCHEMAS, CORE, PROVIDER, SERVER], pathNot: "^schemas/generate\\.ts$" },
-      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown", "npm-dev"], dependencyTypesNot: ["type-only"] },
+      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown"] },
+    },
+    {
+      name: "no-development-package",
+      comment: "A development dependency is not installed with ours; only its types may be used.",
+      severity: "error",
+      from: { path: [SCHEMAS, CORE, PROVIDER, SERVER], pathNot: "^schemas/generate\\.ts$" },
+      to: { dependencyTypes: ["npm-dev"], dependencyTypesNot: ["type-only"] },
     },
     {
       name: "schemas-import-nobody",

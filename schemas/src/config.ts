@@ -63,8 +63,8 @@ export type ConfigFile = z.infer<typeof ConfigFile>;
 export interface DesiredVersion {
   readonly id: string;
   readonly alias: string;
-  readonly kind: z.infer<typeof VersionKind>;
-  readonly payload: z.infer<typeof Json>;
+  readonly kind: VersionKind;
+  readonly payload: Json;
   readonly labels: Readonly<Record<string, string>>;
   readonly notes: string;
   readonly declared: boolean;
@@ -84,7 +84,7 @@ export interface DesiredAlias {
 export interface DesiredState {
   readonly versions: readonly DesiredVersion[];
   readonly aliases: readonly DesiredAlias[];
-  readonly killSwitches: ReadonlyMap<string, z.infer<typeof FailSafe>>;
+  readonly killSwitches: ReadonlyMap<string, FailSafe>;
   readonly flags: ReadonlyMap<string, FlagDefinition>;
 }
 
@@ -103,18 +103,25 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
 
   for (const version of file.versions ?? []) {
     const alias = version.alias ?? aliasOfVersionId(version.id);
-    if (alias === undefined) problems.push(`versions: ${version.id} needs an alias, because its id has no name before an @`);
+    if (alias === undefined)
+      problems.push(`versions: ${version.id} needs an alias, because its id has no name before an @`);
     else if (versions.has(version.id)) problems.push(`versions: ${version.id} is listed twice`);
     else versions.set(version.id, { ...version, alias, declared: true });
   }
-  const mention = (id: string, alias: string, payload: z.infer<typeof Json>, kind: DesiredVersion["kind"], declared: boolean) => {
+  const mention = (id: string, alias: string, payload: Json, kind: DesiredVersion["kind"], declared: boolean) => {
     if (!versions.has(id)) versions.set(id, { id, alias, kind, payload, labels: {}, notes: "", declared });
   };
 
   for (const [name, alias] of Object.entries(file.aliases ?? {})) {
     for (const candidate of alias.candidates) {
       const pin = candidate.version_pin;
-      mention(candidate.id, name, pin === undefined ? {} : { model: pin }, pin === undefined ? "agent" : "model", pin !== undefined);
+      mention(
+        candidate.id,
+        name,
+        pin === undefined ? {} : { model: pin },
+        pin === undefined ? "agent" : "model",
+        pin !== undefined,
+      );
     }
     if (alias.stable !== undefined) mention(alias.stable, name, {}, "agent", false);
     const allocation = alias.candidates.map((candidate) => ({
@@ -146,7 +153,9 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
     const block = file.rollback;
     const name = block.alias ?? aliasOfVersionId(block.stable_version);
     if (name === undefined) {
-      problems.push(`rollback: say which alias is meant with "alias: NAME"; ${block.stable_version} has no name before an @`);
+      problems.push(
+        `rollback: say which alias is meant with "alias: NAME"; ${block.stable_version} has no name before an @`,
+      );
     } else {
       mention(block.stable_version, name, {}, "agent", false);
       if (block.candidate_version) mention(block.candidate_version, name, {}, "agent", false);
@@ -162,7 +171,9 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
         ...before,
         name,
         stable: block.stable_version,
-        candidates: [...new Set([...(before?.candidates ?? []), ...(block.candidate_version ? [block.candidate_version] : [])])],
+        candidates: [
+          ...new Set([...(before?.candidates ?? []), ...(block.candidate_version ? [block.candidate_version] : [])]),
+        ],
         policy,
       });
     }
@@ -180,5 +191,8 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
 }
 
 function guardrailsOf(triggers: Readonly<Record<string, number>>): Pick<Guardrail, "metric" | "max">[] {
-  return Object.entries(triggers).map(([metric, max]) => ({ metric: metric === "error_rate_p95" ? "error_rate" : metric, max }));
+  return Object.entries(triggers).map(([metric, max]) => ({
+    metric: metric === "error_rate_p95" ? "error_rate" : metric,
+    max,
+  }));
 }

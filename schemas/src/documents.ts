@@ -7,6 +7,7 @@ import { Policy } from "./policy.ts";
 import { Digest, Json, Name, Revision, Scope, Text, Timestamp, VersionId, Weight } from "./primitives.ts";
 
 export const VersionKind = z.enum(["prompt", "model", "agent", "tools", "policy", "eval", "data"]);
+export type VersionKind = z.infer<typeof VersionKind>;
 
 /** An immutable release of something an agent uses. */
 export const Version = z.strictObject({
@@ -110,6 +111,7 @@ export type SwitchEntry = z.infer<typeof SwitchEntry>;
 
 /** What a runtime answers for the switch when it can't trust what it holds: engaged `afterMs` past the lease, or the last value. */
 export const FailSafe = z.strictObject({ engage: z.boolean(), afterMs: z.int().min(0).max(86_400_000) });
+export type FailSafe = z.infer<typeof FailSafe>;
 
 /** A boolean flag that stops actions without changing a version; engaged if any entry matches. */
 export const KillSwitch = z.strictObject({
@@ -278,4 +280,3 @@ export const Propagation = z.strictObject({
   p99Ms: z.number().nullable(),
 });
 export type Propagation = z.infer<typeof Propagation>;
-

@@ -33,7 +33,10 @@ export const Outcome = z
     inputTokens: z.int().min(0).optional(),
     outputTokens: z.int().min(0).optional(),
     quality: z.number().min(0).max(1).optional(),
-    safetyFlags: z.array(z.string().regex(/^[a-z0-9_]{1,64}$/)).max(MAX_ATTRIBUTES).optional(),
+    safetyFlags: z
+      .array(z.string().regex(/^[a-z0-9_]{1,64}$/))
+      .max(MAX_ATTRIBUTES)
+      .optional(),
     conversationId: ShortText.optional(),
     /** True when the run got the caller's default because flagback could not answer. */
     isDefault: z.boolean().optional(),

@@ -63,6 +63,7 @@ const OutcomeTimeout = Duration.refine(
 );
 
 export const Revoke = z.enum(["finish", "block_writes", "abort"]);
+export type Revoke = z.infer<typeof Revoke>;
 
 /** The policy as it is stored. Every part has a default but `guardrails`. */
 export const Policy = z.strictObject({
@@ -84,9 +85,7 @@ export const Policy = z.strictObject({
   onSharedCause: z
     .strictObject({ weights: z.literal("hold"), engage: z.boolean(), for: Duration, then: z.enum(["stop", "hold"]) })
     .default({ weights: "hold", engage: true, for: "5m", then: "stop" }),
-  onNoData: z
-    .strictObject({ after: Duration, then: z.enum(["hold", "stop"]) })
-    .default({ after: "5m", then: "hold" }),
+  onNoData: z.strictObject({ after: Duration, then: z.enum(["hold", "stop"]) }).default({ after: "5m", then: "hold" }),
   onLeaseLapse: z.enum(["stable", "last"]).default("stable"),
   /** A run without a report by then is missing, and missing is bad. */
   outcomeTimeout: OutcomeTimeout.default("60s"),

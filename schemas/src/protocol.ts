@@ -47,6 +47,7 @@ export const ServerHello = z.object({
   outcomesThrough: Id,
   limits: z.object({ maxFrameBytes: z.int().min(1), maxBatchItems: z.int().min(1) }),
 });
+export type ServerHello = z.infer<typeof ServerHello>;
 export const Snapshot = z.object({
   type: z.literal("snapshot"),
   epoch: Epoch,
@@ -66,6 +67,7 @@ export const Delta = z.object({
 });
 export type Delta = z.infer<typeof Delta>;
 export const ServerLease = z.object({ type: z.literal("lease"), id: Id, revision: Revision });
+export type ServerLease = z.infer<typeof ServerLease>;
 /** Every batch up to and including `through` is durable. */
 export const OutcomesAck = z.object({
   type: z.literal("outcomesAck"),
@@ -74,13 +76,16 @@ export const OutcomesAck = z.object({
   /** Items of acknowledged batches that were not counted, with the reason. */
   rejected: z.array(z.object({ seq: Id, index: z.int().min(0), code: z.string(), message: z.string() })).optional(),
 });
+export type OutcomesAck = z.infer<typeof OutcomesAck>;
 export const Goodbye = z.object({
   type: z.literal("goodbye"),
   reason: z.string(),
   retryAfterMs: Milliseconds,
   spreadMs: Milliseconds,
 });
+export type Goodbye = z.infer<typeof Goodbye>;
 export const ServerError = z.object({ type: z.literal("error"), code: z.string(), message: z.string() });
+export type ServerError = z.infer<typeof ServerError>;
 
 export const ServerMessage = z.discriminatedUnion("type", [
   ServerHello,
@@ -100,9 +105,12 @@ export const RuntimeHello = z.object({
   sdk: z.string().max(128),
   resume: Cursor.optional(),
 });
+export type RuntimeHello = z.infer<typeof RuntimeHello>;
 export const RuntimeLease = z.object({ type: z.literal("lease"), id: Id });
+export type RuntimeLease = z.infer<typeof RuntimeLease>;
 /** Sent after the runtime's snapshot was swapped, so that every later evaluation sees the revision. */
 export const Applied = z.object({ type: z.literal("applied"), revision: Revision, appliedAfterMs: Milliseconds });
+export type Applied = z.infer<typeof Applied>;
 
 /** Runs that the runtime handed to a version since its last batch. */
 export const Assignment = z.object({ alias: Name, version: VersionId, revision: Revision, n: z.int().min(1) });
@@ -125,6 +133,7 @@ export const OutcomeBatch = z.object({
 export type OutcomeBatch = z.infer<typeof OutcomeBatch>;
 /** The runtime is closing on purpose; its open runs are reported as `cancelled` before it. */
 export const RuntimeGoodbye = z.object({ type: z.literal("goodbye") });
+export type RuntimeGoodbye = z.infer<typeof RuntimeGoodbye>;
 
 export const RuntimeMessage = z.discriminatedUnion("type", [
   RuntimeHello,

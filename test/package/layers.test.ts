@@ -73,6 +73,16 @@ const PLANTED: readonly { readonly file: string; readonly text: string; readonly
     rules: ["no-undeclared-package", "sql-in-the-store-only"],
   },
   {
+    file: "src/brain/borrows-types.ts",
+    text: 'import type { z } from "zod";\nexport type A = typeof z;\n',
+    rules: ["no-undeclared-package"],
+  },
+  {
+    file: "server/src/hub/needs-workshop.ts",
+    text: 'import { tool } from "workshop-tool";\nexport const a = tool;\n',
+    rules: ["no-development-package"],
+  },
+  {
     file: "server/src/hub/knows-provider.ts",
     text: 'import { idOf } from "@flagback/provider";\nexport const a = idOf;\n',
     rules: ["server-without-provider"],
@@ -112,6 +122,8 @@ beforeAll(() => {
   cpSync(join(ROOT, ".dependency-cruiser.cjs"), join(folder, ".dependency-cruiser.cjs"));
   write("node_modules/better-sqlite3/package.json", '{"name":"better-sqlite3","version":"0.0.0","main":"index.js"}');
   write("node_modules/better-sqlite3/index.js", "exports.Database = class {};\n");
+  write("node_modules/workshop-tool/package.json", '{"name":"workshop-tool","version":"0.0.0","main":"index.js"}');
+  write("node_modules/workshop-tool/index.js", "exports.tool = {};\n");
   write("node_modules/zod/package.json", '{"name":"zod","version":"0.0.0","main":"index.js"}');
   write("node_modules/zod/index.js", "exports.z = {};\n");
   mkdirSync(join(folder, "node_modules/@flagback"), { recursive: true });
@@ -184,6 +196,7 @@ function workspace(path: string, name: string, entry: string, dependencies: read
     type: "module",
     exports: { ".": { "flagback:source": `./${entry}`, default: "./dist/index.js" } },
     dependencies: Object.fromEntries(dependencies.map((dependency) => [dependency, "*"])),
+    devDependencies: { "workshop-tool": "*" },
   };
   return { [`${path}/package.json`]: JSON.stringify(manifest) };
 }
