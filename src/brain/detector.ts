@@ -128,7 +128,6 @@ export function logEvidence(logS: readonly number[]): number {
 
 /** Adds restarts of total weight `exp(logWeight)`, which bet from the next outcome on. */
 export function addRestarts(logS: number[], logWeight: number): void {
-  if (logWeight === Number.NEGATIVE_INFINITY) return;
   for (let j = 0; j < ALTERNATIVES; j++) {
     logS[j] = logAddExp(logS[j] as number, (LOG_PRIOR[j] as number) + logWeight);
   }

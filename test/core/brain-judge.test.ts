@@ -167,14 +167,15 @@ describe("runs without an outcome", () => {
     }
   });
 
-  test("restarts are paid by the runs assigned, also by those that are excluded later", () => {
+  test("restarts are paid by the runs assigned, also by those that are excluded or lost later", () => {
     const ledger = newLedger([errorRate], 0.01, 1);
     for (const [tick, n] of [
       [0, 50],
-      [1, 1],
+      [1, 2],
     ] as const) {
       recordAssigned(ledger, tick, n);
-      settleExcluded(ledger, tick, n);
+      settleExcluded(ledger, tick, n / 2);
+      recordLost(ledger, tick, n / 2);
     }
     // By hand: without evidence E is the weight placed by then, W(50) = 1 - .3 / sqrt(1.025).
     expect(judge(ledger).logE).toBeCloseTo(Math.log(1 - 0.3 / Math.sqrt(1.025)), 12);
@@ -186,15 +187,18 @@ const part = fc.integer({ min: 0, max: 1_000_000 });
 const anyTick = fc.record({ good: part, bad: part, pending: part, missing: part, lost: part, excluded: part });
 type AnyTick = { good: number; bad: number; pending: number; missing: number; lost: number; excluded: number };
 
-function ledgerOfCounts(ticks: AnyTick[], isDone: (tick: number) => boolean, stages = 3): Ledger {
-  const ledger = newLedger(threeGuardrails, 0.01, stages);
-  ticks.forEach(({ good, bad, pending, missing, lost, excluded }, tick) => {
-    if (tick === 2) beginStage(ledger, tick);
+/** A second stage begins at `stageTick`; `null` is a tick without any run. */
+function ledgerOfCounts(ticks: (AnyTick | null)[], isDone: (tick: number) => boolean, stageTick = 2): Ledger {
+  const ledger = newLedger(threeGuardrails, 0.01, 3);
+  ticks.forEach((counts, tick) => {
+    if (tick === stageTick) beginStage(ledger, tick);
+    if (counts === null) return;
+    const { good, bad, pending, missing, lost, excluded } = counts;
     const open = isDone(tick) ? 0 : pending;
     recordAssigned(ledger, tick, good + bad + open + missing + lost + excluded);
-    const counts = ledger.ticks.at(-1)!;
-    Object.assign(counts, { settled: good + bad + excluded, missing, lost });
-    for (const each of counts.guardrails) {
+    const recorded = ledger.ticks.at(-1)!;
+    Object.assign(recorded, { settled: good + bad + excluded, missing, lost });
+    for (const each of recorded.guardrails) {
       each.judged = good + bad;
       each.bad = bad * 1_000_000;
       if (!each.bins) continue;
@@ -234,17 +238,23 @@ describe("properties", () => {
 
   test("freezing a prefix never changes the verdict, also in two steps and after JSON", () => {
     fc.assert(
-      fc.property(fc.array(smallTick, { maxLength: 14 }), fc.nat(15), fc.nat(15), (ticks, a, b) => {
-        const [first, second] = [Math.min(a, b), Math.max(a, b)];
-        const whole = ledgerOfCounts(ticks, (tick) => tick <= second);
-        const before = judge(whole);
-        const frozen = cloneLedger(whole);
-        freezeThrough(frozen, first);
-        expect(judge(frozen)).toEqual(before);
-        freezeThrough(frozen, second);
-        expect(judge(frozen)).toEqual(before);
-        expect(judge(JSON.parse(JSON.stringify(frozen)) as Ledger)).toEqual(before);
-      }),
+      fc.property(
+        fc.array(fc.option(smallTick, { freq: 2 }), { maxLength: 14 }),
+        fc.nat(15),
+        fc.nat(15),
+        fc.nat(15),
+        (ticks, a, b, stageTick) => {
+          const [first, second] = [Math.min(a, b), Math.max(a, b)];
+          const whole = ledgerOfCounts(ticks, (tick) => tick <= second, stageTick);
+          const before = judge(whole);
+          const frozen = cloneLedger(whole);
+          freezeThrough(frozen, first);
+          expect(judge(frozen)).toEqual(before);
+          freezeThrough(frozen, second);
+          expect(judge(frozen)).toEqual(before);
+          expect(judge(JSON.parse(JSON.stringify(frozen)) as Ledger)).toEqual(before);
+        },
+      ),
       { numRuns: 300 },
     );
   });
