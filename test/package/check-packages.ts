@@ -25,9 +25,17 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
+/** Beside what every package holds. */
+const NEEDED: Partial<Record<PublishedName, readonly string[]>> = {
+  "@flagback/core": ["dist/evaluation/index.js"],
+  "@flagback/schemas": ["json/config-file.schema.json"],
+  flagback: ["dist/cli/main.js", "dist/demo/runtime.js", "assets/agent-runs.csv"],
+};
+
 /** What the tools do not look at: the licence travels along, and nothing of the workshop does. */
-function contents({ files }: Packed): string[] {
-  const missing = ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts"].filter((path) => !files.includes(path));
+function contents({ name, files }: Packed): string[] {
+  const needed = ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", ...(NEEDED[name] ?? [])];
+  const missing = needed.filter((path) => !files.includes(path));
   const strange = files.filter((path) => /\.tsbuildinfo$|\.test\.|^test\/|(^|\/)\.env/.test(path));
   return [...missing.map((path) => `lacks ${path}`), ...strange.map((path) => `should not hold ${path}`)];
 }
