@@ -12,6 +12,13 @@ import { type Packed, PUBLISHED, type PublishedName, pack, ROOT } from "./pack.t
 
 const ATTW = join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js");
 
+/** Beside what every package holds. */
+const NEEDED: Partial<Record<PublishedName, readonly string[]>> = {
+  "@flagback/core": ["dist/evaluation/index.js"],
+  "@flagback/schemas": ["json/config-file.schema.json"],
+  flagback: ["dist/cli/main.js", "dist/demo/runtime.js", "assets/agent-runs.csv"],
+};
+
 const folder = mkdtempSync(join(tmpdir(), "flagback-packages-"));
 try {
   const packed = pack(Object.keys(PUBLISHED) as PublishedName[], folder);
@@ -24,13 +31,6 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-
-/** Beside what every package holds. */
-const NEEDED: Partial<Record<PublishedName, readonly string[]>> = {
-  "@flagback/core": ["dist/evaluation/index.js"],
-  "@flagback/schemas": ["json/config-file.schema.json"],
-  flagback: ["dist/cli/main.js", "dist/demo/runtime.js", "assets/agent-runs.csv"],
-};
 
 /** What the tools do not look at: the licence travels along, and nothing of the workshop does. */
 function contents({ name, files }: Packed): string[] {
