@@ -1,1 +1,9 @@
-export {};
+/** The OpenFeature provider of flagback and its agent toolkit. */
+export type { Clock } from "./clock.ts";
+export type { ProviderLogger } from "./logger.ts";
+export type { FlagbackProviderOptions } from "./options.ts";
+export type { Announcement, Assignment, DropReason, OutboxStatistics } from "./outcomes/outbox.ts";
+export type { OutcomeDetails } from "./outcomes/outcome.ts";
+export { FlagbackProvider, OUTCOME_EVENT } from "./provider.ts";
+export type { OpenRun, RunHost } from "./run-host.ts";
+export * from "./toolkit/index.ts";

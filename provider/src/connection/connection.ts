@@ -1,0 +1,201 @@
+/**
+ * The state machine's hands: it holds the state, one timer and one socket, and does what the machine asks for.
+ */
+import { CLOSE, type Delta, type RuntimeMessage, type Snapshot } from "@flagback/schemas";
+import { type Clock, instantOf } from "../clock.ts";
+import type { ProblemLog } from "../logger.ts";
+import type { Outbox } from "../outcomes/outbox.ts";
+import { isLeaseLive } from "./lease.ts";
+import { initialState, nextTickMs, step } from "./machine.ts";
+import { openSocket, type StreamSocket } from "./socket.ts";
+import type { ConnectionEffect, ConnectionInput, ConnectionSettings, ConnectionState, Status } from "./state.ts";
+
+/** What the connection needs from the provider that owns it. */
+export interface ConnectionHost {
+  /** Swaps what evaluations read. Must not run anybody else's code: the acknowledgement follows. */
+  swap(change: Snapshot | Delta): void;
+  /** After the acknowledgement: tell whoever wants to know. */
+  swapped(): void;
+  status(status: Status, detail: string): void;
+  /** The server refused the token. */
+  refused(httpStatus: number): void;
+  /** The server acknowledged outcomes. */
+  acknowledged(): void;
+}
+
+export interface ConnectionOptions {
+  readonly streamUrl: string;
+  readonly token: string;
+  readonly settings: ConnectionSettings;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: ProblemLog;
+  readonly outbox: Outbox;
+  readonly host: ConnectionHost;
+}
+
+/** Close codes that a frame of ours can be to blame for (RFC 6455, section 7.4.1, and ours). */
+const BLAMED_CLOSES: ReadonlySet<number | undefined> = new Set([1002, 1003, 1007, 1008, 1009, 1011, CLOSE.malformed]);
+/** The longest time that a timer of Node holds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+export class Connection {
+  readonly #options: ConnectionOptions;
+  #state: ConnectionState;
+  #socket: StreamSocket | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  readonly #inputs: ConnectionInput[] = [];
+  #isRunning = false;
+  #isFlushing = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#state = initialState(options.settings);
+  }
+
+  get status(): Status {
+    return this.#state.status;
+  }
+
+  /** Whether the lease is live, or lapsed less than `graceMs` ago, by both clocks as of now. */
+  isLeaseLive(graceMs = 0): boolean {
+    const { clock } = this.#options;
+    return isLeaseLive(this.#state.lease, clock.monotonicMs(), clock.wallMs(), graceMs);
+  }
+
+  start(): void {
+    this.#isFlushing = false;
+    this.#take({ kind: "start" });
+  }
+
+  /** Says goodbye and hangs up. No timer and no socket is left. */
+  stop(): void {
+    this.#take({ kind: "stop" });
+  }
+
+  /** Sends what the outbox has due, and wakes up when more is. Called whenever something was put into it. */
+  pump(): void {
+    this.#sendOutcomes();
+    this.#wakeUp();
+  }
+
+  /** From now on outcomes are sent at once: the provider is closing. */
+  flush(): void {
+    this.#isFlushing = true;
+    this.pump();
+  }
+
+  /** Inputs that an effect causes wait for their turn, so that each step sees the state that the last one left. */
+  #take(input: ConnectionInput): void {
+    this.#inputs.push(input);
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      for (let next = this.#inputs.shift(); next; next = this.#inputs.shift()) {
+        const { state, effects } = step(this.#state, next, instantOf(this.#options.clock), this.#options.random);
+        this.#state = state;
+        try {
+          for (const effect of effects) this.#perform(effect);
+        } catch (error) {
+          // Never into the agent. The rest of the step is left out: what failed to be swapped is not acknowledged.
+          this.#inputs.push({ kind: "failed", detail: `internal error: ${String(error)}` });
+        }
+      }
+    } finally {
+      this.#isRunning = false;
+    }
+    this.pump();
+  }
+
+  #perform(effect: ConnectionEffect): void {
+    const { host, log, outbox, clock } = this.#options;
+    switch (effect.kind) {
+      case "connect":
+        this.#connect(effect.connection);
+        return;
+      case "send":
+        this.#send(effect.message);
+        return;
+      case "hangUp":
+        this.#hangUp(effect.code, effect.reason);
+        return;
+      case "swap":
+        host.swap(effect.change);
+        return;
+      case "acknowledge": {
+        const appliedAfterMs = Math.max(0, clock.monotonicMs() - effect.receivedMs);
+        this.#send({ type: "applied", revision: effect.revision, appliedAfterMs });
+        host.swapped();
+        return;
+      }
+      case "status":
+        if (effect.status === "ready") log.resolved("connection.");
+        host.status(effect.status, effect.detail);
+        return;
+      case "resumeOutcomes":
+        outbox.resume(effect.through, effect.limits);
+        host.acknowledged();
+        return;
+      case "ackOutcomes": {
+        const { through, rejected = [], slowDownMs = 0 } = effect.ack;
+        outbox.acknowledge(through, rejected.length, slowDownMs, clock.monotonicMs());
+        for (const { code, message } of rejected) {
+          log.warn(`rejected.${code}`, `the server did not count an outcome (${code}): ${message}`);
+        }
+        host.acknowledged();
+        return;
+      }
+      case "holdOutcomes":
+        this.#socket = null;
+        outbox.hold(BLAMED_CLOSES.has(effect.end.code));
+        return;
+      case "refused":
+        host.refused(effect.httpStatus);
+        return;
+      case "problem":
+        log[effect.level](effect.key, effect.message);
+        return;
+    }
+  }
+
+  #connect(connection: number): void {
+    const { streamUrl, token } = this.#options;
+    this.#socket = openSocket(streamUrl, token, {
+      opened: () => this.#take({ kind: "opened", connection }),
+      frame: (text) => this.#take({ kind: "frame", connection, text }),
+      ping: () => this.#take({ kind: "ping", connection }),
+      ended: (end) => this.#take({ kind: "ended", connection, end }),
+    });
+  }
+
+  #send(message: RuntimeMessage): void {
+    this.#socket?.send(JSON.stringify(message));
+  }
+
+  #hangUp(code: number, reason: string): void {
+    if (code === CLOSE.deadPeer) this.#socket?.terminate();
+    else this.#socket?.close(code, reason);
+    this.#socket = null;
+  }
+
+  #sendOutcomes(): void {
+    const { outbox, clock } = this.#options;
+    if (this.#state.link.kind !== "streaming") return;
+    for (;;) {
+      const frame = outbox.next(clock.monotonicMs(), this.#isFlushing);
+      if (frame === null) return;
+      this.#socket?.send(frame);
+    }
+  }
+
+  #wakeUp(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#state.link.kind === "idle") return;
+    const dues = [nextTickMs(this.#state), this.#options.outbox.nextDueMs()].filter((due) => due !== null);
+    if (dues.length === 0) return;
+    const delayMs = Math.ceil(Math.min(...dues) - this.#options.clock.monotonicMs());
+    this.#timer = setTimeout(() => this.#take({ kind: "tick" }), Math.min(MAX_TIMER_MS, Math.max(0, delayMs)));
+    this.#timer.unref();
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * What the connection's state machine knows, is told, and asks for.
+ */
+import type { Cursor, Delta, OutcomesAck, RuntimeMessage, ServerMessage, Snapshot } from "@flagback/schemas";
+import type * as z from "zod";
+import type { Instant } from "../clock.ts";
+import type { Lease } from "./lease.ts";
+
+export type ServerHello = Extract<ServerMessage, { type: "hello" }>;
+
+/** The provider's status, in OpenFeature's words. `not_ready` ends with the first `ready` and never comes back. */
+export type Status = "not_ready" | "ready" | "stale" | "error";
+
+export interface ConnectionSettings {
+  readonly instance: string;
+  readonly sdk: string;
+  readonly errorGraceMs: number;
+}
+
+/** What the link is doing. `connection` numbers the sockets, so that a dead one's late events are known as such. */
+export type Link =
+  | { readonly kind: "idle" }
+  | { readonly kind: "waiting"; readonly untilMs: number }
+  | { readonly kind: "connecting"; readonly connection: number; readonly deadlineMs: number }
+  | { readonly kind: "greeting"; readonly connection: number; readonly deadlineMs: number; readonly openedMs: number }
+  | StreamingLink;
+
+export interface StreamingLink {
+  readonly kind: "streaming";
+  readonly connection: number;
+  readonly openedMs: number;
+  readonly hello: ServerHello;
+  readonly lastHeardMs: number;
+  /** Whether we hold at least the revision of the hello. */
+  readonly synced: boolean;
+  readonly syncDeadlineMs: number;
+  readonly nextAskMs: number;
+  /** Lease asks without an answer on this connection. */
+  readonly asked: ReadonlyMap<number, Instant>;
+  /** An answer was void because we did not hold its revision yet: ask again once we do. */
+  readonly askAgainAt: number | null;
+}
+
+/** Time without a connection that was in step, and the attempts since one was healthy. */
+export interface Outage {
+  readonly sinceMs: number;
+  readonly attempts: number;
+}
+
+export interface ConnectionState {
+  readonly settings: ConnectionSettings;
+  readonly link: Link;
+  readonly status: Status;
+  readonly staleSinceMs: number;
+  /** What we hold; null before the first snapshot. */
+  readonly cursor: Cursor | null;
+  /** What we hold can't be continued from: the next hello asks for a whole snapshot. */
+  readonly mustResync: boolean;
+  readonly lease: Lease | null;
+  /** When the server told us to come back, said by its goodbye. */
+  readonly goodbye: { readonly retryAfterMs: number; readonly spreadMs: number } | null;
+  readonly outage: Outage | null;
+  readonly connections: number;
+  readonly leaseIds: number;
+}
+
+/** Why a socket ended. `code` is the WebSocket close code, `httpStatus` the answer to a refused upgrade. */
+export interface SocketEnd {
+  readonly code?: number;
+  readonly httpStatus?: number;
+  readonly retryAfterMs?: number;
+  readonly detail: string;
+}
+
+export type ConnectionInput =
+  | { readonly kind: "start" }
+  | { readonly kind: "opened"; readonly connection: number }
+  | { readonly kind: "frame"; readonly connection: number; readonly text: string }
+  | { readonly kind: "ping"; readonly connection: number }
+  | { readonly kind: "ended"; readonly connection: number; readonly end: SocketEnd }
+  | { readonly kind: "tick" }
+  /** An effect could not be carried out: what we hold is not what the state says. */
+  | { readonly kind: "failed"; readonly detail: string }
+  | { readonly kind: "stop" };
+
+export type ConnectionEffect =
+  | { readonly kind: "connect"; readonly connection: number }
+  | { readonly kind: "send"; readonly message: RuntimeMessage }
+  /** Close the socket; nothing it says afterwards counts. */
+  | { readonly kind: "hangUp"; readonly connection: number; readonly code: number; readonly reason: string }
+  /** Swap the held documents, in one step. */
+  | { readonly kind: "swap"; readonly change: Snapshot | Delta }
+  /** Follows its swap: say `applied`, with the time since `receivedMs`. */
+  | { readonly kind: "acknowledge"; readonly revision: number; readonly receivedMs: number }
+  | { readonly kind: "status"; readonly status: Status; readonly detail: string }
+  /** The server has a durable count of our batches: resend from there. */
+  | { readonly kind: "resumeOutcomes"; readonly through: number; readonly limits: ServerHello["limits"] }
+  | { readonly kind: "ackOutcomes"; readonly ack: z.infer<typeof OutcomesAck> }
+  | { readonly kind: "holdOutcomes"; readonly end: SocketEnd }
+  | { readonly kind: "refused"; readonly httpStatus: number }
+  | { readonly kind: "problem"; readonly level: "warn" | "error"; readonly key: string; readonly message: string };
+
+export interface Step {
+  readonly state: ConnectionState;
+  readonly effects: readonly ConnectionEffect[];
+}

@@ -1,0 +1,60 @@
+/**
+ * The provider's own limits and times, each with its reason. What both ends must agree on lives in `@flagback/schemas`.
+ */
+
+/** How long `initialize` waits for the first snapshot and lease before it rejects. Connecting goes on afterwards. */
+export const DEFAULT_INIT_TIMEOUT_MS = 5_000;
+/** How long the provider stays STALE before it is ERROR. */
+export const DEFAULT_ERROR_GRACE_MS = 10_000;
+/** How long `onClose` waits for outcomes to be acknowledged. */
+export const DEFAULT_CLOSE_TIMEOUT_MS = 2_000;
+/** The kill switch that guards writes. */
+export const DEFAULT_WRITE_SWITCH = "writes_disabled";
+
+/** From the first connect attempt's start to an open socket. */
+export const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a socket may take to answer our close frame. */
+export const CLOSE_HANDSHAKE_MS = 1_000;
+/** From an open socket to the server's hello, and from the hello to its revision. */
+export const SYNC_TIMEOUT_MS = 10_000;
+/** Reconnect delays: full jitter from this, doubling. */
+export const RECONNECT_FIRST_MS = 250;
+/** The ceiling of reconnect delays in an outage's first `RECONNECT_EAGER_MS`, and after. */
+export const RECONNECT_EAGER_CEILING_MS = 1_000;
+export const RECONNECT_CEILING_MS = 10_000;
+export const RECONNECT_EAGER_MS = 30_000;
+/** A connection that lived this long ends the outage for the backoff. */
+export const HEALTHY_AFTER_MS = 60_000;
+/** A refused token (401, 403, close 4401) is tried again after a uniform time in this range, for ever. */
+export const UNAUTHORIZED_RETRY_MIN_MS = 60_000;
+export const UNAUTHORIZED_RETRY_MAX_MS = 300_000;
+/** The longest delay that a server's `goodbye` or `Retry-After` can ask for. */
+export const MAX_SERVER_DELAY_MS = 300_000;
+/** Two heartbeats and this share of one must pass in silence before a socket is given up: pings are never on the dot. */
+export const HEARTBEAT_SLACK = 0.5;
+/** Heartbeat and lease that are honoured at least and at most, whatever the hello says: a zero would make a busy loop. */
+export const MIN_HEARTBEAT_MS = 50;
+export const MIN_LEASE_MS = 50;
+export const MAX_LEASE_MS = 3_600_000;
+/** The largest frame that is accepted from the server, in bytes. */
+export const MAX_SERVER_FRAME_BYTES = 64 * 1024 * 1024;
+
+/** Outcomes that wait to be sent. Beyond either, the oldest is dropped and counted. */
+export const DEFAULT_MAX_OUTCOMES = 20_000;
+export const DEFAULT_MAX_OUTCOME_BYTES = 16 * 1024 * 1024;
+/** One outcome as JSON, in bytes. A larger one is dropped and counted. */
+export const MAX_OUTCOME_BYTES = 16 * 1024;
+/** Batches on their way at once. */
+export const MAX_BATCHES_IN_FLIGHT = 4;
+/** How long an assignment waits for company before it is announced; the protocol allows 250 ms. */
+export const ANNOUNCE_WITHIN_MS = 100;
+/** How long an outcome waits for company. */
+export const OUTCOME_WITHIN_MS = 5;
+/** The longest pause between batches that a server can ask for. */
+export const MAX_SLOW_DOWN_MS = 10_000;
+/** Runs whose assignment is remembered until their outcome is durable, to announce it again to a restored server. */
+export const MAX_OPEN_ASSIGNMENTS = 100_000;
+/** Targeting keys whose last evaluations are remembered for `track`, at most twice this. */
+export const MAX_ATTRIBUTED_KEYS = 10_000;
+/** Distinct problems that are remembered as already logged. */
+export const MAX_LOGGED_PROBLEMS = 200;

@@ -1,0 +1,92 @@
+/**
+ * What a `FlagbackProvider` can be told, and what it is told by default.
+ */
+import { FlagbackError } from "@flagback/schemas";
+import { type Clock, systemClock } from "./clock.ts";
+import {
+  DEFAULT_CLOSE_TIMEOUT_MS,
+  DEFAULT_ERROR_GRACE_MS,
+  DEFAULT_INIT_TIMEOUT_MS,
+  DEFAULT_MAX_OUTCOME_BYTES,
+  DEFAULT_MAX_OUTCOMES,
+  DEFAULT_WRITE_SWITCH,
+} from "./limits.ts";
+import { consoleLogger, type ProviderLogger } from "./logger.ts";
+
+export interface FlagbackProviderOptions {
+  /** Where the server listens, such as `https://flags.example.com` or `http://127.0.0.1:7780`. A path is kept as a prefix. */
+  readonly url: string;
+  /** A runtime token, `fb_runtime_...`. */
+  readonly token: string;
+  /** Takes each distinct problem once. Default: the console. */
+  readonly logger?: ProviderLogger;
+  /** How long `initialize` waits for the first snapshot and lease before it rejects. Default 5 s. */
+  readonly initTimeoutMs?: number;
+  /** How long the provider is STALE before it is ERROR. Default 10 s. */
+  readonly errorGraceMs?: number;
+  /** How long `onClose` waits for outcomes to be acknowledged. Default 2 s. */
+  readonly closeTimeoutMs?: number;
+  /** The kill switch that `writesAllowed` and `guardTools` ask. Default `writes_disabled`. */
+  readonly writeSwitch?: string;
+  /** Outcomes that may wait; beyond it the oldest is dropped and counted. Default 20 000. */
+  readonly maxOutcomes?: number;
+  /** Bytes of outcomes that may wait; beyond it the oldest is dropped and counted. Default 16 MiB. */
+  readonly maxOutcomeBytes?: number;
+  /** For tests: the clocks and the source of jitter. */
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+export interface Settings extends Required<Omit<FlagbackProviderOptions, "url">> {
+  readonly streamUrl: string;
+}
+
+/** @throws FlagbackError `usage` where an option can't be used, naming every such option */
+export function settingsOf(options: FlagbackProviderOptions): Settings {
+  const problems: string[] = [];
+  const streamUrl = streamUrlOf(options.url, problems);
+  if (typeof options.token !== "string" || options.token.trim() === "") problems.push("token is missing");
+  const number = (
+    name: "initTimeoutMs" | "errorGraceMs" | "closeTimeoutMs" | "maxOutcomes" | "maxOutcomeBytes",
+    otherwise: number,
+  ) => {
+    const value = options[name] ?? otherwise;
+    if (!Number.isFinite(value) || value < 0) problems.push(`${name} is ${value}, not a number of at least 0`);
+    return value;
+  };
+  const settings: Settings = {
+    streamUrl,
+    token: options.token,
+    logger: options.logger ?? consoleLogger,
+    initTimeoutMs: number("initTimeoutMs", DEFAULT_INIT_TIMEOUT_MS),
+    errorGraceMs: number("errorGraceMs", DEFAULT_ERROR_GRACE_MS),
+    closeTimeoutMs: number("closeTimeoutMs", DEFAULT_CLOSE_TIMEOUT_MS),
+    maxOutcomes: number("maxOutcomes", DEFAULT_MAX_OUTCOMES),
+    maxOutcomeBytes: number("maxOutcomeBytes", DEFAULT_MAX_OUTCOME_BYTES),
+    writeSwitch: options.writeSwitch ?? DEFAULT_WRITE_SWITCH,
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+  };
+  if (problems.length > 0) {
+    throw new FlagbackError({
+      code: "usage",
+      message: `FlagbackProvider can't start: ${problems.join("; ")}.`,
+      hint: "Pass {url: 'http://127.0.0.1:7780', token: 'fb_runtime_...'}.",
+      problems,
+    });
+  }
+  return settings;
+}
+
+function streamUrlOf(url: string, problems: string[]): string {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  if (!parsed || !/^(http|ws)s?:$/.test(parsed.protocol)) {
+    problems.push(`url is ${JSON.stringify(url)}, not an http or https address`);
+    return "";
+  }
+  if (parsed.username || parsed.password || parsed.search || parsed.hash) {
+    problems.push("url may hold only a host, a port and a path; the token goes into the option token");
+  }
+  const scheme = parsed.protocol === "https:" || parsed.protocol === "wss:" ? "wss" : "ws";
+  return `${scheme}://${parsed.host}${parsed.pathname.replace(/\/+$/, "")}/v1/stream`;
+}

@@ -1,0 +1,49 @@
+/**
+ * What the agent toolkit needs from a provider. `FlagbackProvider` implements it; anything else that does and is registered
+ * works with `withRun` as well.
+ */
+
+import type { Attributes } from "@flagback/core/evaluation";
+import type { Revoke } from "@flagback/schemas";
+import type { JsonValue } from "@openfeature/core";
+import type { Announcement, Assignment } from "./outcomes/outbox.ts";
+
+/** A run that is under way, as its provider sees it. */
+export interface OpenRun {
+  /** What the runtime holds has changed: a pinned version may be revoked now. */
+  refresh(): void;
+  /** The provider is closing: the run is reported as it stands. */
+  cancel(): void;
+}
+
+export interface RunHost {
+  writesAllowed(context?: Attributes): boolean;
+  /** Payload of the version that a targeting key was just served, also when it was withdrawn since. */
+  payloadOf(alias: string, version: string, targetingKey: string): JsonValue | undefined;
+  /** What runs on a version should do that was rolled back; undefined where it was not. */
+  revocationOf(alias: string, version: string): Revoke | undefined;
+  /** A run was handed to a version: it is announced within 250 ms. */
+  assign(assignment: Assignment): Announcement;
+  /** How a run on an assignment went. Never throws. */
+  reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void;
+  openRun(run: OpenRun): void;
+  closeRun(run: OpenRun): void;
+}
+
+const hosts = new WeakMap<object, RunHost>();
+
+/** Makes a provider known by its metadata object: that is what an OpenFeature client shows of its provider. */
+export function registerHost(metadata: object, host: RunHost): void {
+  hosts.set(metadata, host);
+}
+
+/** The flagback provider behind a client's `metadata.providerMetadata`, also inside a MultiProvider, which nests it by name. */
+export function hostOf(providerMetadata: object): RunHost | undefined {
+  const direct = hosts.get(providerMetadata);
+  if (direct) return direct;
+  for (const nested of Object.values(providerMetadata)) {
+    const host = typeof nested === "object" && nested !== null ? hosts.get(nested) : undefined;
+    if (host) return host;
+  }
+  return undefined;
+}

@@ -1,0 +1,59 @@
+/**
+ * Any other flag: evaluated by `@openfeature/flagd-core`, which is built when the flag is first read.
+ */
+import type { RuntimeFlag } from "@flagback/schemas";
+import {
+  ErrorCode,
+  type EvaluationContext,
+  type FlagValue,
+  type FlagValueType,
+  type Logger,
+  type ResolutionDetails,
+} from "@openfeature/core";
+import { FlagdCore } from "@openfeature/flagd-core";
+import { failed, type Resolution, settled } from "./results.ts";
+
+export interface FlagEntry {
+  readonly kind: "flag";
+  readonly document: RuntimeFlag;
+  resolve<T extends FlagValue>(type: FlagValueType, defaultValue: T, context: EvaluationContext): Resolution<T>;
+}
+
+/** flagd-core warns about schema details on every load; what keeps a flag from working comes back as an error code. */
+const silent: Logger = { error() {}, warn() {}, info() {}, debug() {} };
+
+export function flagEntry(document: RuntimeFlag): FlagEntry {
+  const { key, definition, revision } = document;
+  let core: FlagdCore | string | undefined;
+  const isStatic = definition.state === "ENABLED" && definition.targeting === undefined;
+  const statics = new Map<FlagValueType, Resolution<FlagValue>>();
+
+  const resolve = <T extends FlagValue>(
+    type: FlagValueType,
+    defaultValue: T,
+    context: EvaluationContext,
+  ): Resolution<T> => {
+    const known = statics.get(type);
+    // Every entry of a static flag's map was resolved as its own type.
+    if (known !== undefined) return known as Resolution<T>;
+    core ??= build(document);
+    if (typeof core === "string") return failed(defaultValue, ErrorCode.PARSE_ERROR, core, { revision });
+    const resolved = core.resolve(type, key, defaultValue, context, silent);
+    const details: ResolutionDetails<T> = { ...resolved, flagMetadata: { ...resolved.flagMetadata, revision } };
+    if (!isStatic || details.errorCode || details.variant === undefined) return Promise.resolve(details);
+    const made = settled(details);
+    statics.set(type, made as Resolution<FlagValue>);
+    return made;
+  };
+  return { kind: "flag", document, resolve };
+}
+
+function build({ key, definition }: RuntimeFlag): FlagdCore | string {
+  try {
+    const core = new FlagdCore(undefined, silent);
+    core.setConfigurations(JSON.stringify({ flags: { [key]: definition } }));
+    return core;
+  } catch (error) {
+    return `the definition of ${key} can't be read: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
