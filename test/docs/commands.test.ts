@@ -12,7 +12,7 @@ const pages = execFileSync("git", ["ls-files", "*.md"], { cwd: ROOT }).toString(
 /** Every command line of flagback in the documentation, without what follows a comment sign. */
 const lines = pages.flatMap((page) =>
   codeOf(readFileSync(join(ROOT, page), "utf8"))
-    .flatMap((code) => [...code.matchAll(/(?:^|npx |npm run )flagback(?: --)? ([a-z][^#|;]*)/gm)])
+    .flatMap((code) => [...code.matchAll(/(?:^|npx |npm run )flagback(?: --)? ([a-z][^#|;\n]*)/gm)])
     .map((match) => ({ page, line: (match[1] ?? "").trim() })),
 );
 
