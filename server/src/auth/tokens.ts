@@ -1,0 +1,85 @@
+/**
+ * Tokens `fb_<role>_<selector>_<secret>`: stored as selector and SHA-256 of the secret, compared in constant time.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { FlagbackError, type Role, type Token } from "@flagback/schemas";
+import type { Store, StoredToken } from "../store/store.ts";
+
+const SELECTOR_BYTES = 6;
+const SECRET_BYTES = 24;
+/** viewer < operator < lead < admin, each includes the former; runtime stands apart. */
+const RANK: Readonly<Record<Exclude<Role, "runtime">, number>> = { viewer: 0, operator: 1, lead: 2, admin: 3 };
+
+/** Whether a token of role `has` may do what needs role `needs`. */
+export function isAllowed(has: Role, needs: Role): boolean {
+  if (has === "runtime" || needs === "runtime") return has === needs;
+  return RANK[has] >= RANK[needs];
+}
+
+export class Tokens {
+  readonly #store: Store;
+  readonly #byId: Map<string, StoredToken>;
+
+  constructor(store: Store, tokens: readonly StoredToken[]) {
+    this.#store = store;
+    this.#byId = new Map(tokens.map((token) => [token.id, token]));
+  }
+
+  list(): Token[] {
+    return [...this.#byId.values()].map(({ secretHash, ...token }) => token);
+  }
+
+  isEmpty(): boolean {
+    return this.#byId.size === 0;
+  }
+
+  /** Makes a token. The secret is answered here once and kept nowhere. */
+  async create(
+    draft: Pick<Token, "role" | "name" | "aliases">,
+    by: string,
+    at: string,
+  ): Promise<{ readonly token: Token; readonly secret: string }> {
+    const id = randomBytes(SELECTOR_BYTES).toString("hex");
+    const secretPart = randomBytes(SECRET_BYTES).toString("hex");
+    const token: Token = { id, ...draft, createdAt: at, createdBy: by };
+    await this.#keep({ ...token, secretHash: hash(secretPart).toString("hex") });
+    return { token, secret: `fb_${draft.role}_${id}_${secretPart}` };
+  }
+
+  async revoke(id: string, at: string): Promise<Token> {
+    const token = this.#byId.get(id);
+    if (!token) {
+      throw new FlagbackError({
+        code: "token_not_found",
+        message: `There is no token ${id}.`,
+        hint: "List them with flagback token list.",
+      });
+    }
+    const { secretHash, ...revoked } = { ...token, revokedAt: token.revokedAt ?? at };
+    await this.#keep({ ...revoked, secretHash });
+    return revoked;
+  }
+
+  /** The token that an `Authorization` header carries. @throws FlagbackError `unauthorized`; never says which part was wrong. */
+  authenticate(header: string | undefined): StoredToken {
+    const [, role, id, secret] = /^Bearer fb_([a-z]+)_([0-9a-f]+)_([0-9a-f]+)$/.exec(header ?? "") ?? [];
+    const token = this.#byId.get(id ?? "");
+    const expected = Buffer.from(token?.secretHash ?? "0".repeat(64), "hex");
+    const isSame = timingSafeEqual(hash(secret ?? ""), expected);
+    if (token && isSame && token.role === role && token.revokedAt === undefined) return token;
+    throw new FlagbackError({
+      code: "unauthorized",
+      message: header === undefined ? "The request carries no token." : "The token is not known here, or was revoked.",
+      hint: 'Send "Authorization: Bearer fb_..."; an admin creates tokens with flagback token create.',
+    });
+  }
+
+  async #keep(token: StoredToken): Promise<void> {
+    await this.#store.putToken(token);
+    this.#byId.set(token.id, token);
+  }
+}
+
+function hash(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}

@@ -1,0 +1,57 @@
+/**
+ * What a schema found wrong, as sentences for people; an unknown key comes with the nearest known one.
+ */
+import { closest, distance } from "fastest-levenshtein";
+import type * as z from "zod";
+
+/** Farther away than this a known key is no suggestion. */
+const MAX_SUGGESTION_DISTANCE = 4;
+
+type Issue = z.core.$ZodIssue;
+
+/** One sentence for each problem. */
+export function describeProblems(issues: readonly Issue[], schema: z.ZodType): string[] {
+  return issues.flatMap((issue) => {
+    const where = pathText(issue.path);
+    if (issue.code !== "unrecognized_keys") return [`${where || "the file"}: ${issue.message}`];
+    const known = knownKeys(schemaAt(schema, issue.path));
+    return issue.keys.map((key) => {
+      const nearest = known.length > 0 ? closest(key, known) : undefined;
+      const isNear = nearest !== undefined && distance(key, nearest) <= MAX_SUGGESTION_DISTANCE;
+      return `${where ? `${where}.` : ""}${key}: unknown key${isNear ? `; did you mean ${nearest}?` : `; known are ${known.join(", ")}`}`;
+    });
+  });
+}
+
+export function pathText(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (text, part) => (typeof part === "number" ? `${text}[${part}]` : text ? `${text}.${String(part)}` : String(part)),
+    "",
+  );
+}
+
+function schemaAt(schema: z.core.$ZodType | undefined, path: readonly PropertyKey[]): z.core.$ZodType | undefined {
+  return path.reduce<z.core.$ZodType | undefined>((at, part) => child(unwrapped(at), part), schema);
+}
+
+function child(schema: z.core.$ZodType | undefined, part: PropertyKey): z.core.$ZodType | undefined {
+  const definition = schema?._zod.def as z.core.$ZodTypes["_zod"]["def"] | undefined;
+  if (definition?.type === "object") return definition.shape[String(part)];
+  if (definition?.type === "record") return definition.valueType;
+  if (definition?.type === "array") return definition.element;
+  return undefined;
+}
+
+function knownKeys(schema: z.core.$ZodType | undefined): string[] {
+  const definition = unwrapped(schema)?._zod.def as z.core.$ZodTypes["_zod"]["def"] | undefined;
+  return definition?.type === "object" ? Object.keys(definition.shape) : [];
+}
+
+/** The schema inside optionals and defaults. */
+function unwrapped(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
+  const definition = schema?._zod.def as z.core.$ZodTypes["_zod"]["def"] | undefined;
+  if (definition?.type === "optional" || definition?.type === "default" || definition?.type === "nullable") {
+    return unwrapped(definition.innerType);
+  }
+  return schema;
+}

@@ -1,0 +1,25 @@
+/**
+ * Canonical JSON (RFC 8785) and what is derived from it: digests, and the marks that fingerprint the history.
+ */
+import { createHash } from "node:crypto";
+import { createRequire } from "node:module";
+
+// The package's types describe a default export that its CommonJS module does not have.
+const canonicalize = createRequire(import.meta.url)("canonicalize") as (value: unknown) => string | undefined;
+
+/** The mark of a database before its first change. */
+export const FIRST_MARK = "0000000000000000";
+
+/** SHA-256, in hex, of a value's canonical JSON. */
+export function digestOf(value: unknown): string {
+  return sha256(canonicalize(value) ?? "null");
+}
+
+/** First 16 hex digits of SHA-256(previous mark + canonical change). */
+export function markAfter(previous: string, change: unknown): string {
+  return sha256(previous + (canonicalize(change) ?? "null")).slice(0, 16);
+}
+
+export function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,80 @@
+/**
+ * What the routes need of the server, and how each is told who asks.
+ */
+import type { Actor, Role, Token, Webhook } from "@flagback/schemas";
+import type { FastifyBaseLogger, FastifyInstance, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerDefault } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { Engine } from "../engine/engine.ts";
+import type { Evaluator } from "../evaluator/evaluator.ts";
+import type { GroupCommit } from "../ledger/group-commit.ts";
+import type { LedgerBook } from "../ledger/ledger-book.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Store, StoredToken } from "../store/store.ts";
+import type { Hub } from "../stream/hub.ts";
+import type { Tokens } from "../auth/tokens.ts";
+
+/** Fastify with zod schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+export interface ServerContext {
+  readonly engine: Engine;
+  readonly store: Store;
+  readonly book: LedgerBook;
+  readonly evaluator: Evaluator;
+  readonly groupCommit: GroupCommit;
+  readonly hub: Hub;
+  readonly tokens: Tokens;
+  readonly webhooks: Map<string, Webhook>;
+  readonly metrics: Metrics;
+  readonly now: () => number;
+  /** Wakes requests that wait for new audit rows. */
+  readonly auditSignal: AuditSignal;
+  readonly leaseMs: number;
+}
+
+/** Lets long polls wait for the next audit row. */
+export class AuditSignal {
+  #waiting = new Set<() => void>();
+
+  ring(): void {
+    const waiting = this.#waiting;
+    this.#waiting = new Set();
+    for (const wake of waiting) wake();
+  }
+
+  /** Resolves at the next ring, or after the time. */
+  wait(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, timeoutMs);
+      this.#waiting.add(wake);
+    });
+  }
+}
+
+/** Who may call a route: a role, or anybody. */
+export type Access = Role | "anybody";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+  interface FastifyRequest {
+    /** The caller's token; only on routes that are not open to anybody. */
+    token: StoredToken;
+  }
+}
+
+export function actorOf(token: Token): Actor {
+  return { kind: "token", name: token.name, id: token.id };
+}

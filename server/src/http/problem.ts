@@ -1,0 +1,84 @@
+/**
+ * Every error as an RFC 9457 problem document with flagback's `code` and `hint`.
+ */
+import { FlagbackError, type Problem } from "@flagback/schemas";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
+import type { ZodType } from "zod";
+import { describeProblems, pathText } from "../config/problems.ts";
+
+/** The document that an error is answered with. */
+export function problemOf(error: FlagbackError): Problem {
+  return {
+    type: `urn:flagback:error:${error.code}`,
+    title: error.code.replaceAll("_", " "),
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    hint: error.hint,
+    ...(error.problems ? { problems: [...error.problems] } : {}),
+  };
+}
+
+/** Fastify's error handler. What nobody foresaw is logged whole and answered without detail. */
+export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const known = asFlagbackError(error, request);
+  if (known.code === "internal_error") request.log.error({ err: error, url: request.url }, "a request failed");
+  sendProblem(reply, known);
+}
+
+export function sendProblem(reply: FastifyReply, error: FlagbackError): void {
+  if (error.code === "unauthorized") reply.header("www-authenticate", "Bearer");
+  void reply.status(error.status).type("application/problem+json").send(JSON.stringify(problemOf(error)));
+}
+
+function asFlagbackError(error: FastifyError, request: FastifyRequest): FlagbackError {
+  if (error instanceof FlagbackError) return error;
+  if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error, request);
+  if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    return new FlagbackError({
+      code: "payload_too_large",
+      message: "The request's body is larger than the server takes.",
+      hint: "Send less at once.",
+    });
+  }
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new FlagbackError({
+      code: "bad_request",
+      message: `${error.message}.`.replace(/\.\.$/, "."),
+      hint: "Send JSON with content-type application/json (or YAML with text/yaml to /v1/apply).",
+    });
+  }
+  return new FlagbackError(
+    {
+      code: "internal_error",
+      message: "The server met an error that it did not expect.",
+      hint: "Its log has the details under this request's id.",
+    },
+    { cause: error },
+  );
+}
+
+function invalidRequest(
+  error: Pick<FastifyError, "validationContext"> & {
+    readonly validation: readonly { readonly instancePath: string; readonly message?: string | undefined }[];
+  },
+  request: FastifyRequest,
+): FlagbackError {
+  const part = (error.validationContext ?? "body") as "body" | "querystring" | "params";
+  const schema = (request.routeOptions.schema as Record<string, ZodType> | undefined)?.[part];
+  const value = part === "body" ? request.body : part === "params" ? request.params : request.query;
+  // The library keeps zod's issues in a shape of its own; parsing again gives them whole, for the nearest known key.
+  const parsed = schema?.safeParse(value);
+  const problems =
+    schema && parsed && !parsed.success
+      ? describeProblems(parsed.error.issues, schema)
+      : error.validation.map((each) => `${pathText(each.instancePath.split("/").filter(Boolean)) || part}: ${each.message}`);
+  const isUnknownKey = parsed && !parsed.success && parsed.error.issues.every((issue) => issue.code === "unrecognized_keys");
+  return new FlagbackError({
+    code: isUnknownKey ? "unknown_key" : "bad_request",
+    message: `The request's ${part} is not valid: ${problems.join("; ")}.`,
+    hint: "Correct it; nothing was changed.",
+    problems,
+  });
+}

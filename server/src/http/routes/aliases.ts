@@ -1,0 +1,100 @@
+/** Aliases and their rollouts. */
+import { weightOf } from "@flagback/core";
+import {
+  type Alias,
+  DeclareStableBody,
+  FlagbackError,
+  PutAliasBody,
+  ReasonBody,
+  StartRolloutBody,
+  UnlockBody,
+} from "@flagback/schemas";
+import * as z from "zod";
+import { ChangeQuery, change } from "../changes.ts";
+import type { App, ServerContext } from "../context.ts";
+
+const ByName = z.object({ name: z.string() });
+
+export function aliasRoutes(app: App, context: ServerContext): void {
+  app.get("/v1/aliases", { config: { access: "viewer" } }, () => ({ aliases: [...context.engine.world.aliases.values()] }));
+
+  app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
+    findAlias(context, request.params.name),
+  );
+
+  app.put(
+    "/v1/aliases/:name",
+    { config: { access: "lead" }, schema: { params: ByName, body: PutAliasBody, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "putAlias", name: request.params.name, ...request.body }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/declare-stable",
+    { config: { access: "lead" }, schema: { params: ByName, body: DeclareStableBody, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "declareStable", alias: request.params.name, ...request.body }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/rollout",
+    { config: { access: "lead" }, schema: { params: ByName, body: StartRolloutBody, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "startRollout", alias: request.params.name, ...request.body }),
+  );
+
+  app.get("/v1/aliases/:name/rollout", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
+    rolloutStatus(context, findAlias(context, request.params.name)),
+  );
+
+  app.post(
+    "/v1/aliases/:name/rollback",
+    { config: { access: "operator" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "rollback", alias: request.params.name, reason: request.body.reason }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/unlock",
+    { config: { access: "lead" }, schema: { params: ByName, body: UnlockBody, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "unlock", alias: request.params.name, ...request.body }),
+  );
+}
+
+function findAlias(context: ServerContext, name: string): Alias {
+  const alias = context.engine.world.aliases.get(name);
+  if (alias) return alias;
+  throw new FlagbackError({
+    code: "alias_not_found",
+    message: `There is no alias ${name}.`,
+    hint: "List them with flagback get aliases.",
+  });
+}
+
+/** How the alias's last rollout stands: weight, evidence and traffic. */
+function rolloutStatus(context: ServerContext, alias: Alias) {
+  const { rollout } = alias;
+  if (!rollout) {
+    throw new FlagbackError({
+      code: "rollout_not_active",
+      message: `${alias.name} has had no rollout.`,
+      hint: `Start one with flagback rollout start ${alias.name}.`,
+    });
+  }
+  const verdict = context.evaluator.standingOf(alias.name)?.verdict;
+  const versions = [...new Set([rollout.target, rollout.candidate])];
+  return {
+    alias: alias.name,
+    state: rollout.state,
+    stage: rollout.stage,
+    candidate: rollout.candidate,
+    target: rollout.target,
+    weight: weightOf(alias.allocation, rollout.candidate),
+    rolloutNumber: rollout.rolloutNumber,
+    decisionId: rollout.decisionId ?? null,
+    evidence: verdict?.guardrails ?? [],
+    logE: verdict?.logE ?? null,
+    peakLogE: verdict?.peakLogE ?? null,
+    threshold: verdict?.threshold ?? null,
+    traffic: versions.map((version) => ({
+      version,
+      ...context.book.totalsOf({ alias: alias.name, version, rolloutNumber: rollout.rolloutNumber }),
+    })),
+  };
+}

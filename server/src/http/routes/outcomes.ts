@@ -1,0 +1,47 @@
+/** The ways of a runtime beside the stream: outcomes by HTTP, and the poll path. */
+import { runtimeDocuments } from "@flagback/core";
+import { OutcomesBody } from "@flagback/schemas";
+import * as z from "zod";
+import { mayUseAlias } from "../../stream/frames.ts";
+import type { App, ServerContext } from "../context.ts";
+
+export function outcomeRoutes(app: App, context: ServerContext): void {
+  app.post("/v1/outcomes", { config: { access: "runtime" }, schema: { body: OutcomesBody } }, async (request) => {
+    const scope = request.token.aliases;
+    const result = context.book.countReports(request.body.outcomes, (alias) => mayUseAlias(scope, alias), context.now());
+    const { accepted, duplicates, rejected } = result;
+    context.metrics.outcomes.inc({ result: "accepted" }, accepted);
+    context.metrics.outcomes.inc({ result: "duplicate" }, duplicates);
+    context.metrics.outcomes.inc({ result: "rejected" }, rejected.length);
+    // Acknowledged only when durable.
+    await context.engine.flushLedger();
+    return result;
+  });
+
+  app.get(
+    "/v1/snapshot",
+    {
+      config: { access: "runtime" },
+      schema: {
+        querystring: z.object({ after: z.coerce.number().int().min(0).optional(), lease: z.string().max(64).optional() }),
+      },
+    },
+    (request, reply) => {
+      const { head, epoch } = context.engine.history;
+      const { after, lease } = request.query;
+      void reply.headers({
+        "cache-control": "no-store",
+        "flagback-epoch": epoch,
+        "flagback-revision": head.revision,
+        "flagback-mark": head.mark,
+        "flagback-lease-ms": context.leaseMs,
+        ...(lease === undefined ? {} : { "flagback-lease": lease }),
+      });
+      if (after === head.revision) return reply.status(304).send();
+      const documents = runtimeDocuments(context.engine.world).filter(
+        (document) => document.kind !== "alias" || mayUseAlias(request.token.aliases, document.key),
+      );
+      return reply.send({ type: "snapshot", epoch, revision: head.revision, mark: head.mark, documents });
+    },
+  );
+}

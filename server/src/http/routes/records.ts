@@ -1,0 +1,67 @@
+/** What happened and who is there: audit, incidents, runtimes, propagation. */
+import { FlagbackError } from "@flagback/schemas";
+import * as z from "zod";
+import type { App, ServerContext } from "../context.ts";
+
+/** Rows in one answer. */
+const MAX_ROWS = 1_000;
+/** Longest that a request waits for the next row. */
+const MAX_WAIT_MS = 30_000;
+
+const AuditQuery = z.object({
+  after: z.coerce.number().int().min(0).optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_ROWS).default(100),
+  target: z.string().optional(),
+  decision: z.string().optional(),
+  waitMs: z.coerce.number().int().min(0).max(MAX_WAIT_MS).default(0),
+});
+
+export function recordRoutes(app: App, context: ServerContext): void {
+  app.get("/v1/audit", { config: { access: "viewer" }, schema: { querystring: AuditQuery } }, async (request) => {
+    const { after, limit, target, decision, waitMs } = request.query;
+    const read = () => context.store.readAudit({ after, limit, target, decisionId: decision });
+    const next = context.auditSignal.wait(waitMs);
+    const events = await read();
+    if (events.length > 0 || waitMs === 0) return { events };
+    await next;
+    return { events: await read() };
+  });
+
+  app.get("/v1/incidents", { config: { access: "viewer" } }, async () => ({
+    incidents: (await context.store.readIncidents()).map(flattened),
+  }));
+
+  app.get(
+    "/v1/incidents/:id",
+    { config: { access: "viewer" }, schema: { params: z.object({ id: z.string() }) } },
+    async (request) => {
+      const [found] = await context.store.readIncidents(request.params.id);
+      if (found) return flattened(found);
+      throw new FlagbackError({
+        code: "incident_not_found",
+        message: `There is no incident ${request.params.id}.`,
+        hint: "List them with flagback incidents.",
+      });
+    },
+  );
+
+  app.get("/v1/runtimes", { config: { access: "viewer" } }, () => ({ runtimes: context.hub.runtimes() }));
+
+  app.get(
+    "/v1/propagation/:revision",
+    { config: { access: "viewer" }, schema: { params: z.object({ revision: z.coerce.number().int().min(1) }) } },
+    (request) => {
+      const spread = context.hub.propagation.find(request.params.revision);
+      if (spread) return spread;
+      throw new FlagbackError({
+        code: "not_found",
+        message: `Nothing is known of how revision ${request.params.revision} spread since the server started.`,
+        hint: "The audit row keeps its last state as switchStatus: flagback audit.",
+      });
+    },
+  );
+}
+
+function flattened({ incident, ...rest }: Awaited<ReturnType<ServerContext["store"]["readIncidents"]>>[number]) {
+  return { ...incident, ...rest };
+}

@@ -1,0 +1,45 @@
+/**
+ * The last runs that were counted: one outcome counts for each (runId, alias), within a window that survives restarts.
+ */
+import type { LedgerKey, RunRow } from "../store/store.ts";
+
+/** Runs remembered. An outcome repeated after so many others is counted again; batches of the stream never are. */
+export const RUN_WINDOW = 200_000;
+/** Ids that a decision names as the last ones counted. */
+const LAST_RUN_IDS = 20;
+
+export class RecentRuns {
+  /** Insertion order is age. */
+  readonly #known = new Set<string>();
+  readonly #lastIds = new Map<string, string[]>();
+
+  constructor(runs: readonly RunRow[]) {
+    for (const run of runs) this.add(run);
+  }
+
+  has(alias: string, runId: string): boolean {
+    return this.#known.has(`${alias} ${runId}`);
+  }
+
+  add(run: RunRow): void {
+    this.#known.add(`${run.alias} ${run.runId}`);
+    if (this.#known.size > RUN_WINDOW) {
+      const oldest = this.#known.values().next();
+      if (!oldest.done) this.#known.delete(oldest.value);
+    }
+    const key = ledgerKey(run);
+    const ids = this.#lastIds.get(key) ?? [];
+    ids.push(run.runId);
+    if (ids.length > LAST_RUN_IDS) ids.shift();
+    this.#lastIds.set(key, ids);
+  }
+
+  /** Ids of the last runs counted for the version in the rollout, oldest first. */
+  lastOf(key: LedgerKey): string[] {
+    return [...(this.#lastIds.get(ledgerKey(key)) ?? [])];
+  }
+}
+
+function ledgerKey({ alias, version, rolloutNumber }: LedgerKey): string {
+  return `${alias} ${version} ${rolloutNumber}`;
+}

@@ -1,0 +1,217 @@
+/**
+ * Composition: everything that makes a server, put together once.
+ */
+import { join } from "node:path";
+import { type Actor, FlagbackError, type Webhook } from "@flagback/schemas";
+import { type Logger, pino } from "pino";
+import { AlertSender } from "./alerts/alert-sender.ts";
+import { Tokens } from "./auth/tokens.ts";
+import { Engine } from "./engine/engine.ts";
+import { Evaluator } from "./evaluator/evaluator.ts";
+import { createApp } from "./http/app.ts";
+import { AuditSignal } from "./http/context.ts";
+import { GroupCommit } from "./ledger/group-commit.ts";
+import { LedgerBook } from "./ledger/ledger-book.ts";
+import { RUN_WINDOW } from "./ledger/recent-runs.ts";
+import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
+import { createMetrics } from "./metrics.ts";
+import { RING_SIZE } from "./engine/history.ts";
+import { openSqliteStore } from "./store/sqlite.ts";
+import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
+
+/** How long runtimes may take to close their sockets when the server stops. */
+const DRAIN_DEADLINE_MS = 2_000;
+const DATABASE_FILE = "flagback.db";
+/** The kill switch that every database starts with. */
+const DEFAULT_KILL_SWITCH = "writes_disabled";
+
+const SYSTEM: Actor = { kind: "system", name: "system" };
+
+export interface ServerOptions {
+  /** Folder of the database; made where it is missing. */
+  readonly dataDir: string;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 7780; 0 takes a free one. */
+  readonly port?: number;
+  /** Default `info`. */
+  readonly logLevel?: string;
+  /** Default: pino on standard error. */
+  readonly log?: Logger;
+  readonly heartbeatMs?: number;
+  readonly leaseMs?: number;
+}
+
+export interface RunningServer {
+  /** Such as `http://127.0.0.1:7780`. */
+  readonly url: string;
+  /** Only on the first start of a database; it is shown once and kept nowhere. */
+  readonly adminToken?: string;
+  /** Stops: says goodbye to runtimes, makes counts durable, closes the database. Safe twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a server.
+ * @throws FlagbackError `port_in_use`, `database_in_use`, `database_newer`, `database_corrupt` or `unsafe_bind`.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const log = options.log ?? pino({ level: options.logLevel ?? "info" }, pino.destination(2));
+  const now = Date.now;
+  const monotonicMs = () => performance.now();
+  const store = openSqliteStore(join(options.dataDir, DATABASE_FILE));
+  const closers: (() => Promise<unknown> | void)[] = [() => store.close()];
+  try {
+    const loaded = store.load({ history: RING_SIZE, runs: RUN_WINDOW });
+    const metrics = createMetrics();
+    const engine = new Engine({ store, loaded, now });
+    const clock = new TickClock(loaded.tick + 1, monotonicMs);
+    const book = new LedgerBook({ world: () => engine.world, clock, loaded });
+    engine.attach(book);
+    const tokens = new Tokens(store, loaded.tokens);
+    const webhooks = new Map<string, Webhook>(loaded.webhooks.map((webhook) => [webhook.id, webhook]));
+    const auditSignal = new AuditSignal();
+    const leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS;
+
+    const groupCommit = new GroupCommit({
+      flush: () => engine.flushLedger(),
+      onFailure: (error) => log.error({ error: (error as Error).message }, "counts are not durable yet"),
+    });
+    const evaluator = new Evaluator({
+      engine,
+      book,
+      monotonicMs,
+      onError: (error, alias) => log.error({ err: error, alias }, "the brain could not act"),
+      onVerdict: (alias, { candidate }, verdict) => {
+        for (const { guardrail, logE } of verdict.guardrails) {
+          metrics.evidence.set({ alias, version: candidate, guardrail }, logE);
+        }
+      },
+    });
+    const hub = new Hub({
+      engine,
+      book,
+      log,
+      monotonicMs,
+      now,
+      heartbeatMs: options.heartbeatMs,
+      leaseMs,
+      events: {
+        counted: (aliases, batch, rejected) => {
+          metrics.outcomes.inc({ result: "accepted" }, batch.items.length - rejected);
+          if (rejected > 0) metrics.outcomes.inc({ result: "rejected" }, rejected);
+          groupCommit.schedule();
+          evaluator.markDirty(aliases);
+        },
+        appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
+        dropped: (reason) => metrics.dropped.inc({ reason }),
+      },
+    });
+    const alerts = new AlertSender({ store, webhook: (id) => webhooks.get(id), log, now });
+    engine.listen({
+      committed: ({ change, commitMs }) => {
+        auditSignal.ring();
+        if (change.alerts.length > 0) alerts.wake();
+        if (change.decision) metrics.rollbackSeconds.observe({ phase: "commit" }, commitMs / 1_000);
+        log.info({ action: change.action, target: change.target }, change.summary);
+      },
+      durable: () => undefined,
+    });
+
+    const tick = setInterval(() => {
+      const changed = book.advance();
+      if (changed.size > 0) evaluator.markDirty(changed);
+      if (book.hasUnwritten()) groupCommit.schedule();
+      void everySecond({ engine, hub, store, alerts, log, now });
+    }, TICK_MS);
+    closers.unshift(async () => {
+      clearInterval(tick);
+      await evaluator.close();
+      await groupCommit.close();
+      await alerts.close();
+      await store.writePropagation(hub.propagation.takeChanged());
+    });
+    closers.unshift(() => hub.close(DRAIN_DEADLINE_MS));
+
+    const app = await createApp(
+      { engine, store, book, evaluator, groupCommit, hub, tokens, webhooks, metrics, now, auditSignal, leaseMs },
+      log,
+    );
+    closers.unshift(() => app.close());
+    if (!engine.world.killSwitches.has(DEFAULT_KILL_SWITCH)) {
+      const failSafe = { engage: true, afterMs: 0 };
+      await engine.execute({ kind: "putKillSwitch", key: DEFAULT_KILL_SWITCH, failSafe }, SYSTEM);
+    }
+    const url = await listen(app, options.host ?? "127.0.0.1", options.port ?? 7780);
+    // The first token is made when the address is known to be ours: a failed start must not use up its one showing.
+    const first = tokens.isEmpty()
+      ? await tokens.create({ role: "admin", name: "first admin", aliases: [] }, "system", new Date(now()).toISOString())
+      : undefined;
+    return { url, adminToken: first?.secret, close: once(closers) };
+  } catch (error) {
+    await once(closers)();
+    throw error;
+  }
+}
+
+async function everySecond(parts: {
+  readonly engine: Engine;
+  readonly hub: Hub;
+  readonly store: ReturnType<typeof openSqliteStore>;
+  readonly alerts: AlertSender;
+  readonly log: Logger;
+  readonly now: () => number;
+}): Promise<void> {
+  const { engine, hub, store, alerts, log } = parts;
+  try {
+    const nowMs = parts.now();
+    const entries = [...engine.world.killSwitches.values()].flatMap((killSwitch) => killSwitch.engaged);
+    if (entries.some(({ until }) => until !== undefined && Date.parse(until) <= nowMs)) {
+      await engine.execute({ kind: "expireEntries" }, SYSTEM);
+    }
+    const changed = hub.propagation.takeChanged();
+    if (changed.length > 0) await store.writePropagation(changed);
+    alerts.wake();
+  } catch (error) {
+    log.error({ error: (error as Error).message }, "the database can't be written");
+  }
+}
+
+async function listen(app: Awaited<ReturnType<typeof createApp>>, host: string, port: number): Promise<string> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EADDRINUSE" && code !== "EACCES") throw error;
+    throw new FlagbackError(
+      {
+        code: "port_in_use",
+        message: `${host}:${port} can't be listened on: ${code === "EACCES" ? "not permitted" : "another process has it"}.`,
+        hint: "Stop that process, or choose another with --port (0 takes a free one).",
+      },
+      { cause: error },
+    );
+  }
+  const address = app.server.address();
+  const actual = typeof address === "object" && address !== null ? address.port : port;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${actual}`;
+}
+
+/** Closes in order, each step even where the one before failed. */
+function once(closers: readonly (() => Promise<unknown> | void)[]): () => Promise<void> {
+  let closing: Promise<void> | undefined;
+  return () => {
+    closing ??= (async () => {
+      const failures: unknown[] = [];
+      for (const close of closers) {
+        try {
+          await close();
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures[0] !== undefined) throw failures[0];
+    })();
+    return closing;
+  };
+}

@@ -1,0 +1,63 @@
+/**
+ * The metrics of one server, each beginning with `flagback_` (DESIGN 11).
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry, prefix: "flagback_process_" });
+  return {
+    registry,
+    rollbackSeconds: new Histogram({
+      name: "flagback_rollback_seconds",
+      help: "Time that each phase of a rollback by the brain took.",
+      labelNames: ["phase"],
+      buckets: SECONDS,
+      registers,
+    }),
+    runtimes: new Gauge({ name: "flagback_runtimes", help: "Connected runtimes.", labelNames: ["state"], registers }),
+    revision: new Gauge({ name: "flagback_revision", help: "Revision of the last change that runtimes see.", registers }),
+    propagationSeconds: new Histogram({
+      name: "flagback_propagation_seconds",
+      help: "Time from commit to one runtime's acknowledgement.",
+      buckets: SECONDS,
+      registers,
+    }),
+    outcomes: new Counter({
+      name: "flagback_outcomes_total",
+      help: "Outcomes reported, by what became of them.",
+      labelNames: ["result"],
+      registers,
+    }),
+    evidence: new Gauge({
+      name: "flagback_evidence_log_e",
+      help: "Natural log of the evidence against a candidate, by guardrail.",
+      labelNames: ["alias", "version", "guardrail"],
+      registers,
+    }),
+    killSwitchEngaged: new Gauge({
+      name: "flagback_kill_switch_engaged",
+      help: "1 for each scope that a kill switch is engaged for.",
+      labelNames: ["key", "scope"],
+      registers,
+    }),
+    candidateWeight: new Gauge({
+      name: "flagback_candidate_weight",
+      help: "Weight of each version other than stable, as a fraction.",
+      labelNames: ["alias", "version"],
+      registers,
+    }),
+    outboxDepth: new Gauge({ name: "flagback_outbox_depth", help: "Alerts that wait for delivery.", registers }),
+    dropped: new Counter({
+      name: "flagback_dropped_total",
+      help: "Sockets and items that a limit cost.",
+      labelNames: ["reason"],
+      registers,
+    }),
+  };
+}

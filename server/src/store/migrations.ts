@@ -1,0 +1,81 @@
+/**
+ * The schema's history. Forward only; `user_version` counts the steps that a file has taken.
+ */
+import { FlagbackError } from "@flagback/schemas";
+import type Database from "better-sqlite3";
+
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE documents (
+    kind TEXT NOT NULL, key TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (kind, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE history (revision INTEGER PRIMARY KEY, mark TEXT NOT NULL, touched TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+  CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+    target TEXT NOT NULL, decision TEXT, reason TEXT, from_version TEXT, to_version TEXT, stage TEXT,
+    decision_id TEXT, config_hash TEXT, incident TEXT, revision INTEGER, summary TEXT NOT NULL,
+    evidence TEXT, last_run_ids TEXT
+  ) STRICT;
+  CREATE INDEX audit_by_target ON audit (target, id);
+  CREATE INDEX audit_by_decision ON audit (decision_id) WHERE decision_id IS NOT NULL;
+  CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+  CREATE TABLE propagation (revision INTEGER PRIMARY KEY, switch_status TEXT NOT NULL) STRICT;
+  CREATE TABLE decisions (id TEXT PRIMARY KEY, incident TEXT NOT NULL, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE incidents (
+    id TEXT PRIMARY KEY, opened_at TEXT NOT NULL, document TEXT NOT NULL, decide_ms REAL, commit_ms REAL,
+    outcomes_to_decision INTEGER
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, webhook_id TEXT NOT NULL, body TEXT NOT NULL, created_at TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, next_at_ms INTEGER, delivered_at TEXT, last_error TEXT
+  ) STRICT;
+  CREATE INDEX outbox_due ON outbox (next_at_ms) WHERE next_at_ms IS NOT NULL;
+  CREATE TABLE tokens (id TEXT PRIMARY KEY, secret_hash TEXT NOT NULL, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE idempotency (
+    token_id TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL, audit_id INTEGER NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (token_id, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE instances (
+    instance TEXT PRIMARY KEY, token_id TEXT NOT NULL, through INTEGER NOT NULL, tick INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE assignments (
+    instance TEXT NOT NULL, seq INTEGER NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
+    rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL, assigned INTEGER NOT NULL, settled INTEGER NOT NULL,
+    PRIMARY KEY (instance, seq, alias, version)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE ledgers (
+    alias TEXT NOT NULL, version TEXT NOT NULL, rollout_number INTEGER NOT NULL, ledger TEXT NOT NULL,
+    through_tick INTEGER NOT NULL, assigned INTEGER NOT NULL, settled INTEGER NOT NULL, missing INTEGER NOT NULL,
+    failures INTEGER NOT NULL, PRIMARY KEY (alias, version, rollout_number)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE ticks (
+    alias TEXT NOT NULL, version TEXT NOT NULL, rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL,
+    replica TEXT NOT NULL, held INTEGER NOT NULL, counts TEXT NOT NULL,
+    PRIMARY KEY (alias, version, rollout_number, tick, replica, held)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, run_id TEXT NOT NULL, version TEXT NOT NULL,
+    rollout_number INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX runs_once ON runs (alias, run_id);
+  `,
+];
+
+/** Brings a file to the newest schema. @throws FlagbackError `database_newer` where a newer flagback wrote it. */
+export function migrate(database: Database.Database, file: string): void {
+  const version = database.pragma("user_version", { simple: true }) as number;
+  if (version > MIGRATIONS.length) {
+    throw new FlagbackError({
+      code: "database_newer",
+      message: `${file} has schema ${version}; this flagback knows schemas up to ${MIGRATIONS.length}.`,
+      hint: "Start the flagback version that wrote it, or a newer one. Nothing was changed.",
+    });
+  }
+  for (let step = version; step < MIGRATIONS.length; step++) {
+    database.transaction(() => {
+      database.exec(MIGRATIONS[step] as string);
+      database.pragma(`user_version = ${step + 1}`);
+    })();
+  }
+}

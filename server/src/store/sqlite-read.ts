@@ -1,0 +1,92 @@
+/**
+ * Reads that serve people: the audit log and the incidents.
+ */
+import type { AuditEvent } from "@flagback/schemas";
+import type Database from "better-sqlite3";
+import type { AuditQuery, StoredIncident } from "./store.ts";
+
+export function readAudit(database: Database.Database, query: AuditQuery): AuditEvent[] {
+  const conditions: string[] = [];
+  const values: (string | number)[] = [];
+  const where = (condition: string, value: string | number | undefined) => {
+    if (value === undefined) return;
+    conditions.push(condition);
+    values.push(value);
+  };
+  where("audit.id > ?", query.after);
+  where("audit.id = ?", query.id);
+  where("target = ?", query.target);
+  where("decision_id = ?", query.decisionId);
+  const filter = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";
+  // With a cursor the rows after it, else the newest; ascending either way.
+  const order = query.after === undefined ? "DESC" : "ASC";
+  const rows = database
+    .prepare(
+      `SELECT audit.*, propagation.switch_status FROM audit LEFT JOIN propagation USING (revision)
+       ${filter} ORDER BY audit.id ${order} LIMIT ?`,
+    )
+    .all(...values, query.limit) as AuditRow[];
+  if (order === "DESC") rows.reverse();
+  return rows.map(auditEvent);
+}
+
+export function readIncidents(database: Database.Database, id: string | undefined): StoredIncident[] {
+  const rows = database
+    .prepare(`SELECT * FROM incidents ${id === undefined ? "" : "WHERE id = ?"} ORDER BY opened_at DESC`)
+    .all(...(id === undefined ? [] : [id])) as {
+    document: string;
+    decide_ms: number | null;
+    commit_ms: number | null;
+    outcomes_to_decision: number | null;
+  }[];
+  return rows.map((row) => ({
+    incident: JSON.parse(row.document),
+    timings: { decideMs: row.decide_ms, commitMs: row.commit_ms ?? 0 },
+    outcomesToDecision: row.outcomes_to_decision,
+  }));
+}
+
+interface AuditRow {
+  readonly id: number;
+  readonly timestamp: string;
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  readonly decision: "allow" | "stop" | null;
+  readonly reason: string | null;
+  readonly from_version: string | null;
+  readonly to_version: string | null;
+  readonly stage: string | null;
+  readonly decision_id: string | null;
+  readonly config_hash: string | null;
+  readonly incident: string | null;
+  readonly revision: number | null;
+  readonly summary: string;
+  readonly evidence: string | null;
+  readonly last_run_ids: string | null;
+  readonly switch_status: string | null;
+}
+
+function auditEvent(row: AuditRow): AuditEvent {
+  const present = <T>(value: T | null): T | undefined => value ?? undefined;
+  return {
+    id: row.id,
+    timestamp: row.timestamp,
+    actor: JSON.parse(row.actor),
+    action: row.action,
+    target: row.target,
+    decision: present(row.decision),
+    reason: present(row.reason),
+    fromVersion: present(row.from_version),
+    toVersion: present(row.to_version),
+    stage: present(row.stage),
+    switchStatus: present(row.switch_status),
+    evidence: row.evidence === null ? undefined : JSON.parse(row.evidence),
+    lastRunIds: row.last_run_ids === null ? undefined : JSON.parse(row.last_run_ids),
+    decisionId: present(row.decision_id),
+    configHash: present(row.config_hash),
+    incident: present(row.incident),
+    revision: present(row.revision),
+    summary: row.summary,
+  };
+}

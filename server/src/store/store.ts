@@ -1,0 +1,182 @@
+/**
+ * The store's port: what the engine needs to keep, in its own words. Everything that must not be half done is one call.
+ * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
+ */
+import type {
+  Alias,
+  AuditEvent,
+  Decision,
+  Flag,
+  Incident,
+  KillSwitch,
+  RuntimeDocument,
+  Token,
+  Version,
+  Webhook,
+} from "@flagback/schemas";
+import type { Ledger, TickCounts } from "@flagback/core";
+
+/** One revision in the history of what runtimes see. */
+export interface HistoryEntry {
+  readonly revision: number;
+  readonly mark: string;
+  /** Documents that the revision touched. */
+  readonly touched: readonly { readonly kind: RuntimeDocument["kind"]; readonly key: string }[];
+}
+
+export interface StoredToken extends Token {
+  /** SHA-256 of the secret, in hex. */
+  readonly secretHash: string;
+}
+
+/** How a decision was reached and carried out, for its incident. Milliseconds. */
+export interface Timings {
+  /** From the arrival of the batch that completed the evidence to the verdict. */
+  readonly decideMs: number | null;
+  /** The transaction. */
+  readonly commitMs: number;
+}
+
+export interface StoredIncident {
+  readonly incident: Incident;
+  readonly timings: Timings;
+  /** Candidate outcomes counted when the decision was made; null for a manual stop. */
+  readonly outcomesToDecision: number | null;
+}
+
+/** Names a ledger: one alias, version and rollout. */
+export interface LedgerKey {
+  readonly alias: string;
+  readonly version: string;
+  readonly rolloutNumber: number;
+}
+
+export interface LedgerTotals {
+  readonly assigned: number;
+  readonly settled: number;
+  readonly missing: number;
+  readonly failures: number;
+}
+
+/** Runs that one batch announced for one version. */
+export interface AssignmentRow extends LedgerKey {
+  readonly instance: string;
+  readonly seq: number;
+  readonly tick: number;
+  readonly assigned: number;
+  readonly settled: number;
+}
+
+export interface RunRow {
+  readonly alias: string;
+  readonly runId: string;
+  readonly version: string;
+  readonly rolloutNumber: number;
+}
+
+/** Counts to make durable, as they are now (not as differences), so that writing them twice changes nothing. */
+export interface LedgerWrites {
+  readonly instances: readonly { readonly instance: string; readonly tokenId: string; readonly through: number }[];
+  readonly assignments: readonly AssignmentRow[];
+  /** Assignments with nothing left to settle. */
+  readonly closedAssignments: readonly Pick<AssignmentRow, "instance" | "seq" | "alias" | "version">[];
+  readonly ticks: readonly (LedgerKey & { readonly held: boolean; readonly counts: TickCounts })[];
+  readonly closedHeldTicks: readonly (LedgerKey & { readonly tick: number })[];
+  readonly ledgers: readonly (LedgerKey & {
+    /** The ledger without its open ticks. */
+    readonly ledger: Ledger;
+    readonly totals: LedgerTotals;
+  })[];
+  readonly runs: readonly RunRow[];
+  /** The tick that the server is in. */
+  readonly tick: number;
+}
+
+/** A change with everything that belongs to it. */
+export interface Commit {
+  readonly at: string;
+  readonly aliases: readonly Alias[];
+  readonly versions: readonly Version[];
+  readonly killSwitches: readonly KillSwitch[];
+  readonly flags: readonly Flag[];
+  readonly deletedFlags: readonly string[];
+  readonly history?: HistoryEntry;
+  readonly audit: Omit<AuditEvent, "id">;
+  readonly decision?: Decision;
+  readonly incident?: Omit<StoredIncident, "timings"> & { readonly decideMs: number | null };
+  readonly alerts: readonly { readonly kind: string; readonly text: string; readonly alias?: string; readonly incident?: string }[];
+  readonly idempotency?: { readonly tokenId: string; readonly key: string; readonly bodyHash: string };
+  readonly ledger: LedgerWrites;
+}
+
+export interface OutboxRow {
+  readonly id: number;
+  readonly webhookId: string;
+  readonly body: unknown;
+  readonly attempts: number;
+}
+
+export interface PropagationRow {
+  readonly revision: number;
+  readonly switchStatus: string;
+}
+
+/** Everything that a start needs. */
+export interface Loaded {
+  readonly epoch: string;
+  readonly aliases: readonly Alias[];
+  readonly versions: readonly Version[];
+  readonly killSwitches: readonly KillSwitch[];
+  readonly flags: readonly Flag[];
+  readonly decisions: readonly { readonly id: string; readonly incident: string }[];
+  /** The last entries, oldest first. */
+  readonly history: readonly HistoryEntry[];
+  readonly tokens: readonly StoredToken[];
+  readonly webhooks: readonly Webhook[];
+  readonly tick: number;
+  readonly instances: readonly { readonly instance: string; readonly tokenId: string; readonly through: number }[];
+  readonly assignments: readonly AssignmentRow[];
+  readonly ledgers: readonly (LedgerKey & {
+    readonly ledger: Ledger;
+    readonly totals: LedgerTotals;
+    readonly open: readonly TickCounts[];
+    readonly held: readonly TickCounts[];
+  })[];
+  /** The last runs, oldest first. */
+  readonly runs: readonly RunRow[];
+}
+
+export interface AuditQuery {
+  readonly after?: number;
+  readonly limit: number;
+  readonly target?: string;
+  /** Only this row. */
+  readonly id?: number;
+  readonly decisionId?: string;
+}
+
+export interface Store {
+  load(limits: { readonly history: number; readonly runs: number }): Loaded;
+  /** Writes a change, all or nothing. Answers the audit row's id and how long the transaction took. */
+  commit(commit: Commit): Promise<{ readonly auditId: number; readonly commitMs: number }>;
+  /** Makes counts durable. */
+  writeLedger(writes: LedgerWrites): Promise<void>;
+  appendAudit(row: Omit<AuditEvent, "id">): Promise<number>;
+  writePropagation(rows: readonly PropagationRow[]): Promise<void>;
+  readAudit(query: AuditQuery): Promise<AuditEvent[]>;
+  findIdempotent(tokenId: string, key: string): Promise<{ readonly bodyHash: string; readonly auditId: number } | undefined>;
+  readIncidents(id?: string): Promise<StoredIncident[]>;
+  putToken(token: StoredToken): Promise<void>;
+  putWebhook(webhook: Webhook): Promise<void>;
+  deleteWebhook(id: string): Promise<boolean>;
+  /** Rows to deliver now, oldest first. */
+  dueAlerts(nowMs: number, limit: number): Promise<OutboxRow[]>;
+  alertDelivered(id: number, at: string): Promise<void>;
+  /** `nextAtMs` null gives up: the row stays as a dead letter. */
+  alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
+  outboxDepth(): Promise<number>;
+  /** Throws where the database can't be written. */
+  probe(): Promise<void>;
+  close(): void;
+}
+

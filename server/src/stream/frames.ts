@@ -1,0 +1,71 @@
+/**
+ * What a session is sent: one encoding for each (token scope, from, to), shared by all sessions that need it.
+ */
+import { projected, runtimeDocuments } from "@flagback/core";
+import type { Delta, DocumentRef, RuntimeDocument, Snapshot } from "@flagback/schemas";
+import type { Engine } from "../engine/engine.ts";
+
+/** Encodings kept for the current head: sessions behind it by different amounts, and tokens of different scopes. */
+const MAX_CACHED_FRAMES = 64;
+
+/** The aliases that a token may see; an empty list means all. */
+export type AliasScope = readonly string[];
+
+export class Frames {
+  readonly #engine: Engine;
+  readonly #cache = new Map<string, string>();
+  #cachedRevision = -1;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Everything, as of the head. */
+  snapshot(scope: AliasScope): string {
+    return this.#cached(`snapshot ${scope.join(" ")}`, () => {
+      const { epoch, head } = this.#engine.history;
+      const documents = runtimeDocuments(this.#engine.world).filter((document) => isVisible(document, scope));
+      return { type: "snapshot", epoch, ...headOf(head), documents } satisfies Snapshot;
+    });
+  }
+
+  /** What leads from a revision to the head; a snapshot where the ring no longer reaches back so far. */
+  since(from: number, scope: AliasScope): string {
+    const touched = this.#engine.history.touchedSince(from);
+    if (!touched) return this.snapshot(scope);
+    return this.#cached(`delta ${from} ${scope.join(" ")}`, () => {
+      const put: RuntimeDocument[] = [];
+      const deleted: DocumentRef[] = [];
+      // A change that a scoped token may not see reaches it as an empty delta, so that its cursor and its leases advance.
+      for (const { kind, key } of touched.filter((each) => isVisible(each, scope))) {
+        const document = projected(this.#engine.world, kind, key);
+        if (document) put.push(document);
+        else deleted.push({ kind, key });
+      }
+      return { type: "delta", from, ...headOf(this.#engine.history.head), put, delete: deleted } satisfies Delta;
+    });
+  }
+
+  #cached(key: string, build: () => Snapshot | Delta): string {
+    const { revision } = this.#engine.history.head;
+    if (revision !== this.#cachedRevision || this.#cache.size >= MAX_CACHED_FRAMES) this.#cache.clear();
+    this.#cachedRevision = revision;
+    const found = this.#cache.get(key);
+    if (found !== undefined) return found;
+    const frame = JSON.stringify(build());
+    this.#cache.set(key, frame);
+    return frame;
+  }
+}
+
+export function mayUseAlias(scope: AliasScope, alias: string): boolean {
+  return scope.length === 0 || scope.includes(alias);
+}
+
+function isVisible(document: Pick<RuntimeDocument, "kind" | "key">, scope: AliasScope): boolean {
+  return document.kind !== "alias" || mayUseAlias(scope, document.key);
+}
+
+function headOf({ revision, mark }: { readonly revision: number; readonly mark: string }) {
+  return { revision, mark };
+}

@@ -1,0 +1,186 @@
+/**
+ * Every connected runtime: admits sockets, rings the doorbell when the head advances, keeps heartbeats and leases.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { CLOSE, MAX_RUNTIME_FRAME_BYTES, type OutcomeBatch, type Runtime, SUBPROTOCOL } from "@flagback/schemas";
+import type { Logger } from "pino";
+import { WebSocketServer } from "ws";
+import type { Engine } from "../engine/engine.ts";
+import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
+import type { LedgerWrites, StoredToken } from "../store/store.ts";
+import { Frames, mayUseAlias } from "./frames.ts";
+import { PropagationTracker } from "./propagation.ts";
+import { Session } from "./session.ts";
+
+export const DEFAULT_HEARTBEAT_MS = 5_000;
+export const DEFAULT_LEASE_MS = 15_000;
+/** A socket that has not said hello by then is closed. */
+const HELLO_TIMEOUT_MS = 5_000;
+/** Runtimes told goodbye come back within this spread, longer where they are many. */
+const GOODBYE_SPREAD_MS = 1_000;
+const GOODBYE_SPREAD_PER_RUNTIME_MS = 1;
+
+export interface HubEvents {
+  /** Outcomes of these aliases were counted. */
+  readonly counted: (aliases: ReadonlySet<string>, batch: OutcomeBatch, rejected: number) => void;
+  readonly appliedAfter: (ms: number) => void;
+  readonly dropped: (reason: string) => void;
+}
+
+export class Hub {
+  readonly engine: Engine;
+  readonly book: LedgerBook;
+  readonly frames: Frames;
+  readonly propagation: PropagationTracker;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly log: Logger;
+  readonly monotonicMs: () => number;
+  readonly #now: () => number;
+  readonly #events: HubEvents;
+  readonly #server: WebSocketServer;
+  readonly #sessions = new Set<Session>();
+  readonly #byInstance = new Map<string, Session>();
+  readonly #lapseTimers = new Map<string, NodeJS.Timeout>();
+  readonly #heartbeat: NodeJS.Timeout;
+  #doorbell: NodeJS.Immediate | undefined;
+  #isClosed = false;
+
+  constructor(parts: {
+    readonly engine: Engine;
+    readonly book: LedgerBook;
+    readonly log: Logger;
+    readonly monotonicMs: () => number;
+    readonly now: () => number;
+    readonly events: HubEvents;
+    readonly heartbeatMs?: number;
+    readonly leaseMs?: number;
+  }) {
+    this.engine = parts.engine;
+    this.book = parts.book;
+    this.log = parts.log;
+    this.monotonicMs = parts.monotonicMs;
+    this.#now = parts.now;
+    this.#events = parts.events;
+    this.heartbeatMs = parts.heartbeatMs ?? DEFAULT_HEARTBEAT_MS;
+    this.leaseMs = parts.leaseMs ?? DEFAULT_LEASE_MS;
+    this.frames = new Frames(parts.engine);
+    this.propagation = new PropagationTracker(parts.monotonicMs);
+    this.#server = new WebSocketServer({
+      noServer: true,
+      maxPayload: MAX_RUNTIME_FRAME_BYTES,
+      perMessageDeflate: false,
+      handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    });
+    this.#heartbeat = setInterval(() => this.#pingAll(), this.heartbeatMs);
+    this.#heartbeat.unref();
+    parts.engine.listen({
+      committed: ({ history }) => {
+        if (history) this.#headAdvanced(history.revision);
+      },
+      durable: (writes) => this.#acknowledge(writes),
+    });
+  }
+
+  /** Takes over an upgrade whose token was checked already. */
+  admit(request: IncomingMessage, socket: Duplex, head: Buffer, token: StoredToken): void {
+    this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+      const session = new Session(this, webSocket, token, new Date(this.#now()).toISOString());
+      this.#sessions.add(session);
+      setTimeout(() => {
+        if (session.instance === undefined) session.close(CLOSE.malformed, "no hello");
+      }, HELLO_TIMEOUT_MS).unref();
+    });
+  }
+
+  /** A session said hello. A new socket of an instance closes the old one. Answers the instance's last durable batch. */
+  join(session: Session, instance: string): number {
+    const before = this.#byInstance.get(instance);
+    this.#byInstance.set(instance, session);
+    before?.close(CLOSE.replaced, "a newer socket of this instance took over");
+    clearTimeout(this.#lapseTimers.get(instance));
+    this.#lapseTimers.delete(instance);
+    return this.book.connected(instance, session.token.id);
+  }
+
+  /** A session's socket has closed. */
+  closed(session: Session, code: number): void {
+    this.#sessions.delete(session);
+    const { instance } = session;
+    if (instance === undefined || this.#byInstance.get(instance) !== session) return;
+    this.#byInstance.delete(instance);
+    this.log.info({ instance, code }, "runtime disconnected");
+    const leaseLeftMs = Math.max(0, session.leaseUntilMs - this.monotonicMs());
+    const timer = setTimeout(() => {
+      this.#lapseTimers.delete(instance);
+      this.propagation.lapsed(instance);
+    }, leaseLeftMs);
+    timer.unref();
+    this.#lapseTimers.set(instance, timer);
+  }
+
+  countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult {
+    const result = this.book.countBatch(instance, batch, (alias) => mayUseAlias(session.token.aliases, alias));
+    if (result.kind === "counted") this.#events.counted(result.aliases, batch, result.rejected.length);
+    return result;
+  }
+
+  observeApplied(ms: number): void {
+    this.#events.appliedAfter(ms);
+  }
+
+  dropped(reason: string): void {
+    this.#events.dropped(reason);
+  }
+
+  runtimes(): Runtime[] {
+    return [...this.#byInstance.values()].map((session) => session.describe());
+  }
+
+  /** Closes the sockets of a revoked token. */
+  revoke(tokenId: string): void {
+    for (const session of this.#sessions) {
+      if (session.token.id === tokenId) session.close(CLOSE.unauthorized, "the token was revoked");
+    }
+  }
+
+  /** Says goodbye, waits at most `deadlineMs` for the peers to go, and ends. Safe twice. */
+  async close(deadlineMs: number): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#heartbeat);
+    clearImmediate(this.#doorbell);
+    const spreadMs = GOODBYE_SPREAD_MS + GOODBYE_SPREAD_PER_RUNTIME_MS * this.#sessions.size;
+    for (const session of this.#sessions) {
+      session.catchUp();
+      session.send({ type: "goodbye", reason: "the server is stopping", retryAfterMs: 0, spreadMs });
+      session.close(CLOSE.goodbye, "the server is stopping");
+    }
+    const deadline = this.monotonicMs() + deadlineMs;
+    while (this.#sessions.size > 0 && this.monotonicMs() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const session of this.#sessions) session.terminate();
+    for (const timer of this.#lapseTimers.values()) clearTimeout(timer);
+    this.#server.close();
+  }
+
+  #headAdvanced(revision: number): void {
+    this.propagation.committed(revision, this.#byInstance.keys());
+    // One ring for all changes of this turn of the event loop: a slow reader coalesces for free.
+    this.#doorbell ??= setImmediate(() => {
+      this.#doorbell = undefined;
+      for (const session of this.#sessions) session.catchUp();
+    });
+  }
+
+  #acknowledge(writes: LedgerWrites): void {
+    for (const { instance, through } of writes.instances) this.#byInstance.get(instance)?.acknowledge(through);
+  }
+
+  #pingAll(): void {
+    for (const session of this.#sessions) {
+      // A host that vanished in silence is no evidence against a version, unlike a process whose socket was closed.
+      if (session.ping() === "dead" && session.instance) this.book.died(session.instance);
+    }
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * One runtime's socket: says hello, follows the head from its own cursor, answers leases, takes outcomes.
+ */
+import {
+  CLOSE,
+  decodeRuntimeFrame,
+  MAX_BATCH_ITEMS,
+  MAX_RUNTIME_FRAME_BYTES,
+  type Runtime,
+  type RuntimeMessage,
+  type ServerMessage,
+} from "@flagback/schemas";
+import type { WebSocket } from "ws";
+import type { Rejection } from "../ledger/ledger-book.ts";
+import type { StoredToken } from "../store/store.ts";
+import type { Hub } from "./hub.ts";
+
+/** A socket with more waiting than this is not read by its peer; it is closed and resumes. */
+export const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** Pings that may stay unanswered before a socket counts as dead. */
+const MISSED_HEARTBEATS = 2;
+
+type MessageOf<Type extends RuntimeMessage["type"]> = Extract<RuntimeMessage, { type: Type }>;
+
+export class Session {
+  readonly token: StoredToken;
+  readonly #hub: Hub;
+  readonly #socket: WebSocket;
+  readonly #connectedAt: string;
+  #instance: string | undefined;
+  #sdk = "";
+  /** Revision that the runtime was last sent. */
+  #cursor = -1;
+  #appliedRevision: number | null = null;
+  #lastAppliedMs: number | null = null;
+  #leaseUntilMs = Number.NEGATIVE_INFINITY;
+  #unansweredPings = 0;
+  #rejected: { seq: number; index: number; code: string; message: string }[] = [];
+  #ackedThrough = -1;
+
+  constructor(hub: Hub, socket: WebSocket, token: StoredToken, connectedAt: string) {
+    this.#hub = hub;
+    this.#socket = socket;
+    this.#connectedAt = connectedAt;
+    this.token = token;
+    socket.on("message", (data, isBinary) => this.#receive(isBinary ? "" : data.toString()));
+    socket.on("pong", () => {
+      this.#unansweredPings = 0;
+    });
+    socket.on("error", (error) => this.#hub.log.debug({ instance: this.#instance, error: error.message }, "socket error"));
+    socket.on("close", (code) => this.#hub.closed(this, code));
+  }
+
+  /** Undefined until the runtime said hello. */
+  get instance(): string | undefined {
+    return this.#instance;
+  }
+
+  get sdk(): string {
+    return this.#sdk;
+  }
+
+  get leaseUntilMs(): number {
+    return this.#leaseUntilMs;
+  }
+
+  describe(): Runtime {
+    return {
+      instance: this.#instance ?? "",
+      sdk: this.#sdk,
+      tokenName: this.token.name,
+      connectedAt: this.#connectedAt,
+      appliedRevision: this.#appliedRevision,
+      lastAppliedMs: this.#lastAppliedMs,
+      leaseLive: this.#leaseUntilMs > this.#hub.monotonicMs(),
+    };
+  }
+
+  /** Sends what the runtime has missed, if anything. Cheap where it has missed nothing. */
+  catchUp(): void {
+    const { head } = this.#hub.engine.history;
+    if (this.#instance === undefined || this.#cursor >= head.revision) return;
+    if (this.#sendText(this.#hub.frames.since(this.#cursor, this.token.aliases))) this.#cursor = head.revision;
+  }
+
+  /** Acknowledges every batch up to and including `through`; they are durable. */
+  acknowledge(through: number): void {
+    if (through <= this.#ackedThrough) return;
+    this.#ackedThrough = through;
+    const rejected = this.#rejected.filter((each) => each.seq <= through);
+    this.#rejected = this.#rejected.filter((each) => each.seq > through);
+    this.send({ type: "outcomesAck", through, ...(rejected.length > 0 ? { rejected } : {}) });
+  }
+
+  /** Called every heartbeat. A peer that missed two is gone: its socket ends without a goodbye. */
+  ping(): "alive" | "dead" {
+    if (this.#unansweredPings >= MISSED_HEARTBEATS) {
+      this.#socket.terminate();
+      return "dead";
+    }
+    this.#unansweredPings += 1;
+    this.#socket.ping();
+    return "alive";
+  }
+
+  send(message: ServerMessage): void {
+    this.#sendText(JSON.stringify(message));
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  #sendText(frame: string): boolean {
+    if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
+      this.#hub.dropped("slow_reader");
+      this.close(CLOSE.slowReader, "the runtime does not read");
+      return false;
+    }
+    this.#socket.send(frame);
+    return true;
+  }
+
+  #receive(frame: string): void {
+    const decoded = decodeRuntimeFrame(frame);
+    switch (decoded.kind) {
+      case "unknown_type":
+        return;
+      case "malformed":
+        this.#refuse(CLOSE.malformed, "malformed_frame", decoded.problem);
+        return;
+      case "message":
+        this.#handle(decoded.message);
+    }
+  }
+
+  #handle(message: RuntimeMessage): void {
+    if (message.type === "hello") return this.#hello(message);
+    if (this.#instance === undefined) return this.#refuse(CLOSE.malformed, "malformed_frame", "the first frame must be a hello");
+    switch (message.type) {
+      case "lease":
+        return this.#lease(message.id);
+      case "applied":
+        return this.#applied(this.#instance, message.revision);
+      case "outcomes":
+        return this.#outcomes(this.#instance, message);
+      case "goodbye":
+        return this.close(1000, "goodbye");
+    }
+  }
+
+  #hello(message: MessageOf<"hello">): void {
+    if (this.#instance !== undefined) return this.#refuse(CLOSE.malformed, "malformed_frame", "a second hello");
+    const { history } = this.#hub.engine;
+    if (this.#hub.book.belongsToOther(message.instance, this.token.id)) {
+      return this.#refuse(CLOSE.unauthorized, "forbidden", "this instance belongs to another token");
+    }
+    this.#instance = message.instance;
+    this.#sdk = message.sdk;
+    const outcomesThrough = this.#hub.join(this, message.instance);
+    this.#ackedThrough = outcomesThrough;
+    const { head, epoch } = history;
+    this.send({
+      type: "hello",
+      epoch,
+      revision: head.revision,
+      mark: head.mark,
+      heartbeatMs: this.#hub.heartbeatMs,
+      leaseMs: this.#hub.leaseMs,
+      outcomesThrough,
+      limits: { maxFrameBytes: MAX_RUNTIME_FRAME_BYTES, maxBatchItems: MAX_BATCH_ITEMS },
+    });
+    if (message.resume && history.canResume(message.resume)) {
+      this.#cursor = message.resume.revision;
+      this.catchUp();
+    } else if (this.#sendText(this.#hub.frames.snapshot(this.token.aliases))) this.#cursor = head.revision;
+  }
+
+  #lease(id: number): void {
+    // The runtime counts an answer only once it has applied the revision in it, so what it has missed goes first.
+    this.catchUp();
+    this.#leaseUntilMs = this.#hub.monotonicMs() + this.#hub.leaseMs;
+    this.send({ type: "lease", id, revision: this.#hub.engine.history.head.revision });
+  }
+
+  #applied(instance: string, revision: number): void {
+    // A runtime can't have applied what it was not sent.
+    if (revision > this.#cursor) return this.#refuse(CLOSE.malformed, "malformed_frame", `applied ${revision} before it was sent`);
+    this.#appliedRevision = Math.max(this.#appliedRevision ?? 0, revision);
+    const ms = this.#hub.propagation.applied(instance, this.#sdk, revision);
+    if (ms !== undefined) {
+      this.#lastAppliedMs = ms;
+      this.#hub.observeApplied(ms);
+    }
+  }
+
+  #outcomes(instance: string, batch: MessageOf<"outcomes">): void {
+    const result = this.#hub.countBatch(this, instance, batch);
+    switch (result.kind) {
+      case "gap":
+        return this.#refuse(CLOSE.sequenceGap, "malformed_frame", `batch ${batch.seq} came, ${result.expected} was due`);
+      case "repeated":
+        return this.acknowledge(this.#hub.book.durableThrough(instance));
+      case "counted":
+        this.#rejected.push(...result.rejected.map((rejection: Rejection) => ({ seq: batch.seq, ...rejection })));
+    }
+  }
+
+  #refuse(code: number, errorCode: string, problem: string): void {
+    this.#hub.log.warn({ instance: this.#instance, token: this.token.name, problem }, "closed a stream");
+    this.send({ type: "error", code: errorCode, message: problem });
+    this.close(code, problem.slice(0, 120));
+  }
+}
