@@ -1,0 +1,59 @@
+/**
+ * What the HTTP API answers to reads. The bodies of changes are in `@flagback/schemas`.
+ */
+import type { AuditEvent, GuardrailEvidence, Incident, Propagation, Token } from "@flagback/schemas";
+
+/** Runs of one version since the rollout began. */
+export interface VersionTraffic {
+  readonly version: string;
+  readonly assigned: number;
+  readonly settled: number;
+  readonly failures: number;
+}
+
+/** `GET /v1/aliases/{name}/rollout`. */
+export interface RolloutStatus {
+  readonly alias: string;
+  readonly state: string;
+  readonly stage: string;
+  readonly candidate: string;
+  readonly target: string;
+  /** The candidate's weight in thousandths of a percent. */
+  readonly weight: number;
+  readonly rolloutNumber: number;
+  readonly evidence: readonly GuardrailEvidence[];
+  /** Natural log of the weighted sum over guardrails. */
+  readonly logE: number;
+  readonly threshold: number;
+  readonly traffic: readonly VersionTraffic[];
+}
+
+/** `GET /v1/propagation/{revision}`. `ms` is the time from the commit to the runtime's acknowledgement. */
+export interface PropagationStatus extends Propagation {
+  readonly acknowledgements: readonly { readonly instance: string; readonly sdk: string; readonly ms: number }[];
+}
+
+/** `GET /v1/incidents/{id}`. */
+export interface IncidentReport extends Incident {
+  readonly timings: { readonly decideMs: number | null; readonly commitMs: number | null };
+  readonly outcomesToDecision: number | null;
+}
+
+export interface CreatedToken {
+  readonly token: Token;
+  /** Shown this once. */
+  readonly secret: string;
+}
+
+export interface AuditQuery {
+  /** Events with a greater id. */
+  readonly after?: number;
+  readonly limit?: number;
+  /** Such as `alias:support-agent`. */
+  readonly target?: string;
+  /** How long the server may hold the answer while there is no event. */
+  readonly waitMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export type AuditPage = readonly AuditEvent[];

@@ -1,0 +1,193 @@
+/**
+ * The HTTP API as functions. A problem document becomes a `FlagbackError` with its code and hint; whatever prevents an
+ * answer of flagback's becomes one with the code `unreachable`.
+ */
+import {
+  type Alias,
+  type ApplyAnswer,
+  type AuditEvent,
+  type ChangeAnswer,
+  type CreateTokenBody,
+  type EngageBody,
+  ERROR_STATUS,
+  type ErrorCode,
+  type Flag,
+  FlagbackError,
+  type Incident,
+  type KillSwitch,
+  Problem,
+  type RegisterVersionBody,
+  type ReleaseBody,
+  type Runtime,
+  type StartRolloutBody,
+  type Token,
+  type UnlockBody,
+  type Version,
+  type Webhook,
+} from "@flagback/schemas";
+import type { AuditQuery, CreatedToken, IncidentReport, PropagationStatus, RolloutStatus } from "./api-answers.ts";
+
+/** Longest wait for an answer, beyond what the request itself asks the server to wait. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+interface Send {
+  readonly query?: Query;
+  readonly body?: unknown;
+  /** A body that is text already. */
+  readonly yaml?: string;
+  readonly waitMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export type Api = ReturnType<typeof connectApi>;
+
+/**
+ * @param waitAppliedMs changes answer after the connected runtimes applied them, or after this long
+ * @throws FlagbackError `usage` when the address is no http(s) address
+ */
+export function connectApi({ url, token, waitAppliedMs }: { url: string; token?: string; waitAppliedMs?: number }) {
+  const base = baseOf(url);
+
+  /**
+   * The answer's shape is the contract of `@flagback/schemas`. It is not parsed again here, because those schemas are
+   * strict and a newer server may say more than this client knows; that it is a JSON object is checked.
+   */
+  async function send<Answer>(method: Method, path: string, options: Send = {}): Promise<Answer> {
+    const target = new URL(path, base);
+    for (const [key, value] of Object.entries(options.query ?? {})) {
+      if (value !== undefined) target.searchParams.set(key, String(value));
+    }
+    const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS + (options.waitMs ?? 0));
+    const headers: Record<string, string> = { accept: "application/json" };
+    if (token) headers.authorization = `Bearer ${token}`;
+    const body = options.yaml ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
+    if (body !== undefined) headers["content-type"] = options.yaml === undefined ? "application/json" : "text/yaml";
+
+    let response: Response;
+    let answer: string;
+    try {
+      response = await fetch(target, {
+        method,
+        headers,
+        body,
+        signal: options.signal ? AbortSignal.any([timeout, options.signal]) : timeout,
+      });
+      answer = await response.text();
+    } catch (cause) {
+      throw unreachable(base, reasonOf(cause), cause);
+    }
+    return parseAnswer(base, response, answer) as Answer;
+  }
+
+  const change = (method: Method, path: string, body?: unknown): Promise<ChangeAnswer> =>
+    send(method, path, {
+      body,
+      query: waitAppliedMs === undefined ? {} : { wait: "applied", timeoutMs: waitAppliedMs },
+      waitMs: waitAppliedMs,
+    });
+
+  return {
+    url: base.href.replace(/\/$/, ""),
+
+    versions: (alias?: string) =>
+      send<{ versions: Version[] }>("GET", "v1/versions", { query: { alias } }).then((answer) => answer.versions),
+    version: (id: string) => send<Version>("GET", `v1/versions/${part(id)}`),
+    register: (body: Partial<RegisterVersionBody> & { id: string }) =>
+      send<{ version: Version; change: ChangeAnswer["change"] }>("POST", "v1/versions", { body }),
+
+    aliases: () => send<{ aliases: Alias[] }>("GET", "v1/aliases").then((answer) => answer.aliases),
+    alias: (name: string) => send<Alias>("GET", `v1/aliases/${part(name)}`),
+    rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
+    startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
+    rollback: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/rollback`, { reason }),
+    unlock: (alias: string, body: UnlockBody) => change("POST", `v1/aliases/${part(alias)}/unlock`, body),
+
+    killSwitches: () =>
+      send<{ killSwitches: KillSwitch[] }>("GET", "v1/kill-switches").then((answer) => answer.killSwitches),
+    engage: (key: string, body: EngageBody) => change("POST", `v1/kill-switches/${part(key)}/engage`, body),
+    release: (key: string, body: ReleaseBody) => change("POST", `v1/kill-switches/${part(key)}/release`, body),
+    stop: (reason: string) => change("POST", "v1/stop", { reason }),
+
+    flags: () => send<{ flags: Flag[] }>("GET", "v1/flags").then((answer) => answer.flags),
+    flag: (key: string) => send<Flag>("GET", `v1/flags/${part(key)}`),
+
+    apply: (yaml: string, dryRun: boolean) => send<ApplyAnswer>("POST", "v1/apply", { yaml, query: { dryRun } }),
+
+    audit: ({ signal, ...query }: AuditQuery) =>
+      send<{ events: AuditEvent[] }>("GET", "v1/audit", { query, waitMs: query.waitMs, signal }).then(
+        (answer) => answer.events,
+      ),
+    propagation: (revision: number) => send<PropagationStatus>("GET", `v1/propagation/${revision}`),
+    runtimes: () => send<{ runtimes: Runtime[] }>("GET", "v1/runtimes").then((answer) => answer.runtimes),
+    incidents: () => send<{ incidents: Incident[] }>("GET", "v1/incidents").then((answer) => answer.incidents),
+    incident: (id: string) => send<IncidentReport>("GET", `v1/incidents/${part(id)}`),
+
+    tokens: () => send<{ tokens: Token[] }>("GET", "v1/tokens").then((answer) => answer.tokens),
+    createToken: (body: Partial<CreateTokenBody> & Pick<CreateTokenBody, "name" | "role">) =>
+      send<CreatedToken>("POST", "v1/tokens", { body }),
+    revokeToken: (id: string) => change("DELETE", `v1/tokens/${part(id)}`),
+
+    webhooks: () => send<{ webhooks: Webhook[] }>("GET", "v1/webhooks").then((answer) => answer.webhooks),
+    addWebhook: (url: string) => send<{ webhook: Webhook }>("POST", "v1/webhooks", { body: { url } }),
+    removeWebhook: (id: string) => change("DELETE", `v1/webhooks/${part(id)}`),
+  };
+}
+
+function baseOf(url: string): URL {
+  const base = URL.canParse(url) ? new URL(url) : undefined;
+  if (base?.protocol !== "http:" && base?.protocol !== "https:") {
+    throw new FlagbackError({
+      code: "usage",
+      message: `${url} is no http address.`,
+      hint: "Give --url or FLAGBACK_URL an address such as http://127.0.0.1:7780.",
+    });
+  }
+  if (!base.pathname.endsWith("/")) base.pathname += "/";
+  return base;
+}
+
+const part = encodeURIComponent;
+
+function parseAnswer(base: URL, response: Response, text: string): object {
+  let value: unknown;
+  try {
+    value = text === "" && response.ok ? {} : JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (response.ok && typeof value === "object" && value !== null) return value;
+  const problem = Problem.safeParse(value);
+  if (!problem.success) {
+    const type = response.headers.get("content-type") ?? "no content type";
+    throw unreachable(base, `it answered ${response.status} (${type}), which is not flagback's way`);
+  }
+  const { code, detail, hint, problems } = problem.data;
+  throw new FlagbackError({ code: knownCode(code), message: detail, hint, problems }, { cause: problem.data });
+}
+
+/** A newer server may refuse with a code that this client doesn't know; the text still says what is wrong. */
+function knownCode(code: string): ErrorCode {
+  return Object.hasOwn(ERROR_STATUS, code) ? (code as ErrorCode) : "bad_request";
+}
+
+function unreachable(base: URL, reason: string, cause?: unknown): FlagbackError {
+  return new FlagbackError(
+    {
+      code: "unreachable",
+      message: `No flagback server answers at ${base.origin}: ${reason}.`,
+      hint: "Start one with `flagback serve`, or say where it is with --url or FLAGBACK_URL.",
+    },
+    { cause },
+  );
+}
+
+/** Node's fetch hides why it failed in nested causes. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  if (cause.name === "TimeoutError") return "no answer in time";
+  if (cause.cause instanceof AggregateError && cause.cause.errors.length > 0) return reasonOf(cause.cause.errors[0]);
+  return cause.cause instanceof Error ? reasonOf(cause.cause) : cause.message;
+}

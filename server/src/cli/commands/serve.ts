@@ -1,0 +1,54 @@
+/** `flagback serve`: the flag server. */
+import { once } from "node:events";
+import { type Command, Option } from "commander";
+import type { Io } from "../io.ts";
+import { wholeNumber } from "../remote-command.ts";
+
+const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+
+interface ServeOptions {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly json?: boolean;
+}
+
+export function addServe(program: Command, io: Io): void {
+  program
+    .command("serve")
+    .summary("run the flag server until Ctrl-C")
+    .description("Runs the flag server on its embedded database. The first start prints the admin token, once.")
+    .option("--data-dir <path>", "where the database lives", ".flagback")
+    .option("--host <host>", "address to listen on", "127.0.0.1")
+    .option("--port <port>", "port to listen on; 0 takes a free one", wholeNumber(0, 65_535), 7780)
+    .addOption(
+      new Option("--log-level <level>", "least level of the log on standard error").choices(LOG_LEVELS).default("info"),
+    )
+    .option("--json", "announce address and token as one JSON value on standard output")
+    .action(async (options: ServeOptions) => {
+      const stopped = untilStopped(io);
+      const { dataDir, host, port, logLevel } = options;
+      // The other commands start faster without the server's dependencies.
+      const { startServer } = await import("../../main.ts");
+      const server = await startServer({ dataDir, host, port, logLevel });
+      const { url, adminToken } = server;
+      io.stdout.write(options.json ? `${JSON.stringify({ url, adminToken })}\n` : announcement(url, adminToken));
+      if (!stopped.aborted) await once(stopped, "abort");
+      await server.close();
+    });
+}
+
+/** Aborted by a signal, or by the end of the parent process where it keeps a channel to us. */
+function untilStopped(io: Io): AbortSignal {
+  const interrupted = io.untilInterrupted();
+  if (process.channel === undefined) return interrupted;
+  const orphaned = new AbortController();
+  process.once("disconnect", () => orphaned.abort());
+  return AbortSignal.any([interrupted, orphaned.signal]);
+}
+
+function announcement(url: string, adminToken: string | undefined): string {
+  const token = adminToken === undefined ? "" : `Admin token: ${adminToken}\nIt is shown this once. Keep it.\n`;
+  return `flagback listens on ${url}\n${token}`;
+}

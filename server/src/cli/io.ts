@@ -1,0 +1,71 @@
+/**
+ * What a command may touch of the process it runs in. Tests pass their own.
+ */
+import { readFile } from "node:fs/promises";
+import { createInterface } from "node:readline/promises";
+import { text } from "node:stream/consumers";
+
+/** Somewhere to write text. */
+export interface Sink {
+  readonly isTty: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns: number;
+  write(text: string): void;
+}
+
+export interface Io {
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** True when a person can answer a question. */
+  readonly isInteractive: boolean;
+  /** Asks on standard error, so that standard output stays the command's own. */
+  ask(question: string): Promise<string>;
+  /** Text of a file; `-` is standard input. */
+  read(path: string): Promise<string>;
+  /** Aborted by SIGINT, SIGTERM or SIGHUP. From the first call on, these signals no longer end the process by themselves. */
+  untilInterrupted(): AbortSignal;
+}
+
+const DEFAULT_COLUMNS = 100;
+
+export function processIo(): Io {
+  let interrupted: AbortController | undefined;
+  return {
+    stdout: sink(process.stdout),
+    stderr: sink(process.stderr),
+    env: process.env,
+    isInteractive: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    async ask(question) {
+      const lines = createInterface({ input: process.stdin, output: process.stderr });
+      try {
+        return await lines.question(question);
+      } finally {
+        lines.close();
+      }
+    },
+    read: (path) => (path === "-" ? text(process.stdin) : readFile(path, "utf8")),
+    untilInterrupted() {
+      if (interrupted === undefined) {
+        const controller = new AbortController();
+        for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => controller.abort());
+        interrupted = controller;
+      }
+      return interrupted.signal;
+    },
+  };
+}
+
+function sink(stream: NodeJS.WriteStream): Sink {
+  return {
+    get isTty() {
+      return stream.isTTY === true;
+    },
+    get columns() {
+      return stream.columns ?? DEFAULT_COLUMNS;
+    },
+    write(text) {
+      stream.write(text);
+    },
+  };
+}

@@ -1,0 +1,51 @@
+/**
+ * How a failed command says so: on standard error, what is wrong and what to do about it; and the exit status.
+ */
+import { ERROR_STATUS, FlagbackError, type Problem } from "@flagback/schemas";
+import type { Io } from "./io.ts";
+import { painter } from "./text.ts";
+
+export const EXIT = { done: 0, refused: 1, badUse: 2, unreachable: 3 } as const;
+
+export function exitStatus(error: FlagbackError): number {
+  if (error.code === "unreachable") return EXIT.unreachable;
+  return error.code === "usage" ? EXIT.badUse : EXIT.refused;
+}
+
+/** Writes the error and returns the exit status. With `asJson` it is one problem document (RFC 9457) on one line. */
+export function reportError(error: unknown, io: Io, asJson: boolean): number {
+  const known = error instanceof FlagbackError ? error : unexpected(error);
+  if (asJson) {
+    io.stderr.write(`${JSON.stringify(problemOf(known))}\n`);
+  } else {
+    const paint = painter(io.stderr, io.env);
+    const problems = (known.problems ?? []).map((problem) => `  - ${problem}\n`).join("");
+    io.stderr.write(`${paint("red", "error")} ${known.message} [${known.code}]\n${problems}`);
+    io.stderr.write(`${paint("yellow", "hint")}  ${known.hint}\n`);
+    if (known.code === "internal_error" && io.env.FLAGBACK_DEBUG) io.stderr.write(`${(error as Error).stack}\n`);
+  }
+  return exitStatus(known);
+}
+
+function problemOf(error: FlagbackError): Problem {
+  return {
+    type: "about:blank",
+    title: error.code,
+    status: ERROR_STATUS[error.code],
+    detail: error.message,
+    code: error.code,
+    hint: error.hint,
+    problems: error.problems && [...error.problems],
+  };
+}
+
+function unexpected(error: unknown): FlagbackError {
+  return new FlagbackError(
+    {
+      code: "internal_error",
+      message: error instanceof Error ? error.message : String(error),
+      hint: "This is a fault of the command line itself; FLAGBACK_DEBUG=1 shows where it happened.",
+    },
+    { cause: error },
+  );
+}

@@ -1,0 +1,39 @@
+/** A process that a test can look into: what was written, what is asked, which files there are. */
+import type { Io } from "../../server/src/cli/io.ts";
+
+export interface FakeIo extends Io {
+  readonly written: { stdout: string; stderr: string };
+  readonly questions: string[];
+}
+
+export function fakeIo(
+  given: { env?: Record<string, string>; files?: Record<string, string>; isInteractive?: boolean; reply?: string } = {},
+): FakeIo {
+  const written = { stdout: "", stderr: "" };
+  const questions: string[] = [];
+  const sink = (name: "stdout" | "stderr") => ({
+    isTty: false,
+    columns: 100,
+    write(text: string) {
+      written[name] += text;
+    },
+  });
+  return {
+    written,
+    questions,
+    stdout: sink("stdout"),
+    stderr: sink("stderr"),
+    env: given.env ?? {},
+    isInteractive: given.isInteractive ?? false,
+    async ask(question) {
+      questions.push(question);
+      return given.reply ?? "";
+    },
+    async read(path) {
+      const text = given.files?.[path];
+      if (text === undefined) throw new Error("no such file");
+      return text;
+    },
+    untilInterrupted: () => new AbortController().signal,
+  };
+}
