@@ -147,7 +147,7 @@ export class FlagbackProvider implements Provider, RunHost {
       if (entry?.kind !== "alias") return this.#resolveOther("object", flagKey, defaultValue, context);
       const answer = this.#serve(entry, context);
       // OpenFeature has no way to check T; the payload is what the caller says it is.
-      if (answer.asObject) return answer.asObject as Resolution<T>;
+      if (answer.asObject !== null) return answer.asObject as Resolution<T>;
       if (answer.served === null) return this.#nothingToServe(flagKey, defaultValue, answer);
       return mismatched(flagKey, "an alias whose payload is no object", defaultValue, answer.flagMetadata);
     } catch (error) {

@@ -1,0 +1,485 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { FlagbackProvider, type FlagbackProviderOptions } from "@flagback/provider";
+import { ErrorCode, OpenFeature, ProviderEvents, ProviderStatus } from "@openfeature/server-sdk";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { alias, CANDIDATE, flag, killSwitch, rolledBack, STABLE } from "./documents.ts";
+import { FakeServer, TOKEN } from "./fake-server.ts";
+
+let server: FakeServer;
+let logged: string[];
+const logger = { warn: (message: string) => logged.push(message), error: (message: string) => logged.push(message) };
+
+beforeEach(async () => {
+  logged = [];
+  server = await new FakeServer().start();
+  server.hold(
+    alias(),
+    killSwitch(),
+    flag("banner", {}),
+    flag("limit", { variants: { low: 5, high: 50 }, defaultVariant: "low" }),
+    flag("off", { state: "DISABLED" }),
+    flag("byTenant", { targeting: { if: [{ "==": [{ var: "tenant" }, "acme"] }, "off", "on"] } }),
+  );
+});
+
+afterEach(async () => {
+  await OpenFeature.close();
+  await OpenFeature.clearProviders();
+  await server.stop();
+});
+
+const providerOf = (over: Partial<FlagbackProviderOptions> = {}) =>
+  new FlagbackProvider({ url: server.url, token: TOKEN, logger, random: () => 0.1, ...over });
+
+async function connect(over: Partial<FlagbackProviderOptions> = {}) {
+  const provider = providerOf(over);
+  await OpenFeature.setProviderAndWait(provider);
+  const client = OpenFeature.getClient();
+  return { provider, client };
+}
+
+/** The next event of its kind, from now on: a handler that the SDK runs at once for the present status does not count. */
+function nextEvent(provider: FlagbackProvider, type: ProviderEvents) {
+  return new Promise<Record<string, unknown>>((resolve) => {
+    const handler = (details?: object) => {
+      provider.events.removeHandler(type, handler);
+      resolve({ ...details });
+    };
+    provider.events.addHandler(type, handler);
+  });
+}
+
+/** Targeting keys on either side of the even split, found by asking. */
+function keysOf(provider: FlagbackProvider) {
+  const keys = Array.from({ length: 100 }, (_, i) => `user-${i}`);
+  const find = (version: string) => keys.find((key) => provider.version("support-agent", key) === version) as string;
+  return { candidateKey: find(CANDIDATE), stableKey: find(STABLE) };
+}
+
+describe("an OpenFeature client written from its public documentation", () => {
+  test("reads an alias as a version id, with variant, reason and metadata (spec 2.2.2 to 2.2.5, 2.2.9)", async () => {
+    const { provider, client } = await connect();
+    const { candidateKey, stableKey } = keysOf(provider);
+    expect(await client.getStringDetails("support-agent", "fallback", { targetingKey: candidateKey })).toEqual({
+      flagKey: "support-agent",
+      value: CANDIDATE,
+      variant: CANDIDATE,
+      reason: "SPLIT",
+      flagMetadata: { revision: 1, stage: "validation", role: "candidate", version: CANDIDATE },
+    });
+    expect(await client.getStringValue("support-agent", "fallback", { targetingKey: stableKey })).toBe(STABLE);
+    expect(await client.getStringValue("support-agent", "fallback")).toBe(STABLE);
+  });
+
+  test("reads an alias as its version's payload", async () => {
+    const { provider, client } = await connect();
+    const { candidateKey } = keysOf(provider);
+    const details = await client.getObjectDetails("support-agent", {}, { targetingKey: candidateKey });
+    expect(details).toMatchObject({ value: { prompt: "new" }, variant: CANDIDATE, reason: "SPLIT" });
+    expect(Object.isFrozen(details.value)).toBe(true);
+  });
+
+  test("reads other flags of every type through flagd's rules", async () => {
+    const { client } = await connect();
+    expect(await client.getBooleanDetails("banner", false)).toMatchObject({
+      value: true,
+      variant: "on",
+      reason: "STATIC",
+    });
+    expect(await client.getNumberValue("limit", 0)).toBe(5);
+    expect(await client.getBooleanDetails("byTenant", true, { tenant: "acme" })).toMatchObject({
+      value: false,
+      reason: "TARGETING_MATCH",
+    });
+    expect(await client.getBooleanDetails("off", false)).toMatchObject({ value: false, reason: "DISABLED" });
+  });
+
+  test("gets its default and the specification's error code where there is no answer (spec 2.2.7)", async () => {
+    const { client } = await connect();
+    const codes = await Promise.all([
+      client.getBooleanDetails("support-agent", true),
+      client.getNumberDetails("support-agent", 1),
+      client.getStringDetails("writes_disabled", "x"),
+      client.getNumberDetails("banner", 7),
+      client.getBooleanDetails("unknown_switch", true),
+      client.getObjectDetails("unknown", { a: 1 }),
+    ]);
+    expect(codes.map(({ value, errorCode }) => [value, errorCode])).toEqual([
+      [true, ErrorCode.TYPE_MISMATCH],
+      [1, ErrorCode.TYPE_MISMATCH],
+      ["x", ErrorCode.TYPE_MISMATCH],
+      [7, ErrorCode.TYPE_MISMATCH],
+      [true, ErrorCode.FLAG_NOT_FOUND],
+      [{ a: 1 }, ErrorCode.FLAG_NOT_FOUND],
+    ]);
+  });
+
+  test("reads true, true and false after an alias rollback: empty context, own agent, other agent", async () => {
+    server.hold(rolledBack(), killSwitch("agent=support-agent"));
+    const { provider, client } = await connect();
+    expect(await client.getBooleanValue("writes_disabled", true)).toBe(true);
+    expect(await client.getBooleanValue("writes_disabled", true, { agent: "support-agent" })).toBe(true);
+    expect(await client.getBooleanValue("writes_disabled", true, { agent: "other" })).toBe(false);
+    expect(provider.writesAllowed()).toBe(false);
+    expect(provider.writesAllowed({ agent: "support-agent" })).toBe(false);
+    expect(provider.writesAllowed({ agent: "other" })).toBe(true);
+  });
+
+  test("is not thrown at by a context with a cycle or a targeting key that is no text", async () => {
+    const { client } = await connect();
+    const cycle: Record<string, unknown> = {};
+    cycle.self = cycle;
+    // biome-ignore lint/suspicious/noExplicitAny: what a caller without types can pass.
+    const wrong = { targetingKey: 7, cycle } as any;
+    expect(await client.getStringValue("support-agent", "fallback", wrong)).toBe(STABLE);
+    expect(await client.getStringValue("support-agent", "fallback", wrong)).toBe(STABLE);
+    expect(await client.getBooleanValue("byTenant", true, wrong)).toBe(true);
+    expect(logged.filter((line) => line.includes("targeting key"))).toHaveLength(1);
+  });
+
+  test("tracks an outcome for the version that its targeting key got last, announced in the same batch", async () => {
+    const { provider, client } = await connect();
+    const { candidateKey } = keysOf(provider);
+    await client.getStringValue("support-agent", "fallback", { targetingKey: candidateKey });
+    const details = { status: "failure", durationMs: 1200, toolCalls: 3, nonsense: "x" };
+    client.track("agent.run.outcome", { targetingKey: candidateKey }, details);
+    details.status = "success";
+    await server.until(() => server.outcomes.length === 1);
+    expect(server.batches).toHaveLength(1);
+    expect(server.batches[0]?.assigned).toEqual([{ alias: "support-agent", version: CANDIDATE, revision: 1, n: 1 }]);
+    expect(server.outcomes[0]).toMatchObject({
+      alias: "support-agent",
+      version: CANDIDATE,
+      status: "failure",
+      durationMs: 1200,
+      toolCalls: 3,
+      assignedSeq: 1,
+    });
+    expect(server.outcomes[0]).not.toHaveProperty("nonsense");
+    expect(logged.filter((line) => line.includes("nonsense"))).toHaveLength(1);
+  });
+
+  test("does not count an outcome that no evaluation belongs to, and says so once", async () => {
+    const { provider, client } = await connect();
+    client.track("agent.run.outcome", { targetingKey: "nobody" }, { status: "success" });
+    client.track("agent.run.outcome", { targetingKey: "nobody" }, { status: "success" });
+    expect(provider.outcomeStatistics.dropped.unattributed).toBe(2);
+    expect(logged).toHaveLength(1);
+  });
+});
+
+describe("a change", () => {
+  test("is acknowledged after the swap, and told with the keys that changed (spec 5.3.5)", async () => {
+    const { provider, client } = await connect();
+    const { candidateKey } = keysOf(provider);
+    const changed = nextEvent(provider, ProviderEvents.ConfigurationChanged);
+    server.put(rolledBack(), killSwitch("agent=support-agent"));
+    expect((await changed).flagsChanged).toEqual(["support-agent", "writes_disabled"]);
+    expect(await client.getStringDetails("support-agent", "x", { targetingKey: candidateKey })).toMatchObject({
+      value: STABLE,
+      reason: "STATIC",
+    });
+    await server.until(() => server.messages("applied").some((message) => message.revision === 2));
+    expect(server.messages("applied").at(-1)?.appliedAfterMs).toBeGreaterThanOrEqual(0);
+  });
+
+  test("that deletes a flag makes it unknown", async () => {
+    const { provider, client } = await connect();
+    const changed = nextEvent(provider, ProviderEvents.ConfigurationChanged);
+    server.change([], [{ kind: "flag", key: "banner" }]);
+    expect((await changed).flagsChanged).toEqual(["banner"]);
+    expect((await client.getBooleanDetails("banner", false)).errorCode).toBe(ErrorCode.FLAG_NOT_FOUND);
+  });
+
+  test("of another flag leaves a static answer the very same object", async () => {
+    const { provider } = await connect();
+    const before = provider.resolveBooleanEvaluation("writes_disabled", true, {});
+    const changed = nextEvent(provider, ProviderEvents.ConfigurationChanged);
+    server.put(flag("banner", { defaultVariant: "off" }));
+    await changed;
+    expect(provider.resolveBooleanEvaluation("writes_disabled", true, {})).toBe(before);
+  });
+});
+
+describe("the connection", () => {
+  test("is READY by initialize alone, without a second READY from us (spec 2.4.1)", async () => {
+    let readies = 0;
+    const provider = providerOf();
+    provider.events.addHandler(ProviderEvents.Ready, () => {
+      readies += 1;
+    });
+    await OpenFeature.setProviderAndWait(provider);
+    const changed = nextEvent(provider, ProviderEvents.ConfigurationChanged);
+    server.put(killSwitch("*"));
+    await changed;
+    expect(readies).toBe(0);
+    expect(OpenFeature.getClient().providerStatus).toBe(ProviderStatus.READY);
+  });
+
+  test("is STALE when cut, keeps answering, and resumes to READY with what it missed", async () => {
+    const { provider, client } = await connect();
+    const stale = nextEvent(provider, ProviderEvents.Stale);
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    server.cut();
+    server.put(killSwitch("*"));
+    await stale;
+    expect(client.providerStatus).toBe(ProviderStatus.STALE);
+    expect(await client.getBooleanValue("banner", false)).toBe(true);
+    await ready;
+    expect(client.providerStatus).toBe(ProviderStatus.READY);
+    expect(await client.getBooleanValue("writes_disabled", false, { agent: "any" })).toBe(true);
+    expect(server.messages("hello").at(-1)?.resume?.revision).toBe(1);
+  });
+
+  test("outlives a restart of the server on the same port", async () => {
+    const { provider } = await connect();
+    const stale = nextEvent(provider, ProviderEvents.Stale);
+    await server.stop();
+    await stale;
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    await server.start();
+    await ready;
+    expect(provider.writesAllowed({ agent: "any" })).toBe(true);
+  });
+
+  test("with the server down at boot: ERROR, the caller's default, and READY once it is there", async () => {
+    await server.stop();
+    const provider = providerOf({ initTimeoutMs: 50 });
+    await expect(OpenFeature.setProviderAndWait(provider)).rejects.toMatchObject({ code: "unreachable" });
+    const client = OpenFeature.getClient();
+    expect(client.providerStatus).toBe(ProviderStatus.ERROR);
+    expect(await client.getStringDetails("support-agent", "fallback")).toMatchObject({
+      value: "fallback",
+      errorCode: ErrorCode.PROVIDER_NOT_READY,
+    });
+    expect(provider.writesAllowed({ agent: "any" })).toBe(false);
+    expect(provider.version("support-agent", "u")).toBeNull();
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    await server.start();
+    await ready;
+    expect(client.providerStatus).toBe(ProviderStatus.READY);
+    expect(await client.getStringValue("support-agent", "fallback")).toBe(STABLE);
+  });
+
+  test("with a refused token rejects at once, says so once, and does not hammer", async () => {
+    const provider = providerOf({ token: "fb_runtime_wrong" });
+    await expect(OpenFeature.setProviderAndWait(provider)).rejects.toMatchObject({ code: "unauthorized" });
+    expect(OpenFeature.getClient().providerStatus).toBe(ProviderStatus.ERROR);
+    expect(logged).toEqual([expect.stringContaining("refuses the token")]);
+    expect(server.upgrades).toBe(1);
+  });
+
+  test("never repeats the token in a log line or an error, also one that no header can carry", async () => {
+    const provider = providerOf({ token: "secret\r\nx", initTimeoutMs: 50 });
+    const error: Error = await provider.initialize().then(
+      () => new Error("it connected"),
+      (reason) => reason,
+    );
+    await provider.onClose();
+    expect([error.message, ...logged].join()).not.toContain("secret");
+    expect(logged).not.toEqual([]);
+  });
+
+  test("to a port that answers HTML asks whether the url is right, and tries on", async () => {
+    const html = createServer((_, response) => {
+      response.writeHead(200, { "content-type": "text/html" }).end("<html>hello</html>");
+    });
+    await new Promise<void>((resolve) => html.listen(0, "127.0.0.1", resolve));
+    const provider = providerOf({
+      url: `http://127.0.0.1:${(html.address() as AddressInfo).port}`,
+      initTimeoutMs: 5_000,
+    });
+    const initialized = provider.initialize().catch((error) => error);
+    for (let requests = 0; requests < 3; requests++) await once(html, "request");
+    expect(logged).toEqual([expect.stringMatching(/answers 200.*flagback server\?/)]);
+    await provider.onClose();
+    expect(await initialized).toMatchObject({ code: "unreachable" });
+    html.closeAllConnections();
+    await new Promise((resolve) => html.close(resolve));
+  });
+
+  test("survives a malformed frame and comes back with a whole snapshot", async () => {
+    const { provider } = await connect();
+    const stale = nextEvent(provider, ProviderEvents.Stale);
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    server.broadcastText("<html>");
+    await stale;
+    await ready;
+    expect(server.messages("hello").at(-1)).not.toHaveProperty("resume");
+  });
+
+  test("survives a delta that does not follow what it holds", async () => {
+    const { provider } = await connect();
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    server.broadcast({ type: "delta", from: 40, revision: 41, mark: "0".repeat(16), put: [], delete: [] });
+    await ready;
+    expect(provider.revision).toBe(1);
+  });
+});
+
+describe("a lapsed lease", () => {
+  test("engages the switch and serves stable, at the evaluation itself and not by a timer", async () => {
+    const start = performance.now();
+    let jumpMs = 0;
+    const clock = {
+      monotonicMs: () => performance.now(),
+      wallMs: () => 1_700_000_000_000 + performance.now() - start + jumpMs,
+    };
+    const { provider, client } = await connect({ clock });
+    const { candidateKey } = keysOf(provider);
+    expect(provider.writesAllowed({ agent: "any" })).toBe(true);
+    jumpMs = 15_000;
+    expect(provider.writesAllowed({ agent: "any" })).toBe(false);
+    expect(provider.version("support-agent", candidateKey)).toBe(STABLE);
+    expect(await client.getBooleanDetails("writes_disabled", false, { agent: "any" })).toMatchObject({
+      value: true,
+      reason: "STALE",
+    });
+    expect(await client.getStringDetails("support-agent", "x", { targetingKey: candidateKey })).toMatchObject({
+      value: STABLE,
+      reason: "STALE",
+    });
+  });
+
+  test("leaves a switch at its last value where its fail-safe says so", async () => {
+    server.hold({ ...killSwitch(), failSafe: { engage: false, afterMs: 0 } });
+    let jumpMs = 0;
+    const clock = { monotonicMs: () => performance.now(), wallMs: () => performance.now() + jumpMs };
+    const { provider, client } = await connect({ clock });
+    jumpMs = 3_600_000;
+    expect(provider.writesAllowed({ agent: "any" })).toBe(true);
+    expect(await client.getBooleanDetails("writes_disabled", true, { agent: "any" })).toMatchObject({
+      value: false,
+      reason: "STALE",
+    });
+  });
+
+  test("waits the switch's afterMs past the lease", async () => {
+    server.hold({ ...killSwitch(), failSafe: { engage: true, afterMs: 5_000 } });
+    let jumpMs = 0;
+    const clock = { monotonicMs: () => performance.now(), wallMs: () => performance.now() + jumpMs };
+    const { provider } = await connect({ clock });
+    jumpMs = 15_000;
+    expect(provider.writesAllowed({ agent: "any" })).toBe(true);
+    jumpMs = 20_000;
+    expect(provider.writesAllowed({ agent: "any" })).toBe(false);
+  });
+
+  test("never came: no READY, and no write", async () => {
+    server.leases = false;
+    const provider = providerOf({ initTimeoutMs: 200 });
+    await expect(provider.initialize()).rejects.toMatchObject({ code: "unreachable" });
+    expect(provider.revision).toBe(1);
+    expect(provider.writesAllowed({ agent: "any" })).toBe(false);
+    await provider.onClose();
+  });
+});
+
+describe("outcomes", () => {
+  test("that were reported before READY wait and are sent", async () => {
+    await server.stop();
+    const provider = providerOf({ initTimeoutMs: 20 });
+    await provider.initialize().catch(() => {});
+    provider.reportOutcome(
+      { alias: "support-agent", version: STABLE, revision: 0 },
+      { runId: "early", status: "success" },
+    );
+    await server.start();
+    await server.until(() => server.outcomes.length === 1);
+    expect(server.outcomes[0]).toMatchObject({ runId: "early", assignedSeq: 1 });
+    await provider.onClose();
+  });
+
+  test("whose acknowledgement was lost are counted once", async () => {
+    const { provider } = await connect();
+    server.acks = false;
+    const assignment = { alias: "support-agent", version: STABLE, revision: 1 };
+    provider.reportOutcome(assignment, { runId: "r1", status: "success" });
+    await server.until(() => server.outcomes.length === 1);
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    server.cut();
+    await ready;
+    server.acks = true;
+    provider.reportOutcome(assignment, { runId: "r2", status: "success" });
+    await server.until(() => server.outcomes.length === 2);
+    expect(server.outcomes.map((outcome) => outcome.runId)).toEqual(["r1", "r2"]);
+    expect(server.batches.map((batch) => batch.seq)).toEqual([1, 2]);
+  });
+
+  test("of a run that is open while the database is restored are announced again", async () => {
+    const { provider } = await connect();
+    const announced = provider.assign({ alias: "support-agent", version: STABLE, revision: 1 });
+    await server.until(() => server.batches.length === 1);
+    const ready = nextEvent(provider, ProviderEvents.Ready);
+    server.restore();
+    server.cut();
+    await ready;
+    provider.reportOutcome(announced, { runId: "r1", status: "success" });
+    await server.until(() => server.outcomes.length === 1);
+    const last = server.batches.slice(1);
+    expect(last[0]).toMatchObject({ seq: 1, assigned: [{ version: STABLE, n: 1 }] });
+    expect(server.outcomes[0]?.assignedSeq).toBe(1);
+  });
+});
+
+describe("closing", () => {
+  test("sends what waits, says goodbye, ends every attempt, and is harmless twice", async () => {
+    const { provider } = await connect();
+    provider.reportOutcome(
+      { alias: "support-agent", version: STABLE, revision: 1 },
+      { runId: "last", status: "success" },
+    );
+    await Promise.all([provider.onClose(), provider.onClose()]);
+    await provider.onClose();
+    expect(server.outcomes.map((outcome) => outcome.runId)).toEqual(["last"]);
+    await server.until(() => server.connections === 0);
+    expect(server.messages("goodbye")).toHaveLength(1);
+    expect(server.upgrades).toBe(1);
+  });
+
+  test("leaves evaluations with what was held", async () => {
+    const { provider, client } = await connect();
+    await provider.onClose();
+    expect(await client.getBooleanValue("banner", false)).toBe(true);
+  });
+
+  test("does not wait longer than its bound for a server that does not acknowledge", async () => {
+    server.acks = false;
+    const { provider } = await connect({ closeTimeoutMs: 20 });
+    provider.reportOutcome({ alias: "support-agent", version: STABLE, revision: 1 }, { runId: "r", status: "success" });
+    await provider.onClose();
+    expect(provider.outcomeStatistics.pending).toBe(1);
+  });
+
+  test("aborts an initialize that is under way", async () => {
+    await server.stop();
+    const provider = providerOf({ initTimeoutMs: 60_000 });
+    const initialized = provider.initialize().catch((error) => error);
+    await provider.onClose();
+    expect(await initialized).toMatchObject({ message: expect.stringContaining("closed") });
+  });
+
+  test("and initializing again connects again, as the same instance", async () => {
+    const provider = providerOf();
+    await provider.initialize();
+    await provider.onClose();
+    await provider.initialize();
+    expect(new Set(server.messages("hello").map((hello) => hello.instance)).size).toBe(1);
+    expect(provider.writesAllowed({ agent: "any" })).toBe(true);
+    await provider.onClose();
+  });
+});
+
+describe("options", () => {
+  test.each([
+    ["no url", { url: "" }, "url"],
+    ["a url of another scheme", { url: "ftp://host" }, "url"],
+    ["a token in the url", { url: "http://host?token=x" }, "token goes into"],
+    ["no token", { token: "" }, "token is missing"],
+    ["a negative time", { initTimeoutMs: -1 }, "initTimeoutMs"],
+  ])("with %s are refused with what is wrong", (_, over, expected) => {
+    expect(() => new FlagbackProvider({ url: "http://host", token: "t", ...over })).toThrow(expected);
+  });
+});
