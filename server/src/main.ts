@@ -7,6 +7,7 @@ import { type Logger, pino } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { Engine } from "./engine/engine.ts";
+import { RING_SIZE } from "./engine/history.ts";
 import { Evaluator } from "./evaluator/evaluator.ts";
 import { createApp } from "./http/app.ts";
 import { AuditSignal } from "./http/context.ts";
@@ -15,7 +16,6 @@ import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
 import { createMetrics } from "./metrics.ts";
-import { RING_SIZE } from "./engine/history.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 
@@ -53,14 +53,14 @@ export interface RunningServer {
 
 /**
  * Starts a server.
- * @throws FlagbackError `port_in_use`, `database_in_use`, `database_newer`, `database_corrupt` or `unsafe_bind`.
+ * @throws FlagbackError `port_in_use`, `database_in_use`, `database_newer` or `database_corrupt`.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const log = options.log ?? pino({ level: options.logLevel ?? "info" }, pino.destination(2));
   const now = Date.now;
   const monotonicMs = () => performance.now();
   const store = openSqliteStore(join(options.dataDir, DATABASE_FILE));
-  const closers: (() => Promise<unknown> | void)[] = [() => store.close()];
+  const closers: (() => unknown)[] = [() => store.close()];
   try {
     const loaded = store.load({ history: RING_SIZE, runs: RUN_WINDOW });
     const metrics = createMetrics();
@@ -131,13 +131,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await alerts.close();
       await store.writePropagation(hub.propagation.takeChanged());
     });
-    closers.unshift(() => hub.close(DRAIN_DEADLINE_MS));
-
     const app = await createApp(
       { engine, store, book, evaluator, groupCommit, hub, tokens, webhooks, metrics, now, auditSignal, leaseMs },
       log,
     );
-    closers.unshift(() => app.close());
+    // Together: the listener closes only once the runtimes' sockets have gone.
+    closers.unshift(() => Promise.all([app.close(), hub.close(DRAIN_DEADLINE_MS)]));
     if (!engine.world.killSwitches.has(DEFAULT_KILL_SWITCH)) {
       const failSafe = { engage: true, afterMs: 0 };
       await engine.execute({ kind: "putKillSwitch", key: DEFAULT_KILL_SWITCH, failSafe }, SYSTEM);
@@ -145,7 +144,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const url = await listen(app, options.host ?? "127.0.0.1", options.port ?? 7780);
     // The first token is made when the address is known to be ours: a failed start must not use up its one showing.
     const first = tokens.isEmpty()
-      ? await tokens.create({ role: "admin", name: "first admin", aliases: [] }, "system", new Date(now()).toISOString())
+      ? await tokens.create(
+          { role: "admin", name: "first admin", aliases: [] },
+          "system",
+          new Date(now()).toISOString(),
+        )
       : undefined;
     return { url, adminToken: first?.secret, close: once(closers) };
   } catch (error) {
@@ -198,7 +201,7 @@ async function listen(app: Awaited<ReturnType<typeof createApp>>, host: string, 
 }
 
 /** Closes in order, each step even where the one before failed. */
-function once(closers: readonly (() => Promise<unknown> | void)[]): () => Promise<void> {
+function once(closers: readonly (() => unknown)[]): () => Promise<void> {
   let closing: Promise<void> | undefined;
   return () => {
     closing ??= (async () => {

@@ -21,7 +21,11 @@ export function createMetrics() {
       registers,
     }),
     runtimes: new Gauge({ name: "flagback_runtimes", help: "Connected runtimes.", labelNames: ["state"], registers }),
-    revision: new Gauge({ name: "flagback_revision", help: "Revision of the last change that runtimes see.", registers }),
+    revision: new Gauge({
+      name: "flagback_revision",
+      help: "Revision of the last change that runtimes see.",
+      registers,
+    }),
     propagationSeconds: new Histogram({
       name: "flagback_propagation_seconds",
       help: "Time from commit to one runtime's acknowledgement.",

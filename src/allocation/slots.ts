@@ -35,9 +35,12 @@ export function withWeight(allocation: readonly Slot[], stable: string, version:
     throw new RangeError(`${stable} has ${weightOf(allocation, stable)} of weight left, not ${change}`);
   }
   const moved =
-    change >= 0 ? takeLowest(allocation, stable, version, change) : takeLowest(reversed(allocation), version, stable, -change);
+    change >= 0
+      ? takeLowest(allocation, stable, version, change)
+      : takeLowest(reversed(allocation), version, stable, -change);
   const slots = merged(change >= 0 ? moved : reversed(moved));
-  if (slots.length > MAX_SLOTS) throw new RangeError(`the allocation would need ${slots.length} slots; ${MAX_SLOTS} is the limit`);
+  if (slots.length > MAX_SLOTS)
+    throw new RangeError(`the allocation would need ${slots.length} slots; ${MAX_SLOTS} is the limit`);
   return slots;
 }
 
@@ -48,7 +51,9 @@ export function withWeight(allocation: readonly Slot[], stable: string, version:
  */
 export function withWeights(allocation: readonly Slot[], stable: string, wanted: ReadonlyMap<string, number>): Slot[] {
   const target = (version: string) => wanted.get(version) ?? 0;
-  const others = [...new Set([...weightsOf(allocation).keys(), ...wanted.keys()])].filter((version) => version !== stable);
+  const others = [...new Set([...weightsOf(allocation).keys(), ...wanted.keys()])].filter(
+    (version) => version !== stable,
+  );
   const shrinking = others.filter((version) => target(version) < weightOf(allocation, version));
   const growing = others.filter((version) => target(version) > weightOf(allocation, version));
   let slots = merged(allocation);

@@ -43,7 +43,10 @@ export function putAlias(world: World, command: CommandOf<"putAlias">): Transiti
     return { kind: "unchanged", action: "alias.put", summary: `${name} is so already.` };
   }
   const action = before ? "alias.update" : "alias.create";
-  return changed({ ...emptyChange(action, `alias:${name}`, `${before ? "Changed" : "Created"} alias ${name}.`), aliases: [alias] });
+  return changed({
+    ...emptyChange(action, `alias:${name}`, `${before ? "Changed" : "Created"} alias ${name}.`),
+    aliases: [alias],
+  });
 }
 
 /** Notes registered versions as candidates, without weight. */
@@ -78,7 +81,11 @@ export function declareStable(world: World, command: CommandOf<"declareStable">)
   const unusable = unusableVersion(world, alias, command.version);
   if (unusable) return refused(unusable);
   return changed({
-    ...emptyChange("alias.declare_stable", `alias:${alias.name}`, `Declared ${command.version} the stable version of ${alias.name}.`),
+    ...emptyChange(
+      "alias.declare_stable",
+      `alias:${alias.name}`,
+      `Declared ${command.version} the stable version of ${alias.name}.`,
+    ),
     aliases: [
       {
         ...alias,
@@ -92,7 +99,7 @@ export function declareStable(world: World, command: CommandOf<"declareStable">)
 }
 
 /** Why a version can't get weight on the alias, if it can't. */
-export function unusableVersion(world: World, alias: Alias, id: string): Refusal | undefined {
+function unusableVersion(world: World, alias: Alias, id: string): Refusal | undefined {
   const version = world.versions.get(id);
   if (!version || version.alias !== alias.name) return versionNotFound(world, id, alias.name);
   if (version.retiredAt) return versionRetired(id);
@@ -140,6 +147,20 @@ export function keyTaken(world: World, key: string, kind: "alias" | "kill switch
   );
 }
 
+/** A new allocation, or why the weights can't be had. */
+export function reallocate(alias: Alias, allocate: () => Slot[]): { readonly allocation: Slot[] } | Refusal {
+  try {
+    return { allocation: allocate() };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return {
+      code: "bad_request",
+      message: `The weights of ${alias.name} can't be set: ${error.message}.`,
+      hint: "Take weight from other versions first; what they give goes back to stable.",
+    };
+  }
+}
+
 export function rolloutInProgress(alias: Alias, because: string): Refusal {
   const rollout = alias.rollout;
   return {
@@ -173,7 +194,8 @@ function allocate(world: World, alias: Alias, wanted: readonly Slot[]): { alloca
     const unusable = weight > 0 ? unusableVersion(world, alias, version) : missingVersion(world, alias, version);
     if (unusable) return unusable;
   }
-  return { allocation: withWeights(alias.allocation, alias.stable, weights) };
+  const { stable } = alias;
+  return reallocate(alias, () => withWeights(alias.allocation, stable, weights));
 }
 
 function missingVersion(world: World, alias: Alias, id: string): Refusal | undefined {
@@ -194,4 +216,3 @@ function newAlias(name: string): Alias {
     revision: 0,
   };
 }
-

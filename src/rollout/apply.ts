@@ -47,7 +47,8 @@ export function apply(world: World, command: CommandOf<"apply">, at: Circumstanc
   if (first) {
     return refused({
       code: first.code,
-      message: refusals.length === 1 ? first.message : `The file has ${refusals.length} problems. First: ${first.message}`,
+      message:
+        refusals.length === 1 ? first.message : `The file has ${refusals.length} problems. First: ${first.message}`,
       hint: first.hint,
       problems: refusals.flatMap((refusal) => refusal.problems ?? [refusal.message]),
     });
@@ -95,7 +96,12 @@ function aliasIntents(world: World, desired: DesiredAlias): Intent[] {
   }
   if (desired.stable !== undefined && before?.stable !== desired.stable) {
     intents.push({
-      command: { kind: "declareStable", alias: name, version: desired.stable, reason: "declared by the configuration file" },
+      command: {
+        kind: "declareStable",
+        alias: name,
+        version: desired.stable,
+        reason: "declared by the configuration file",
+      },
       action: "declare_stable",
       target,
       note: `${desired.stable} serves 100 % from now on and is what a rollback returns to`,
@@ -104,7 +110,11 @@ function aliasIntents(world: World, desired: DesiredAlias): Intent[] {
   if (desired.allocation) {
     intents.push({ command: { kind: "putAlias", name, allocation: desired.allocation }, action: "update", target });
   } else if (desired.candidates.length > 0) {
-    intents.push({ command: { kind: "addCandidates", alias: name, versions: desired.candidates }, action: "update", target });
+    intents.push({
+      command: { kind: "addCandidates", alias: name, versions: desired.candidates },
+      action: "update",
+      target,
+    });
   }
   return intents;
 }
@@ -116,10 +126,22 @@ function joined(changes: readonly Change[]): Change {
   ];
   return {
     ...emptyChange("apply", "config", summaries.join(" ")),
-    aliases: last(changes.flatMap((change) => change.aliases), (alias) => alias.name),
-    versions: last(changes.flatMap((change) => change.versions), (version) => version.id),
-    killSwitches: last(changes.flatMap((change) => change.killSwitches), (killSwitch) => killSwitch.key),
-    flags: last(changes.flatMap((change) => change.flags), (flag) => flag.key),
+    aliases: last(
+      changes.flatMap((change) => change.aliases),
+      (alias) => alias.name,
+    ),
+    versions: last(
+      changes.flatMap((change) => change.versions),
+      (version) => version.id,
+    ),
+    killSwitches: last(
+      changes.flatMap((change) => change.killSwitches),
+      (killSwitch) => killSwitch.key,
+    ),
+    flags: last(
+      changes.flatMap((change) => change.flags),
+      (flag) => flag.key,
+    ),
     alerts: changes.flatMap((change) => change.alerts),
   };
 }
@@ -136,7 +158,11 @@ function differences(world: World, change: Change): PlanStep["changes"] {
   return pairs.flatMap(([before, after]) =>
     Object.entries(after)
       .filter(([path]) => !ignored.has(path))
-      .map(([path, to]) => ({ path, from: (before as Record<string, unknown> | undefined)?.[path] ?? null, to: to as unknown }))
+      .map(([path, to]) => ({
+        path,
+        from: (before as Record<string, unknown> | undefined)?.[path] ?? null,
+        to: to as unknown,
+      }))
       .filter(({ from, to }) => JSON.stringify(from) !== JSON.stringify(to) && !(from === null && isEmpty(to))),
   );
 }

@@ -2,13 +2,12 @@
  * Everything that people, configuration files and the brain can command. Each way in ends here.
  */
 import type { DesiredState, FailSafe, FlagDefinition, Json, Policy, Slot, VersionKind } from "@flagback/schemas";
-import type * as z from "zod";
 import type { StopFinding } from "./world.ts";
 
 export interface VersionDraft {
   readonly id: string;
   readonly alias: string;
-  readonly kind: z.infer<typeof VersionKind>;
+  readonly kind: VersionKind;
   readonly payload: Json;
   readonly labels: Readonly<Record<string, string>>;
   readonly notes: string;
@@ -54,7 +53,7 @@ export type Command =
   | { readonly kind: "release"; readonly key: string; readonly scope: string; readonly reason: string }
   | { readonly kind: "expireEntries" }
   | { readonly kind: "stopEverything"; readonly reason: string; readonly entryId: string }
-  | { readonly kind: "putKillSwitch"; readonly key: string; readonly failSafe: z.infer<typeof FailSafe> }
+  | { readonly kind: "putKillSwitch"; readonly key: string; readonly failSafe: FailSafe }
   | { readonly kind: "putFlag"; readonly key: string; readonly definition: FlagDefinition }
   | { readonly kind: "deleteFlag"; readonly key: string }
   | { readonly kind: "apply"; readonly desired: DesiredState };

@@ -114,8 +114,14 @@ export function putKillSwitch(world: World, command: CommandOf<"putKillSwitch">)
   }
   const action = before ? "kill_switch.update" : "kill_switch.create";
   return changed({
-    ...emptyChange(action, `kill_switch:${command.key}`, `${before ? "Changed" : "Created"} kill switch ${command.key}.`),
-    killSwitches: [{ key: command.key, engaged: before?.engaged ?? [], failSafe: command.failSafe, revision: before?.revision ?? 0 }],
+    ...emptyChange(
+      action,
+      `kill_switch:${command.key}`,
+      `${before ? "Changed" : "Created"} kill switch ${command.key}.`,
+    ),
+    killSwitches: [
+      { key: command.key, engaged: before?.engaged ?? [], failSafe: command.failSafe, revision: before?.revision ?? 0 },
+    ],
   });
 }
 

@@ -21,7 +21,11 @@ export function runtimeDocuments(world: World): RuntimeDocument[] {
  * The world with a change's documents stamped with the revision, and what runtimes see of it. `put` and `deleted` are empty
  * where runtimes see nothing: then the change takes no revision.
  */
-export function visibleChange(before: World, after: World, change: Change): { readonly put: RuntimeDocument[]; readonly deleted: string[] } {
+export function visibleChange(
+  before: World,
+  after: World,
+  change: Change,
+): { readonly put: RuntimeDocument[]; readonly deleted: string[] } {
   const aliases = new Set(change.aliases.map((alias) => alias.name));
   const switches = new Set(change.killSwitches.map((killSwitch) => killSwitch.key));
   const flags = new Set(change.flags.map((flag) => flag.key));

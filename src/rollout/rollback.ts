@@ -95,7 +95,13 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
 function rolledBack(
   alias: Alias,
   rollout: Rollout,
-  stop: { readonly id: string; readonly incidentId: string; readonly text: string; readonly by: string; readonly now: string },
+  stop: {
+    readonly id: string;
+    readonly incidentId: string;
+    readonly text: string;
+    readonly by: string;
+    readonly now: string;
+  },
 ): Alias {
   const lock: Lock = {
     digest: rollout.candidateDigest,

@@ -3,7 +3,7 @@
  */
 import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
 import { withWeight } from "../allocation/index.ts";
-import { isUnderWay, policyProblem, rolloutInProgress } from "./aliases.ts";
+import { isUnderWay, policyProblem, reallocate, rolloutInProgress } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound, versionLocked } from "./refusals.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
@@ -60,6 +60,10 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
     policy: alias.policy,
     policyHash: at.digestOf(alias.policy),
   };
+  const allocated = reallocate(alias, () =>
+    withWeight(alias.allocation, rollout.target, candidate, stageWeight(stage)),
+  );
+  if ("code" in allocated) return refused(allocated);
   const skipped = stages.slice(0, index).map((each) => each.name);
   return changed({
     ...emptyChange(
@@ -71,7 +75,7 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
     aliases: [
       {
         ...alias,
-        allocation: withWeight(alias.allocation, alias.stable, candidate, stageWeight(stage)),
+        allocation: allocated.allocation,
         candidates: [...new Set([...alias.candidates, candidate])],
         rollout,
         rolloutNumber: rollout.rolloutNumber,
@@ -111,7 +115,7 @@ export function unlock(world: World, command: CommandOf<"unlock">): Transition {
 }
 
 /** A stage's weight in thousandths of a percent. */
-export function stageWeight(stage: Stage): number {
+function stageWeight(stage: Stage): number {
   return Math.round((stage.percent * TOTAL_WEIGHT) / 100);
 }
 
@@ -129,7 +133,8 @@ function missingForRollout(world: World, alias: Alias, candidate: string | undef
         ? "no candidate is named"
         : `say which candidate is meant: ${alias.candidates.join(", ")}`,
     );
-  } else if (!version || version.alias !== alias.name) missing.push(`the candidate ${candidate} is not registered for ${alias.name}`);
+  } else if (!version || version.alias !== alias.name)
+    missing.push(`the candidate ${candidate} is not registered for ${alias.name}`);
   else if (version.retiredAt) missing.push(`the candidate ${candidate} is retired`);
 
   if (alias.policy === null) missing.push("the alias has no policy with a guardrail");

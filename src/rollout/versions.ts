@@ -10,9 +10,13 @@ import { type Circumstances, changed, emptyChange, refused, type Transition, typ
  * Digest of a version's payload. A payload of `{}` says nothing, so there the id is the content: otherwise two versions
  * registered without a payload would share a digest, and locking the one would lock the other.
  */
-export function versionDigest(draft: Pick<VersionDraft, "id" | "payload">, digestOf: Circumstances["digestOf"]): string {
+export function versionDigest(
+  draft: Pick<VersionDraft, "id" | "payload">,
+  digestOf: Circumstances["digestOf"],
+): string {
   const { id, payload } = draft;
-  const isEmpty = typeof payload === "object" && payload !== null && !Array.isArray(payload) && Object.keys(payload).length === 0;
+  const isEmpty =
+    typeof payload === "object" && payload !== null && !Array.isArray(payload) && Object.keys(payload).length === 0;
   return digestOf(isEmpty ? { id } : payload);
 }
 
@@ -34,7 +38,13 @@ export function registerVersion(world: World, command: CommandOf<"registerVersio
       hint: "Versions are immutable; register the change under a new version id.",
     });
   }
-  const version: Version = { ...draft, labels: { ...draft.labels }, digest, createdAt: at.now, createdBy: at.actor.name };
+  const version: Version = {
+    ...draft,
+    labels: { ...draft.labels },
+    digest,
+    createdAt: at.now,
+    createdBy: at.actor.name,
+  };
   return changed({
     ...emptyChange("version.register", `version:${draft.id}`, `Registered ${draft.id} for ${draft.alias}.`),
     versions: [version],
@@ -71,6 +81,7 @@ function useOf(alias: Alias, id: string, now: string): string | undefined {
   if (alias.allocation.some((slot) => slot.version === id && slot.weight > 0)) return "serving traffic";
   const retentionMs = durationMs(alias.policy?.retention ?? "30d");
   const previous = alias.previousStable;
-  if (previous?.version === id && Date.parse(now) < Date.parse(previous.until) + retentionMs) return "the previous stable version";
+  if (previous?.version === id && Date.parse(now) < Date.parse(previous.until) + retentionMs)
+    return "the previous stable version";
   return undefined;
 }

@@ -75,7 +75,12 @@ export interface Change {
 
 export type Transition =
   | { readonly kind: "change"; readonly change: Change }
-  | { readonly kind: "unchanged"; readonly action: string; readonly summary: string; readonly plan?: readonly PlanStep[] }
+  | {
+      readonly kind: "unchanged";
+      readonly action: string;
+      readonly summary: string;
+      readonly plan?: readonly PlanStep[];
+    }
   | {
       readonly kind: "already_rolled_back";
       readonly action: string;

@@ -1,6 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { connectApi } from "../../server/src/cli/api-client.ts";
-import { newestEvents } from "../../server/src/cli/follow-audit.ts";
 import { runCli } from "../../server/src/cli/program.ts";
 import { fakeIo } from "./fake-io.ts";
 import { changeAnswer, fakeServer, problem } from "./fake-server.ts";
@@ -145,13 +143,4 @@ describe("changes", () => {
     expect(asked[0]?.query.get("wait")).toBe("applied");
     expect(io.written.stdout).toBe("done (revision 7)\napplied by 3 of 3 runtimes, p99 4.3 ms\n");
   });
-});
-
-test("the newest events are found however many pages lie before them", async () => {
-  const all = Array.from({ length: 2_345 }, (_, index) => ({ id: index + 1 }));
-  const { url } = await fakeServer(({ query }) => {
-    const after = Number(query.get("after"));
-    return { body: { events: all.slice(after, after + Math.min(500, Number(query.get("limit")))) } };
-  });
-  expect((await newestEvents(connectApi({ url }), 3)).map(({ id }) => id)).toEqual([2_343, 2_344, 2_345]);
 });

@@ -158,6 +158,7 @@ describe("the view", () => {
       rolloutNumber: 1,
       evidence: [],
       logE: 2.4,
+      peakLogE: 2.6,
       threshold: 4.8,
       traffic: [
         { version: STABLE, assigned: 1_000, settled: 1_000, failures: 580 },

@@ -1,7 +1,7 @@
 /**
  * What the HTTP API answers to reads. The bodies of changes are in `@flagback/schemas`.
  */
-import type { AuditEvent, GuardrailEvidence, Incident, Propagation, Token } from "@flagback/schemas";
+import type { GuardrailEvidence, Incident, Propagation, Token } from "@flagback/schemas";
 
 /** Runs of one version since the rollout began. */
 export interface VersionTraffic {
@@ -22,9 +22,11 @@ export interface RolloutStatus {
   readonly weight: number;
   readonly rolloutNumber: number;
   readonly evidence: readonly GuardrailEvidence[];
-  /** Natural log of the weighted sum over guardrails. */
-  readonly logE: number;
-  readonly threshold: number;
+  /** Natural log of the weighted sum over guardrails; null before the first judgement. */
+  readonly logE: number | null;
+  /** The largest that it was; a stop needs the threshold once. */
+  readonly peakLogE: number | null;
+  readonly threshold: number | null;
   readonly traffic: readonly VersionTraffic[];
 }
 
@@ -46,7 +48,7 @@ export interface CreatedToken {
 }
 
 export interface AuditQuery {
-  /** Events with a greater id. */
+  /** Events with a greater id, oldest first; without it, the newest ones, oldest first. */
   readonly after?: number;
   readonly limit?: number;
   /** Such as `alias:support-agent`. */
@@ -55,5 +57,3 @@ export interface AuditQuery {
   readonly waitMs?: number;
   readonly signal?: AbortSignal;
 }
-
-export type AuditPage = readonly AuditEvent[];

@@ -128,11 +128,11 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     tokens: () => send<{ tokens: Token[] }>("GET", "v1/tokens").then((answer) => answer.tokens),
     createToken: (body: Partial<CreateTokenBody> & Pick<CreateTokenBody, "name" | "role">) =>
       send<CreatedToken>("POST", "v1/tokens", { body }),
-    revokeToken: (id: string) => change("DELETE", `v1/tokens/${part(id)}`),
+    revokeToken: (id: string) => send<{ token: Token }>("DELETE", `v1/tokens/${part(id)}`),
 
     webhooks: () => send<{ webhooks: Webhook[] }>("GET", "v1/webhooks").then((answer) => answer.webhooks),
     addWebhook: (url: string) => send<{ webhook: Webhook }>("POST", "v1/webhooks", { body: { url } }),
-    removeWebhook: (id: string) => change("DELETE", `v1/webhooks/${part(id)}`),
+    removeWebhook: (id: string) => send<{ deleted: string }>("DELETE", `v1/webhooks/${part(id)}`),
   };
 }
 

@@ -44,15 +44,3 @@ export async function* followAudit(api: Api, options: FollowOptions): AsyncGener
     }
   }
 }
-
-/** The newest `limit` events, oldest first. */
-export async function newestEvents(api: Api, limit: number, target?: string): Promise<AuditEvent[]> {
-  let newest: AuditEvent[] = [];
-  for (let after = 0; ; ) {
-    const page = await api.audit({ after, target, limit: PAGE_SIZE });
-    newest = [...newest, ...page].slice(-limit);
-    const last = page.at(-1);
-    if (last === undefined) return newest;
-    after = last.id;
-  }
-}

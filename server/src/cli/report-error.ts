@@ -29,8 +29,8 @@ export function reportError(error: unknown, io: Io, asJson: boolean): number {
 
 function problemOf(error: FlagbackError): Problem {
   return {
-    type: "about:blank",
-    title: error.code,
+    type: `urn:flagback:error:${error.code}`,
+    title: error.code.replaceAll("_", " "),
     status: ERROR_STATUS[error.code],
     detail: error.message,
     code: error.code,

@@ -39,10 +39,14 @@ export function desired(value: unknown): DesiredState {
   return state;
 }
 
-function problemsError(code: "unknown_key" | "bad_request" | "weights_do_not_sum", problems: readonly string[]): FlagbackError {
+function problemsError(
+  code: "unknown_key" | "bad_request" | "weights_do_not_sum",
+  problems: readonly string[],
+): FlagbackError {
   return new FlagbackError({
     code,
-    message: problems.length === 1 ? `${problems[0]}.` : `The file has ${problems.length} problems. First: ${problems[0]}.`,
+    message:
+      problems.length === 1 ? `${problems[0]}.` : `The file has ${problems.length} problems. First: ${problems[0]}.`,
     hint: "Correct the file; nothing was changed.",
     problems,
   });

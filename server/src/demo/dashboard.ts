@@ -59,7 +59,10 @@ export function dashboardLine(view: View): string {
     return `${shortVersion(version)} ${grouped(settled)} runs, ${rate(failures, settled)} failed`;
   });
   const { logE, threshold } = rollout;
-  const evidence = `${bar(logE / threshold, SHORT_BAR_WIDTH)} ${logE.toFixed(2)} of ${threshold.toFixed(2)}`;
+  const evidence =
+    logE === null || threshold === null
+      ? "none yet"
+      : `${bar(logE / threshold, SHORT_BAR_WIDTH)} ${logE.toFixed(2)} of ${threshold.toFixed(2)}`;
   return `${head}: ${versions.join(" | ")} | evidence ${evidence}`;
 }
 
@@ -86,6 +89,7 @@ function evidenceText({ guardrail, n, k, rate: badRate, p0, logE, share, thresho
 }
 
 function together({ logE, threshold }: RolloutStatus, paint: Paint): string {
+  if (logE === null || threshold === null) return "nothing was judged yet";
   const filled = bar(logE / threshold, BAR_WIDTH);
   const style = logE >= threshold ? "red" : logE > threshold / 2 ? "yellow" : "green";
   return `${"together".padEnd(18)}${paint(style, filled)}  log e ${logE.toFixed(2)}, stops at ${threshold.toFixed(2)}`;

@@ -60,7 +60,7 @@ export async function runDemo(options: DemoOptions, io: Io): Promise<number> {
   const display = openDisplay(options.json ? io.stderr : io.stdout, io.env);
   const interrupted = io.untilInterrupted();
   const deadlineMs = options.healthy ? DEADLINE_MS.healthy : DEADLINE_MS.broken;
-  const deadline = options.exit ? AbortSignal.timeout(deadlineMs - process.uptime() * 1_000) : undefined;
+  const deadline = options.exit ? AbortSignal.timeout(Math.round(deadlineMs - process.uptime() * 1_000)) : undefined;
 
   display.say("flagback demo: starting a server and three runtimes, each a process of its own");
   const stage = await openStage({ port: options.port, onLog: (line) => display.say(line) });
@@ -231,7 +231,7 @@ async function stayUp({ display, stage, signal, io }: Play, wasRolledBack: boole
   const program = io.env.npm_lifecycle_event === "start" ? "npm run -s flagback --" : "flagback";
   const { url, adminToken: token, api } = stage;
   display.say(...stayingLines({ url, token, program, wasRolledBack, paint: display.paint }));
-  const seen = (await api.audit({ limit: 1_000 })).at(-1)?.id ?? 0;
+  const seen = (await api.audit({ limit: 1 })).at(-1)?.id ?? 0;
   for await (const event of followAudit(api, { after: seen, signal })) display.say(eventLine(event));
 }
 

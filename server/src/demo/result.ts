@@ -33,9 +33,9 @@ export interface HealthyResult {
   readonly candidateRuns: number;
   readonly candidateFailures: number;
   readonly candidateWeight: number;
-  /** What the evidence came to, and what a stop needs. */
-  readonly logE: number;
-  readonly threshold: number;
+  /** The most that the evidence came to, and what a stop needs. */
+  readonly peakLogE: number | null;
+  readonly threshold: number | null;
 }
 
 export interface RollbackFacts {
@@ -88,7 +88,7 @@ export function healthyResult(status: RolloutStatus, alias: Alias): HealthyResul
     candidateRuns: row?.settled ?? 0,
     candidateFailures: row?.failures ?? 0,
     candidateWeight: candidateWeight(alias),
-    logE: status.logE,
+    peakLogE: status.peakLogE,
     threshold: status.threshold,
   };
 }

@@ -87,12 +87,12 @@ export function proofLines(proofs: readonly RuntimeProof[], paint: Paint): strin
 }
 
 export function healthyLines(result: HealthyResult, paint: Paint): string[] {
-  const { candidateRuns, candidateFailures, logE, threshold } = result;
+  const { candidateRuns, candidateFailures, peakLogE, threshold } = result;
   const failed = ((100 * candidateFailures) / Math.max(1, candidateRuns)).toFixed(1);
   return [
     "",
     `${paint(["bold", "green"], "NO STOP")}  ${grouped(candidateRuns)} runs of the candidate, ${failed} % failed: ` +
-      `log e ${logE.toFixed(2)}, a stop needs ${threshold.toFixed(2)}`,
+      `log e ${peakLogE?.toFixed(2)} at most, a stop needs ${threshold?.toFixed(2)}`,
   ];
 }
 

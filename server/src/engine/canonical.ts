@@ -20,6 +20,6 @@ export function markAfter(previous: string, change: unknown): string {
   return sha256(previous + (canonicalize(change) ?? "null")).slice(0, 16);
 }
 
-export function sha256(text: string): string {
+function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }

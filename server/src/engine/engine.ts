@@ -157,7 +157,9 @@ export class Engine {
       alerts: stamped.alerts,
       idempotency: options.idempotency,
     };
-    const { auditId, commitMs } = await this.#withLedger(this.#book, (ledger) => this.#store.commit({ ...commit, ledger }));
+    const { auditId, commitMs } = await this.#withLedger(this.#book, (ledger) =>
+      this.#store.commit({ ...commit, ledger }),
+    );
     this.#world = worldAfter(this.#world, stamped);
     if (history) this.history.push(history);
     for (const listener of this.#listeners) listener.committed({ change: stamped, history, commitMs });
@@ -174,7 +176,10 @@ export class Engine {
     };
   }
 
-  async #withLedger<Result>(book: LedgerBook | undefined, write: (writes: LedgerWrites) => Promise<Result>): Promise<Result> {
+  async #withLedger<Result>(
+    book: LedgerBook | undefined,
+    write: (writes: LedgerWrites) => Promise<Result>,
+  ): Promise<Result> {
     const writes = book ? book.collect() : NO_WRITES;
     try {
       const result = await write(writes);

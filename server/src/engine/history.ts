@@ -34,7 +34,10 @@ export class History {
     const { revision, mark } = this.head;
     if (cursor.revision === revision) return cursor.mark === mark;
     const held = this.#ring.find((entry) => entry.revision === cursor.revision);
-    return held?.mark === cursor.mark || (cursor.revision === 0 && cursor.mark === FIRST_MARK && this.#ring[0]?.revision === 1);
+    return (
+      held?.mark === cursor.mark ||
+      (cursor.revision === 0 && cursor.mark === FIRST_MARK && this.#ring[0]?.revision === 1)
+    );
   }
 
   /** Documents touched after `from`; `undefined` where the ring no longer reaches back so far. */

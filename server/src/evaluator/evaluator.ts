@@ -8,7 +8,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 
 /** Outcomes that arrive within this of each other are judged together; well below the 20 ms that a verdict may be late. */
-export const JUDGE_DELAY_MS = 5;
+const JUDGE_DELAY_MS = 5;
 /** An excursion that ends in `allow` is audited at most so often for an alias and stage. */
 const ALLOW_AUDIT_INTERVAL_MS = 60_000;
 /** Evidence above this part of what a stop needs is an excursion. */

@@ -3,7 +3,7 @@
  */
 import fastifySwagger from "@fastify/swagger";
 import { FlagbackError } from "@flagback/schemas";
-import { type FastifyBaseLogger, fastify } from "fastify";
+import { type FastifyBaseLogger, fastify, LogController } from "fastify";
 import {
   createJsonSchemaTransform,
   serializerCompiler,
@@ -33,7 +33,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 export async function createApp(context: ServerContext, log: Logger): Promise<App> {
   const app: App = fastify({
     loggerInstance: log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
@@ -51,8 +51,10 @@ export async function createApp(context: ServerContext, log: Logger): Promise<Ap
       }),
     );
   });
-  app.addContentTypeParser(["text/yaml", "application/yaml", "application/x-yaml"], { parseAs: "string" }, (_request, body, done) =>
-    done(null, body),
+  app.addContentTypeParser(
+    ["text/yaml", "application/yaml", "application/x-yaml"],
+    { parseAs: "string" },
+    (_request, body, done) => done(null, body),
   );
   await app.register(fastifySwagger, {
     openapi: { openapi: "3.1.0", info: { title: "flagback", version: "0.1.0", license: { name: "Apache-2.0" } } },

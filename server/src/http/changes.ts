@@ -6,7 +6,7 @@ import { type ChangeAnswer, FlagbackError } from "@flagback/schemas";
 import type { FastifyRequest } from "fastify";
 import * as z from "zod";
 import { digestOf } from "../engine/canonical.ts";
-import type { ExecuteOptions, Executed } from "../engine/engine.ts";
+import type { Executed, ExecuteOptions } from "../engine/engine.ts";
 import { actorOf, type ServerContext } from "./context.ts";
 
 /** Longest that a request waits for runtimes to apply its change, in milliseconds. */
@@ -50,7 +50,7 @@ export function optionsOf(request: ChangeRequest): ExecuteOptions {
   };
 }
 
-export async function answer(context: ServerContext, executed: Executed, query: ChangeQuery): Promise<ChangeAnswer> {
+async function answer(context: ServerContext, executed: Executed, query: ChangeQuery): Promise<ChangeAnswer> {
   const { status, action, summary, auditId, decisionId, incident, revision } = executed;
   const body: ChangeAnswer = { revision, change: { status, action, summary, auditId, decisionId, incident } };
   if (query.wait !== "applied") return body;

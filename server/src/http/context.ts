@@ -2,8 +2,15 @@
  * What the routes need of the server, and how each is told who asks.
  */
 import type { Actor, Role, Token, Webhook } from "@flagback/schemas";
-import type { FastifyBaseLogger, FastifyInstance, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerDefault } from "fastify";
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { Tokens } from "../auth/tokens.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
@@ -11,7 +18,6 @@ import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Store, StoredToken } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
-import type { Tokens } from "../auth/tokens.ts";
 
 /** Fastify with zod schemas. */
 export type App = FastifyInstance<

@@ -29,7 +29,10 @@ export function handleError(error: FastifyError, request: FastifyRequest, reply:
 
 export function sendProblem(reply: FastifyReply, error: FlagbackError): void {
   if (error.code === "unauthorized") reply.header("www-authenticate", "Bearer");
-  void reply.status(error.status).type("application/problem+json").send(JSON.stringify(problemOf(error)));
+  void reply
+    .status(error.status)
+    .type("application/problem+json")
+    .send(JSON.stringify(problemOf(error)));
 }
 
 function asFlagbackError(error: FastifyError, request: FastifyRequest): FlagbackError {
@@ -73,8 +76,11 @@ function invalidRequest(
   const problems =
     schema && parsed && !parsed.success
       ? describeProblems(parsed.error.issues, schema)
-      : error.validation.map((each) => `${pathText(each.instancePath.split("/").filter(Boolean)) || part}: ${each.message}`);
-  const isUnknownKey = parsed && !parsed.success && parsed.error.issues.every((issue) => issue.code === "unrecognized_keys");
+      : error.validation.map(
+          (each) => `${pathText(each.instancePath.split("/").filter(Boolean)) || part}: ${each.message}`,
+        );
+  const isUnknownKey =
+    parsed && !parsed.success && parsed.error.issues.every((issue) => issue.code === "unrecognized_keys");
   return new FlagbackError({
     code: isUnknownKey ? "unknown_key" : "bad_request",
     message: `The request's ${part} is not valid: ${problems.join("; ")}.`,

@@ -13,7 +13,7 @@ export interface GroupCommitOptions {
   readonly maxDelayMs: number;
 }
 
-export const DEFAULT_GROUP_COMMIT: GroupCommitOptions = { delayMs: 5, commitTimeFactor: 4, maxDelayMs: 1_000 };
+const DEFAULT_GROUP_COMMIT: GroupCommitOptions = { delayMs: 5, commitTimeFactor: 4, maxDelayMs: 1_000 };
 
 export class GroupCommit {
   readonly #flush: () => Promise<void>;

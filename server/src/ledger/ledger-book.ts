@@ -150,7 +150,9 @@ export class LedgerBook {
         return;
       }
       const outcome = parsed.data;
-      const problem = mayReport(outcome.alias) ? this.#unknown(outcome.alias, outcome.version) : forbiddenAlias(outcome.alias);
+      const problem = mayReport(outcome.alias)
+        ? this.#unknown(outcome.alias, outcome.version)
+        : forbiddenAlias(outcome.alias);
       if (problem) rejected.push({ index, ...problem });
       else if (this.#runs.has(outcome.alias, outcome.runId)) duplicates += 1;
       else {
@@ -193,7 +195,11 @@ export class LedgerBook {
       closedAssignments: [...dirty.closedRows],
       ticks: [...ticksToWrite(dirty.ticks, false), ...ticksToWrite(dirty.heldTicks, true)],
       closedHeldTicks: [...dirty.closedHeldTicks],
-      ledgers: [...dirty.entries].map((entry) => ({ ...keyOnly(entry), ledger: entry.ledger, totals: { ...entry.totals } })),
+      ledgers: [...dirty.entries].map((entry) => ({
+        ...keyOnly(entry),
+        ledger: entry.ledger,
+        totals: { ...entry.totals },
+      })),
       runs: dirty.runs,
       tick: this.#clock.now(),
     };
@@ -243,7 +249,14 @@ export class LedgerBook {
     const key = { instance: state.instance, seq, alias, version };
     const before = state.rows.get(rowKey(key));
     // One batch may name a version twice, under two revisions.
-    const row: Row = { ...key, rolloutNumber: entry.rolloutNumber, tick, assigned: n + (before?.assigned ?? 0), settled: before?.settled ?? 0, entry };
+    const row: Row = {
+      ...key,
+      rolloutNumber: entry.rolloutNumber,
+      tick,
+      assigned: n + (before?.assigned ?? 0),
+      settled: before?.settled ?? 0,
+      entry,
+    };
     if (before) this.#dropRow(state, before);
     this.#addRow(state, row);
     this.#dirty.rows.add(row);
@@ -263,7 +276,10 @@ export class LedgerBook {
     const unknown = this.#unknown(outcome.alias, outcome.version);
     if (unknown) return unknown;
     if (this.#runs.has(outcome.alias, outcome.runId)) {
-      return { code: "duplicate", message: `an outcome of run ${outcome.runId} on ${outcome.alias} is counted already` };
+      return {
+        code: "duplicate",
+        message: `an outcome of run ${outcome.runId} on ${outcome.alias} is counted already`,
+      };
     }
     const row = state.rows.get(rowKey({ seq: assignedSeq, alias: outcome.alias, version: outcome.version }));
     if (!row || row.settled >= row.assigned) {
@@ -308,7 +324,9 @@ export class LedgerBook {
 
   #advanceEntry(entry: Entry): boolean {
     let frozen = -1;
-    const ticks = [...new Set([...entry.ledger.ticks.map((counts) => counts.tick), ...entry.held.keys()])].sort((a, b) => a - b);
+    const ticks = [...new Set([...entry.ledger.ticks.map((counts) => counts.tick), ...entry.held.keys()])].sort(
+      (a, b) => a - b,
+    );
     let changed = false;
     for (const tick of ticks) {
       if (!this.#clock.isTimedOut(tick, entry.timeoutTicks)) break;
@@ -453,8 +471,13 @@ function emptyDirty() {
   };
 }
 
-function ticksToWrite(dirty: ReadonlyMap<Entry, ReadonlyMap<number, TickCounts>>, held: boolean): LedgerWrites["ticks"][number][] {
-  return [...dirty].flatMap(([entry, ticks]) => [...ticks.values()].map((counts) => ({ ...keyOnly(entry), held, counts })));
+function ticksToWrite(
+  dirty: ReadonlyMap<Entry, ReadonlyMap<number, TickCounts>>,
+  held: boolean,
+): LedgerWrites["ticks"][number][] {
+  return [...dirty].flatMap(([entry, ticks]) =>
+    [...ticks.values()].map((counts) => ({ ...keyOnly(entry), held, counts })),
+  );
 }
 
 function countsAt(ledger: Ledger | undefined, tick: number): TickCounts | undefined {

@@ -33,6 +33,9 @@ export class TickClock {
 
   /** The tick of a moment that lies `agoMs` in the past, as far back as this start. */
   tickAgo(agoMs: number): number {
-    return Math.max(this.startTick, this.startTick + Math.floor((this.#monotonicMs() - this.#startedMs - agoMs) / TICK_MS));
+    return Math.max(
+      this.startTick,
+      this.startTick + Math.floor((this.#monotonicMs() - this.#startedMs - agoMs) / TICK_MS),
+    );
   }
 }

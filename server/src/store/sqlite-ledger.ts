@@ -43,14 +43,24 @@ export class LedgerWriter {
     const { instance, assignment, closeAssignment, tick, closeHeldTick, ledger, run, clock } = this.#statements;
     for (const row of writes.instances) instance.run(row.instance, row.tokenId, row.through, writes.tick);
     for (const row of writes.assignments) {
-      assignment.run(row.instance, row.seq, row.alias, row.version, row.rolloutNumber, row.tick, row.assigned, row.settled);
+      assignment.run(
+        row.instance,
+        row.seq,
+        row.alias,
+        row.version,
+        row.rolloutNumber,
+        row.tick,
+        row.assigned,
+        row.settled,
+      );
     }
     for (const row of writes.closedAssignments) closeAssignment.run(row.instance, row.seq, row.alias, row.version);
     for (const row of writes.ticks) {
       const counts = JSON.stringify(row.counts);
       tick.run(row.alias, row.version, row.rolloutNumber, row.counts.tick, REPLICA, row.held ? 1 : 0, counts);
     }
-    for (const row of writes.closedHeldTicks) closeHeldTick.run(row.alias, row.version, row.rolloutNumber, row.tick, REPLICA);
+    for (const row of writes.closedHeldTicks)
+      closeHeldTick.run(row.alias, row.version, row.rolloutNumber, row.tick, REPLICA);
     for (const row of writes.ledgers) {
       const { assigned, settled, missing, failures } = row.totals;
       const text = JSON.stringify({ ...row.ledger, ticks: [] });
@@ -73,7 +83,9 @@ export function loadLedger(
   runLimit: number,
 ): Pick<Loaded, "tick" | "instances" | "assignments" | "ledgers" | "runs"> {
   const ledgers = database
-    .prepare("SELECT alias, version, rollout_number AS rolloutNumber, ledger, assigned, settled, missing, failures FROM ledgers")
+    .prepare(
+      "SELECT alias, version, rollout_number AS rolloutNumber, ledger, assigned, settled, missing, failures FROM ledgers",
+    )
     .all() as (LedgerKey & { ledger: string; assigned: number; settled: number; missing: number; failures: number })[];
   const openTicks = database
     .prepare(
@@ -81,15 +93,21 @@ export function loadLedger(
     )
     .pluck();
   const ticksOf = (key: LedgerKey, held: 0 | 1, after: number) =>
-    openTicks.all(key.alias, key.version, key.rolloutNumber, held, after).map((text) => JSON.parse(text as string) as TickCounts);
+    openTicks
+      .all(key.alias, key.version, key.rolloutNumber, held, after)
+      .map((text) => JSON.parse(text as string) as TickCounts);
   const tick = database.prepare("SELECT value FROM meta WHERE key = 'tick'").pluck().get() as string | undefined;
   database.prepare("DELETE FROM instances WHERE tick < ?").run(Number(tick ?? 0) - KEPT_INSTANCE_TICKS);
   const runs = database
-    .prepare("SELECT alias, run_id AS runId, version, rollout_number AS rolloutNumber FROM runs ORDER BY id DESC LIMIT ?")
+    .prepare(
+      "SELECT alias, run_id AS runId, version, rollout_number AS rolloutNumber FROM runs ORDER BY id DESC LIMIT ?",
+    )
     .all(runLimit) as RunRow[];
   return {
     tick: tick === undefined ? 0 : Number(tick),
-    instances: database.prepare("SELECT instance, token_id AS tokenId, through FROM instances").all() as Loaded["instances"],
+    instances: database
+      .prepare("SELECT instance, token_id AS tokenId, through FROM instances")
+      .all() as Loaded["instances"],
     assignments: database
       .prepare(
         `SELECT instance, seq, alias, version, rollout_number AS rolloutNumber, tick, assigned, settled FROM assignments`,

@@ -6,9 +6,9 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { FlagbackError } from "@flagback/schemas";
 import Database from "better-sqlite3";
-import { readAudit, readIncidents } from "./sqlite-read.ts";
-import { LedgerWriter, loadLedger } from "./sqlite-ledger.ts";
 import { migrate } from "./migrations.ts";
+import { LedgerWriter, loadLedger } from "./sqlite-ledger.ts";
+import { readAudit, readIncidents } from "./sqlite-read.ts";
 import type { Commit, Loaded, Store } from "./store.ts";
 
 /** Pages kept in memory, in KiB. The working set is the open ticks and the newest runs. */
@@ -66,7 +66,8 @@ function openProblem(file: string, error: unknown): unknown {
       { cause: error },
     );
   }
-  if (error.code === "SQLITE_NOTADB" || error.code.startsWith("SQLITE_CORRUPT")) return corrupt(file, error.message, error);
+  if (error.code === "SQLITE_NOTADB" || error.code.startsWith("SQLITE_CORRUPT"))
+    return corrupt(file, error.message, error);
   return unavailable(error);
 }
 
@@ -99,18 +100,25 @@ function sqliteStore(database: Database.Database): Store {
     putDocument: sql("INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
     deleteDocument: sql("DELETE FROM documents WHERE kind = ? AND key = ?"),
     putHistory: sql("INSERT INTO history (revision, mark, touched, at) VALUES (?, ?, ?, ?)"),
-    putAudit: sql(`INSERT INTO audit (timestamp, actor, action, target, decision, reason, from_version, to_version, stage,
+    putAudit:
+      sql(`INSERT INTO audit (timestamp, actor, action, target, decision, reason, from_version, to_version, stage,
       decision_id, config_hash, incident, revision, summary, evidence, last_run_ids)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     putDecision: sql("INSERT INTO decisions (id, incident, document) VALUES (?, ?, ?)"),
-    putIncident: sql("INSERT INTO incidents (id, opened_at, document, decide_ms, outcomes_to_decision) VALUES (?, ?, ?, ?, ?)"),
+    putIncident: sql(
+      "INSERT INTO incidents (id, opened_at, document, decide_ms, outcomes_to_decision) VALUES (?, ?, ?, ?, ?)",
+    ),
     putCommitMs: sql("UPDATE incidents SET commit_ms = ? WHERE id = ?"),
     putAlert: sql(`INSERT INTO outbox (webhook_id, body, created_at, next_at_ms)
       SELECT key, ?, ?, 0 FROM documents WHERE kind = 'webhook'`),
-    putPropagation: sql("INSERT INTO propagation VALUES (?, ?) ON CONFLICT DO UPDATE SET switch_status = excluded.switch_status"),
+    putPropagation: sql(
+      "INSERT INTO propagation VALUES (?, ?) ON CONFLICT DO UPDATE SET switch_status = excluded.switch_status",
+    ),
     putIdempotency: sql("INSERT INTO idempotency (token_id, key, body_hash, audit_id, at) VALUES (?, ?, ?, ?, ?)"),
     pruneIdempotency: sql("DELETE FROM idempotency WHERE at < ?"),
-    findIdempotency: sql("SELECT body_hash AS bodyHash, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?"),
+    findIdempotency: sql(
+      "SELECT body_hash AS bodyHash, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?",
+    ),
     putToken: sql("INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
     dueAlerts: sql(`SELECT id, webhook_id AS webhookId, body, attempts FROM outbox
       WHERE next_at_ms IS NOT NULL AND next_at_ms <= ? ORDER BY id LIMIT ?`),
@@ -158,7 +166,13 @@ function sqliteStore(database: Database.Database): Store {
     if (change.decision && change.incident) {
       const { incident, decideMs, outcomesToDecision } = change.incident;
       statements.putDecision.run(change.decision.id, incident.id, JSON.stringify(change.decision));
-      statements.putIncident.run(incident.id, incident.openedAt, JSON.stringify(incident), decideMs, outcomesToDecision);
+      statements.putIncident.run(
+        incident.id,
+        incident.openedAt,
+        JSON.stringify(incident),
+        decideMs,
+        outcomesToDecision,
+      );
     }
     for (const alert of change.alerts) statements.putAlert.run(JSON.stringify(alert), change.at);
     const auditId = insertAudit(change.audit);
@@ -196,7 +210,8 @@ function sqliteStore(database: Database.Database): Store {
     writePropagation: guarded((rows) => writePropagation.immediate(rows)),
     readAudit: guarded((query) => readAudit(database, query)),
     findIdempotent: guarded(
-      (tokenId, key) => statements.findIdempotency.get(tokenId, key) as { bodyHash: string; auditId: number } | undefined,
+      (tokenId, key) =>
+        statements.findIdempotency.get(tokenId, key) as { bodyHash: string; auditId: number } | undefined,
     ),
     readIncidents: guarded((id) => readIncidents(database, id)),
     putToken: guarded(({ secretHash, ...token }) => {
@@ -207,9 +222,9 @@ function sqliteStore(database: Database.Database): Store {
     }),
     deleteWebhook: guarded((id) => statements.deleteDocument.run("webhook", id).changes > 0),
     dueAlerts: guarded((nowMs, limit) =>
-      (statements.dueAlerts.all(nowMs, limit) as { id: number; webhookId: string; body: string; attempts: number }[]).map(
-        (row) => ({ ...row, body: JSON.parse(row.body) as unknown }),
-      ),
+      (
+        statements.dueAlerts.all(nowMs, limit) as { id: number; webhookId: string; body: string; attempts: number }[]
+      ).map((row) => ({ ...row, body: JSON.parse(row.body) as unknown })),
     ),
     alertDelivered: guarded((id, at) => {
       statements.alertDelivered.run(at, id);
@@ -268,8 +283,6 @@ function load(database: Database.Database, limits: { readonly history: number; r
 
 /** The database's random id, made when it is first opened. */
 function epochOf(database: Database.Database): string {
-  database
-    .prepare("INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT DO NOTHING")
-    .run(randomBytes(16).toString("hex"));
+  database.prepare("INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT DO NOTHING").run(randomBytes(16).toString("hex"));
   return database.prepare("SELECT value FROM meta WHERE key = 'epoch'").pluck().get() as string;
 }

@@ -2,6 +2,8 @@
  * The store's port: what the engine needs to keep, in its own words. Everything that must not be half done is one call.
  * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
  */
+
+import type { Ledger, TickCounts } from "@flagback/core";
 import type {
   Alias,
   AuditEvent,
@@ -14,7 +16,6 @@ import type {
   Version,
   Webhook,
 } from "@flagback/schemas";
-import type { Ledger, TickCounts } from "@flagback/core";
 
 /** One revision in the history of what runtimes see. */
 export interface HistoryEntry {
@@ -104,7 +105,12 @@ export interface Commit {
   readonly audit: Omit<AuditEvent, "id">;
   readonly decision?: Decision;
   readonly incident?: Omit<StoredIncident, "timings"> & { readonly decideMs: number | null };
-  readonly alerts: readonly { readonly kind: string; readonly text: string; readonly alias?: string; readonly incident?: string }[];
+  readonly alerts: readonly {
+    readonly kind: string;
+    readonly text: string;
+    readonly alias?: string;
+    readonly incident?: string;
+  }[];
   readonly idempotency?: { readonly tokenId: string; readonly key: string; readonly bodyHash: string };
   readonly ledger: LedgerWrites;
 }
@@ -164,7 +170,10 @@ export interface Store {
   appendAudit(row: Omit<AuditEvent, "id">): Promise<number>;
   writePropagation(rows: readonly PropagationRow[]): Promise<void>;
   readAudit(query: AuditQuery): Promise<AuditEvent[]>;
-  findIdempotent(tokenId: string, key: string): Promise<{ readonly bodyHash: string; readonly auditId: number } | undefined>;
+  findIdempotent(
+    tokenId: string,
+    key: string,
+  ): Promise<{ readonly bodyHash: string; readonly auditId: number } | undefined>;
   readIncidents(id?: string): Promise<StoredIncident[]>;
   putToken(token: StoredToken): Promise<void>;
   putWebhook(webhook: Webhook): Promise<void>;
@@ -179,4 +188,3 @@ export interface Store {
   probe(): Promise<void>;
   close(): void;
 }
-

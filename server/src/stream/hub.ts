@@ -11,9 +11,9 @@ import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { Frames, mayUseAlias } from "./frames.ts";
 import { PropagationTracker } from "./propagation.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionHost } from "./session.ts";
 
-export const DEFAULT_HEARTBEAT_MS = 5_000;
+const DEFAULT_HEARTBEAT_MS = 5_000;
 export const DEFAULT_LEASE_MS = 15_000;
 /** A socket that has not said hello by then is closed. */
 const HELLO_TIMEOUT_MS = 5_000;
@@ -28,7 +28,7 @@ export interface HubEvents {
   readonly dropped: (reason: string) => void;
 }
 
-export class Hub {
+export class Hub implements SessionHost {
   readonly engine: Engine;
   readonly book: LedgerBook;
   readonly frames: Frames;
@@ -158,7 +158,8 @@ export class Hub {
       session.close(CLOSE.goodbye, "the server is stopping");
     }
     const deadline = this.monotonicMs() + deadlineMs;
-    while (this.#sessions.size > 0 && this.monotonicMs() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (this.#sessions.size > 0 && this.monotonicMs() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     for (const session of this.#sessions) session.terminate();
     for (const timer of this.#lapseTimers.values()) clearTimeout(timer);
     this.#server.close();

@@ -6,25 +6,48 @@ import {
   decodeRuntimeFrame,
   MAX_BATCH_ITEMS,
   MAX_RUNTIME_FRAME_BYTES,
+  type OutcomeBatch,
   type Runtime,
   type RuntimeMessage,
   type ServerMessage,
 } from "@flagback/schemas";
+import type { Logger } from "pino";
 import type { WebSocket } from "ws";
-import type { Rejection } from "../ledger/ledger-book.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import type { StoredToken } from "../store/store.ts";
-import type { Hub } from "./hub.ts";
+import type { Frames } from "./frames.ts";
+import type { PropagationTracker } from "./propagation.ts";
 
 /** A socket with more waiting than this is not read by its peer; it is closed and resumes. */
-export const MAX_BUFFERED_BYTES = 1024 * 1024;
+const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** Pings that may stay unanswered before a socket counts as dead. */
 const MISSED_HEARTBEATS = 2;
+
+/** What a session needs of whoever holds it. */
+export interface SessionHost {
+  readonly engine: Engine;
+  readonly book: LedgerBook;
+  readonly frames: Frames;
+  readonly propagation: PropagationTracker;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly log: Logger;
+  readonly monotonicMs: () => number;
+  /** The session said hello. Answers the instance's last durable batch. */
+  join(session: Session, instance: string): number;
+  closed(session: Session, code: number): void;
+  countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult;
+  observeApplied(ms: number): void;
+  /** A limit cost something. */
+  dropped(reason: string): void;
+}
 
 type MessageOf<Type extends RuntimeMessage["type"]> = Extract<RuntimeMessage, { type: Type }>;
 
 export class Session {
   readonly token: StoredToken;
-  readonly #hub: Hub;
+  readonly #host: SessionHost;
   readonly #socket: WebSocket;
   readonly #connectedAt: string;
   #instance: string | undefined;
@@ -38,8 +61,8 @@ export class Session {
   #rejected: { seq: number; index: number; code: string; message: string }[] = [];
   #ackedThrough = -1;
 
-  constructor(hub: Hub, socket: WebSocket, token: StoredToken, connectedAt: string) {
-    this.#hub = hub;
+  constructor(host: SessionHost, socket: WebSocket, token: StoredToken, connectedAt: string) {
+    this.#host = host;
     this.#socket = socket;
     this.#connectedAt = connectedAt;
     this.token = token;
@@ -47,8 +70,10 @@ export class Session {
     socket.on("pong", () => {
       this.#unansweredPings = 0;
     });
-    socket.on("error", (error) => this.#hub.log.debug({ instance: this.#instance, error: error.message }, "socket error"));
-    socket.on("close", (code) => this.#hub.closed(this, code));
+    socket.on("error", (error) =>
+      this.#host.log.debug({ instance: this.#instance, error: error.message }, "socket error"),
+    );
+    socket.on("close", (code) => this.#host.closed(this, code));
   }
 
   /** Undefined until the runtime said hello. */
@@ -72,15 +97,15 @@ export class Session {
       connectedAt: this.#connectedAt,
       appliedRevision: this.#appliedRevision,
       lastAppliedMs: this.#lastAppliedMs,
-      leaseLive: this.#leaseUntilMs > this.#hub.monotonicMs(),
+      leaseLive: this.#leaseUntilMs > this.#host.monotonicMs(),
     };
   }
 
   /** Sends what the runtime has missed, if anything. Cheap where it has missed nothing. */
   catchUp(): void {
-    const { head } = this.#hub.engine.history;
+    const { head } = this.#host.engine.history;
     if (this.#instance === undefined || this.#cursor >= head.revision) return;
-    if (this.#sendText(this.#hub.frames.since(this.#cursor, this.token.aliases))) this.#cursor = head.revision;
+    if (this.#sendText(this.#host.frames.since(this.#cursor, this.token.aliases))) this.#cursor = head.revision;
   }
 
   /** Acknowledges every batch up to and including `through`; they are durable. */
@@ -117,7 +142,7 @@ export class Session {
 
   #sendText(frame: string): boolean {
     if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
-      this.#hub.dropped("slow_reader");
+      this.#host.dropped("slow_reader");
       this.close(CLOSE.slowReader, "the runtime does not read");
       return false;
     }
@@ -140,7 +165,8 @@ export class Session {
 
   #handle(message: RuntimeMessage): void {
     if (message.type === "hello") return this.#hello(message);
-    if (this.#instance === undefined) return this.#refuse(CLOSE.malformed, "malformed_frame", "the first frame must be a hello");
+    if (this.#instance === undefined)
+      return this.#refuse(CLOSE.malformed, "malformed_frame", "the first frame must be a hello");
     switch (message.type) {
       case "lease":
         return this.#lease(message.id);
@@ -155,13 +181,13 @@ export class Session {
 
   #hello(message: MessageOf<"hello">): void {
     if (this.#instance !== undefined) return this.#refuse(CLOSE.malformed, "malformed_frame", "a second hello");
-    const { history } = this.#hub.engine;
-    if (this.#hub.book.belongsToOther(message.instance, this.token.id)) {
+    const { history } = this.#host.engine;
+    if (this.#host.book.belongsToOther(message.instance, this.token.id)) {
       return this.#refuse(CLOSE.unauthorized, "forbidden", "this instance belongs to another token");
     }
     this.#instance = message.instance;
     this.#sdk = message.sdk;
-    const outcomesThrough = this.#hub.join(this, message.instance);
+    const outcomesThrough = this.#host.join(this, message.instance);
     this.#ackedThrough = outcomesThrough;
     const { head, epoch } = history;
     this.send({
@@ -169,49 +195,54 @@ export class Session {
       epoch,
       revision: head.revision,
       mark: head.mark,
-      heartbeatMs: this.#hub.heartbeatMs,
-      leaseMs: this.#hub.leaseMs,
+      heartbeatMs: this.#host.heartbeatMs,
+      leaseMs: this.#host.leaseMs,
       outcomesThrough,
       limits: { maxFrameBytes: MAX_RUNTIME_FRAME_BYTES, maxBatchItems: MAX_BATCH_ITEMS },
     });
     if (message.resume && history.canResume(message.resume)) {
       this.#cursor = message.resume.revision;
       this.catchUp();
-    } else if (this.#sendText(this.#hub.frames.snapshot(this.token.aliases))) this.#cursor = head.revision;
+    } else if (this.#sendText(this.#host.frames.snapshot(this.token.aliases))) this.#cursor = head.revision;
   }
 
   #lease(id: number): void {
     // The runtime counts an answer only once it has applied the revision in it, so what it has missed goes first.
     this.catchUp();
-    this.#leaseUntilMs = this.#hub.monotonicMs() + this.#hub.leaseMs;
-    this.send({ type: "lease", id, revision: this.#hub.engine.history.head.revision });
+    this.#leaseUntilMs = this.#host.monotonicMs() + this.#host.leaseMs;
+    this.send({ type: "lease", id, revision: this.#host.engine.history.head.revision });
   }
 
   #applied(instance: string, revision: number): void {
     // A runtime can't have applied what it was not sent.
-    if (revision > this.#cursor) return this.#refuse(CLOSE.malformed, "malformed_frame", `applied ${revision} before it was sent`);
+    if (revision > this.#cursor)
+      return this.#refuse(CLOSE.malformed, "malformed_frame", `applied ${revision} before it was sent`);
     this.#appliedRevision = Math.max(this.#appliedRevision ?? 0, revision);
-    const ms = this.#hub.propagation.applied(instance, this.#sdk, revision);
+    const ms = this.#host.propagation.applied(instance, this.#sdk, revision);
     if (ms !== undefined) {
       this.#lastAppliedMs = ms;
-      this.#hub.observeApplied(ms);
+      this.#host.observeApplied(ms);
     }
   }
 
   #outcomes(instance: string, batch: MessageOf<"outcomes">): void {
-    const result = this.#hub.countBatch(this, instance, batch);
+    const result = this.#host.countBatch(this, instance, batch);
     switch (result.kind) {
       case "gap":
-        return this.#refuse(CLOSE.sequenceGap, "malformed_frame", `batch ${batch.seq} came, ${result.expected} was due`);
+        return this.#refuse(
+          CLOSE.sequenceGap,
+          "malformed_frame",
+          `batch ${batch.seq} came, ${result.expected} was due`,
+        );
       case "repeated":
-        return this.acknowledge(this.#hub.book.durableThrough(instance));
+        return this.acknowledge(this.#host.book.durableThrough(instance));
       case "counted":
-        this.#rejected.push(...result.rejected.map((rejection: Rejection) => ({ seq: batch.seq, ...rejection })));
+        this.#rejected.push(...result.rejected.map((rejection) => ({ seq: batch.seq, ...rejection })));
     }
   }
 
   #refuse(code: number, errorCode: string, problem: string): void {
-    this.#hub.log.warn({ instance: this.#instance, token: this.token.name, problem }, "closed a stream");
+    this.#host.log.warn({ instance: this.#instance, token: this.token.name, problem }, "closed a stream");
     this.send({ type: "error", code: errorCode, message: problem });
     this.close(code, problem.slice(0, 120));
   }

@@ -1,12 +1,12 @@
 /** `flagback audit`: who did what, newest last. */
 import type { Command } from "commander";
 import { eventTable } from "../event-text.ts";
-import { newestEvents } from "../follow-audit.ts";
 import type { Io } from "../io.ts";
 import { addRemoteOptions, invoke, type RemoteOptions, wholeNumber } from "../remote-command.ts";
 
 const DEFAULT_LIMIT = 20;
-const MOST_EVENTS = 10_000;
+/** As many as the server gives at once. */
+const MOST_EVENTS = 1_000;
 
 export function addAudit(program: Command, io: Io): void {
   const command = program
@@ -17,7 +17,7 @@ export function addAudit(program: Command, io: Io): void {
   addRemoteOptions(command).action(async (options: RemoteOptions & { limit: number; alias?: string }) => {
     const { api, answer } = invoke(io, options);
     const target = options.alias === undefined ? undefined : `alias:${options.alias}`;
-    const events = await newestEvents(api, options.limit, target);
+    const events = await api.audit({ limit: options.limit, target });
     answer({ events }, () => eventTable(events));
   });
 }

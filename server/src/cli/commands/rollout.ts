@@ -69,6 +69,8 @@ export function statusText(status: RolloutStatus): string {
       "No evidence yet.",
     ),
     "",
-    `Together: log e ${logE.toFixed(2)}; at ${threshold.toFixed(2)} it stops.`,
+    logE === null || threshold === null
+      ? "Nothing was judged yet."
+      : `Together: log e ${logE.toFixed(2)}; at ${threshold.toFixed(2)} it stops.`,
   ].join("\n");
 }

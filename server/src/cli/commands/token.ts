@@ -52,7 +52,8 @@ export function addToken(program: Command, io: Io): void {
 
   const revoke = token.command("revoke").summary("end a token; its sockets close within a second").argument("<id>");
   addRemoteOptions(revoke).action(async (id: string, options: RemoteOptions) => {
-    const { api, answerChange } = invoke(io, options);
-    answerChange(await api.revokeToken(id));
+    const { api, answer } = invoke(io, options);
+    const revoked = await api.revokeToken(id);
+    answer(revoked, () => `Revoked ${revoked.token.id} (${revoked.token.name}).`);
   });
 }

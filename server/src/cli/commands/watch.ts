@@ -1,7 +1,7 @@
 /** `flagback watch`: what happens, as it happens. */
 import type { Command } from "commander";
 import { eventLine } from "../event-text.ts";
-import { followAudit, newestEvents } from "../follow-audit.ts";
+import { followAudit } from "../follow-audit.ts";
 import type { Io } from "../io.ts";
 import { addRemoteOptions, invoke, type RemoteOptions, wholeNumber } from "../remote-command.ts";
 
@@ -15,7 +15,7 @@ export function addWatch(program: Command, io: Io): void {
   addRemoteOptions(command).action(async (options: RemoteOptions & { alias?: string; after?: number }) => {
     const { api, answer } = invoke(io, options);
     const target = options.alias === undefined ? undefined : `alias:${options.alias}`;
-    const after: number = options.after ?? (await newestEvents(api, 1)).at(-1)?.id ?? 0;
+    const after: number = options.after ?? (await api.audit({ limit: 1 })).at(-1)?.id ?? 0;
     const signal = io.untilInterrupted();
     const onUnreachable = (error: Error) => io.stderr.write(`${error.message} Trying on.\n`);
     for await (const event of followAudit(api, { after, target, signal, onUnreachable })) {

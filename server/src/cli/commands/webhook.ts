@@ -29,7 +29,8 @@ export function addWebhook(program: Command, io: Io): void {
 
   const remove = webhook.command("remove").summary("send no more alerts there").argument("<id>");
   addRemoteOptions(remove).action(async (id: string, options: RemoteOptions) => {
-    const { api, answerChange } = invoke(io, options);
-    answerChange(await api.removeWebhook(id));
+    const { api, answer } = invoke(io, options);
+    const removed = await api.removeWebhook(id);
+    answer(removed, () => `Removed ${removed.deleted}.`);
   });
 }

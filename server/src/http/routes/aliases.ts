@@ -16,7 +16,9 @@ import type { App, ServerContext } from "../context.ts";
 const ByName = z.object({ name: z.string() });
 
 export function aliasRoutes(app: App, context: ServerContext): void {
-  app.get("/v1/aliases", { config: { access: "viewer" } }, () => ({ aliases: [...context.engine.world.aliases.values()] }));
+  app.get("/v1/aliases", { config: { access: "viewer" } }, () => ({
+    aliases: [...context.engine.world.aliases.values()],
+  }));
 
   app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
     findAlias(context, request.params.name),
@@ -47,7 +49,8 @@ export function aliasRoutes(app: App, context: ServerContext): void {
   app.post(
     "/v1/aliases/:name/rollback",
     { config: { access: "operator" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
-    (request) => change(context, request, { kind: "rollback", alias: request.params.name, reason: request.body.reason }),
+    (request) =>
+      change(context, request, { kind: "rollback", alias: request.params.name, reason: request.body.reason }),
   );
 
   app.post(

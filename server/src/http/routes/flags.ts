@@ -21,11 +21,16 @@ export function flagRoutes(app: App, context: ServerContext): void {
 
   app.put(
     "/v1/flags/:key",
-    { config: { access: "lead" }, schema: { params: z.object({ key: Name }), body: PutFlagBody, querystring: ChangeQuery } },
+    {
+      config: { access: "lead" },
+      schema: { params: z.object({ key: Name }), body: PutFlagBody, querystring: ChangeQuery },
+    },
     (request) => change(context, request, { kind: "putFlag", key: request.params.key, definition: request.body }),
   );
 
-  app.delete("/v1/flags/:key", { config: { access: "lead" }, schema: { params: ByKey, querystring: ChangeQuery } }, (request) =>
-    change(context, request, { kind: "deleteFlag", key: request.params.key }),
+  app.delete(
+    "/v1/flags/:key",
+    { config: { access: "lead" }, schema: { params: ByKey, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "deleteFlag", key: request.params.key }),
   );
 }

@@ -37,6 +37,7 @@ export function killSwitchRoutes(app: App, context: ServerContext): void {
   app.post(
     "/v1/stop",
     { config: { access: "operator" }, schema: { body: ReasonBody, querystring: ChangeQuery } },
-    (request) => change(context, request, { kind: "stopEverything", reason: request.body.reason, entryId: randomUUID() }),
+    (request) =>
+      change(context, request, { kind: "stopEverything", reason: request.body.reason, entryId: randomUUID() }),
   );
 }

@@ -8,7 +8,11 @@ import type { App, ServerContext } from "../context.ts";
 export function outcomeRoutes(app: App, context: ServerContext): void {
   app.post("/v1/outcomes", { config: { access: "runtime" }, schema: { body: OutcomesBody } }, async (request) => {
     const scope = request.token.aliases;
-    const result = context.book.countReports(request.body.outcomes, (alias) => mayUseAlias(scope, alias), context.now());
+    const result = context.book.countReports(
+      request.body.outcomes,
+      (alias) => mayUseAlias(scope, alias),
+      context.now(),
+    );
     const { accepted, duplicates, rejected } = result;
     context.metrics.outcomes.inc({ result: "accepted" }, accepted);
     context.metrics.outcomes.inc({ result: "duplicate" }, duplicates);
@@ -23,7 +27,10 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
     {
       config: { access: "runtime" },
       schema: {
-        querystring: z.object({ after: z.coerce.number().int().min(0).optional(), lease: z.string().max(64).optional() }),
+        querystring: z.object({
+          after: z.coerce.number().int().min(0).optional(),
+          lease: z.string().max(64).optional(),
+        }),
       },
     },
     (request, reply) => {

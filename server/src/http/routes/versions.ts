@@ -1,5 +1,12 @@
 /** The version registry. */
-import { aliasOfVersionId, FlagbackError, MAX_PAYLOAD_BYTES, Name, ReasonBody, RegisterVersionBody } from "@flagback/schemas";
+import {
+  aliasOfVersionId,
+  FlagbackError,
+  MAX_PAYLOAD_BYTES,
+  Name,
+  ReasonBody,
+  RegisterVersionBody,
+} from "@flagback/schemas";
 import * as z from "zod";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
@@ -49,7 +56,8 @@ export function versionRoutes(app: App, context: ServerContext): void {
   app.post(
     "/v1/versions/:id/retire",
     { config: { access: "lead" }, schema: { params: ById, body: ReasonBody, querystring: ChangeQuery } },
-    (request) => change(context, request, { kind: "retireVersion", id: request.params.id, reason: request.body.reason }),
+    (request) =>
+      change(context, request, { kind: "retireVersion", id: request.params.id, reason: request.body.reason }),
   );
 }
 

@@ -37,7 +37,12 @@ export function webhookRoutes(app: App, context: ServerContext): void {
     },
   );
 
-  async function audit(token: Parameters<typeof actorOf>[0], action: string, id: string, summary: string): Promise<void> {
+  async function audit(
+    token: Parameters<typeof actorOf>[0],
+    action: string,
+    id: string,
+    summary: string,
+  ): Promise<void> {
     await context.engine.audit({ actor: actorOf(token), action, target: `webhook:${id}`, summary });
     context.auditSignal.ring();
   }
