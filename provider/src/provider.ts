@@ -1,9 +1,9 @@
 /**
  * The OpenFeature provider: answers from memory, kept in step with the server by one stream.
  */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { type Attributes, pickVersion } from "@flagback/core/evaluation";
-import { FlagbackError, type Revoke } from "@flagback/schemas";
+import type { Revoke } from "@flagback/schemas";
 import {
   ErrorCode,
   type EvaluationContext,
@@ -16,12 +16,11 @@ import { OpenFeatureEventEmitter, type Provider } from "@openfeature/server-sdk"
 import { StatusAnnouncer } from "./announcer.ts";
 import { Connection } from "./connection/connection.ts";
 import type { Status } from "./connection/state.ts";
-import { MAX_ATTRIBUTED_KEYS } from "./limits.ts";
+import { closed, refused, unreachable } from "./init-errors.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
-import { Attribution } from "./outcomes/attribution.ts";
 import { type Announcement, type Assignment, Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
-import { checkOutcome } from "./outcomes/outcome.ts";
+import { OutcomeReporter } from "./outcomes/reporter.ts";
 import { type OpenRun, type RunHost, registerHost } from "./run-host.ts";
 import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
 import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
@@ -44,7 +43,7 @@ export class FlagbackProvider implements Provider, RunHost {
   readonly #outbox: Outbox;
   readonly #connection: Connection;
   readonly #announcer = new StatusAnnouncer(this.events);
-  readonly #attribution = new Attribution(MAX_ATTRIBUTED_KEYS);
+  readonly #reporter: OutcomeReporter;
   readonly #openRuns = new Set<OpenRun>();
   #held: HeldSnapshot | null = null;
   #changed: readonly string[] | null = null;
@@ -82,6 +81,7 @@ export class FlagbackProvider implements Provider, RunHost {
         },
       },
     });
+    this.#reporter = new OutcomeReporter(this.#outbox, this.#log, clock, () => this.#connection.pump());
     registerHost(this.metadata, this);
   }
 
@@ -161,31 +161,7 @@ export class FlagbackProvider implements Provider, RunHost {
    * alone announces nothing. The SDK drops the call while NOT_READY.
    */
   track(trackingEventName: string, context: EvaluationContext, trackingEventDetails: TrackingEventDetails): void {
-    if (trackingEventName !== OUTCOME_EVENT) return;
-    try {
-      // The details come by reference: what is kept of them is copied by the check.
-      const { alias, version, runId, conversationId, value: _, ...fields } = trackingEventDetails ?? {};
-      const served = this.#attribution.lastServed(
-        targetingKeyOf(context),
-        typeof alias === "string" ? alias : undefined,
-      );
-      if (!served || (version !== undefined && version !== served.version)) {
-        this.#outbox.drop("unattributed");
-        this.#log.warn(
-          "outcome.unattributed",
-          "an outcome was tracked for a targeting key that no alias was evaluated for; it is not counted",
-        );
-        return;
-      }
-      const outcome = {
-        ...fields,
-        runId: typeof runId === "string" && runId !== "" ? runId : randomUUID(),
-        ...(typeof conversationId === "string" && { conversationId }),
-      };
-      this.reportOutcome(served, outcome);
-    } catch (error) {
-      this.#log.error("internal.track", `an outcome could not be tracked: ${String(error)}`);
-    }
+    if (trackingEventName === OUTCOME_EVENT) this.#reporter.track(targetingKeyOf(context), trackingEventDetails ?? {});
   }
 
   /**
@@ -215,7 +191,7 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   payloadOf(alias: string, version: string, targetingKey: string): JsonValue | undefined {
-    const served = this.#attribution.lastServed(targetingKey, alias);
+    const served = this.#reporter.attribution.lastServed(targetingKey, alias);
     if (served?.version === version) return served.payload;
     const versions = this.#alias(alias)?.document.versions;
     return versions && Object.hasOwn(versions, version) ? (versions[version]?.payload as JsonValue) : undefined;
@@ -227,22 +203,11 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   assign(assignment: Assignment): Announcement {
-    const announcement = this.#outbox.assign(assignment, this.#settings.clock.monotonicMs());
-    this.#connection.pump();
-    return announcement;
+    return this.#reporter.assign(assignment);
   }
 
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void {
-    const { alias, version } = assignment;
-    const checked = checkOutcome({ ...outcome, alias, version });
-    for (const problem of checked.problems) {
-      this.#log.warn(`outcome.${problem}`, `an outcome of ${alias} has a field that is left out: ${problem}`);
-    }
-    if (checked.kind === "invalid") return this.#outbox.drop("invalid");
-    const nowMs = this.#settings.clock.monotonicMs();
-    const announced = "seq" in assignment ? assignment : this.#outbox.assign(assignment, nowMs);
-    this.#outbox.report(announced, checked.outcome, nowMs);
-    this.#connection.pump();
+    this.#reporter.report(assignment, outcome);
   }
 
   openRun(run: OpenRun): void {
@@ -267,7 +232,7 @@ export class FlagbackProvider implements Provider, RunHost {
       );
     }
     const answer = pickVersion(entry.plan, targetingKey, this.#connection.isLeaseLive());
-    if (answer.served) this.#attribution.remember(targetingKey, answer.served);
+    if (answer.served) this.#reporter.attribution.remember(targetingKey, answer.served);
     return answer;
   }
 
@@ -369,30 +334,6 @@ export class FlagbackProvider implements Provider, RunHost {
       };
     });
   }
-}
-
-function refused(httpStatus: number): FlagbackError {
-  return new FlagbackError({
-    code: "unauthorized",
-    message: `The server refuses the token (${httpStatus}).`,
-    hint: "Pass a runtime token that is not revoked; 'flagback token' makes one. The provider tries on every few minutes.",
-  });
-}
-
-function unreachable(initTimeoutMs: number): FlagbackError {
-  return new FlagbackError({
-    code: "unreachable",
-    message: `No snapshot and lease came from the server within ${initTimeoutMs} ms.`,
-    hint: "Check the url and the server. The provider goes on connecting and says READY when it is.",
-  });
-}
-
-function closed(): FlagbackError {
-  return new FlagbackError({
-    code: "unreachable",
-    message: "The provider was closed before it was ready.",
-    hint: "Await setProviderAndWait before you replace or close the provider.",
-  });
 }
 
 function targetingKeyOf(context: EvaluationContext | undefined): string | undefined {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { isLeaseLive } from "../../provider/src/connection/lease.ts";
-import { nextTickMs } from "../../provider/src/connection/machine.ts";
+import { nextTickMs } from "../../provider/src/connection/link-times.ts";
 import { EPOCH, MachineDriver, markOf, OTHER_EPOCH } from "./machine-driver.ts";
 
 describe("coming up", () => {

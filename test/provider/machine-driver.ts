@@ -3,7 +3,8 @@
  */
 import type { RuntimeMessage, ServerMessage } from "@flagback/schemas";
 import type { Instant } from "../../provider/src/clock.ts";
-import { initialState, nextTickMs, step } from "../../provider/src/connection/machine.ts";
+import { nextTickMs } from "../../provider/src/connection/link-times.ts";
+import { initialState, step } from "../../provider/src/connection/machine.ts";
 import type {
   ConnectionEffect,
   ConnectionInput,

@@ -6,7 +6,8 @@ import { type Clock, instantOf } from "../clock.ts";
 import type { ProblemLog } from "../logger.ts";
 import type { Outbox } from "../outcomes/outbox.ts";
 import { isLeaseLive } from "./lease.ts";
-import { initialState, nextTickMs, step } from "./machine.ts";
+import { nextTickMs } from "./link-times.ts";
+import { initialState, step } from "./machine.ts";
 import { openSocket, type StreamSocket } from "./socket.ts";
 import type { ConnectionEffect, ConnectionInput, ConnectionSettings, ConnectionState, Status } from "./state.ts";
 

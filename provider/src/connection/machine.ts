@@ -4,28 +4,19 @@
  */
 import { CLOSE, decodeServerFrame, type ServerMessage } from "@flagback/schemas";
 import type { Instant } from "../clock.ts";
-import {
-  CONNECT_TIMEOUT_MS,
-  HEALTHY_AFTER_MS,
-  HEARTBEAT_SLACK,
-  MAX_LEASE_MS,
-  MIN_HEARTBEAT_MS,
-  MIN_LEASE_MS,
-  SYNC_TIMEOUT_MS,
-} from "../limits.ts";
-import { reconnectDelayMs, serverDelayMs, unauthorizedDelayMs } from "./backoff.ts";
-import { isLeaseLive, laterLease } from "./lease.ts";
+import { CONNECT_TIMEOUT_MS, SYNC_TIMEOUT_MS } from "../limits.ts";
+import { laterLease } from "./lease.ts";
+import { endLink } from "./link-end.ts";
+import { heartbeatMsOf, leaseMsOf, silentAtMs } from "./link-times.ts";
 import type {
   ConnectionEffect,
   ConnectionInput,
   ConnectionSettings,
   ConnectionState,
-  Outage,
-  SocketEnd,
-  Status,
   Step,
   StreamingLink,
 } from "./state.ts";
+import { settleStatus } from "./status.ts";
 
 export function initialState(settings: ConnectionSettings): ConnectionState {
   return {
@@ -51,30 +42,6 @@ export function step(state: ConnectionState, input: ConnectionInput, now: Instan
   return { state: settleStatus(asked, now, effects), effects };
 }
 
-/** When the next `tick` is due on the monotonic clock; null when nothing is. */
-export function nextTickMs(state: ConnectionState): number | null {
-  const due: number[] = [];
-  const { link, lease } = state;
-  switch (link.kind) {
-    case "idle":
-      break;
-    case "waiting":
-      due.push(link.untilMs);
-      break;
-    case "connecting":
-    case "greeting":
-      due.push(link.deadlineMs);
-      break;
-    case "streaming":
-      due.push(silentAtMs(link), link.nextAskMs);
-      if (!link.synced) due.push(link.syncDeadlineMs);
-      break;
-  }
-  if (state.status === "ready" && lease) due.push(lease.asked.monotonicMs + lease.leaseMs);
-  if (state.status === "stale" && link.kind !== "idle") due.push(state.staleSinceMs + state.settings.errorGraceMs);
-  return due.length === 0 ? null : Math.min(...due);
-}
-
 function react(
   state: ConnectionState,
   input: ConnectionInput,
@@ -98,7 +65,7 @@ function react(
     case "frame":
       return isCurrent(state, input.connection) ? frame(heard(state, now), input.text, now, random, effects) : state;
     case "ended":
-      return isCurrent(state, input.connection) ? ended(state, input.end, now, random, effects) : state;
+      return isCurrent(state, input.connection) ? endLink(state, input.end, now, random, effects) : state;
   }
 }
 
@@ -332,72 +299,7 @@ function giveUp(
   effects: ConnectionEffect[],
 ): ConnectionState {
   effects.push({ kind: "hangUp", connection: state.connections, code, reason: detail.slice(0, 80) });
-  return ended(state, { detail }, now, random, effects);
-}
-
-function ended(
-  state: ConnectionState,
-  end: SocketEnd,
-  now: Instant,
-  random: () => number,
-  effects: ConnectionEffect[],
-): ConnectionState {
-  effects.push({ kind: "holdOutcomes", end });
-  const outage = outageAfter(state, now);
-  const delayMs = delayAfter(state, end, outage, now, random(), effects);
-  return {
-    ...state,
-    goodbye: null,
-    outage: { ...outage, attempts: outage.attempts + 1 },
-    link: { kind: "waiting", untilMs: now.monotonicMs + delayMs },
-  };
-}
-
-/** A connection that came in step starts a new outage; only one that lived long forgets the attempts before it. */
-function outageAfter({ link, outage }: ConnectionState, now: Instant): Outage {
-  const openedMs = link.kind === "streaming" && link.synced ? link.openedMs : null;
-  if (openedMs === null) return outage ?? { sinceMs: now.monotonicMs, attempts: 0 };
-  const healthy = now.monotonicMs - openedMs >= HEALTHY_AFTER_MS;
-  return { sinceMs: now.monotonicMs, attempts: healthy ? 0 : (outage?.attempts ?? 0) };
-}
-
-/** How long to wait, by what ended the socket; and what a person should read about it. */
-function delayAfter(
-  state: ConnectionState,
-  end: SocketEnd,
-  outage: Outage,
-  now: Instant,
-  random: number,
-  effects: ConnectionEffect[],
-): number {
-  const refused = end.httpStatus ?? (end.code === CLOSE.unauthorized ? 401 : undefined);
-  if (refused === 401 || refused === 403) {
-    effects.push(
-      { kind: "refused", httpStatus: refused },
-      {
-        kind: "problem",
-        level: "error",
-        key: "connection.refused",
-        message: `the server refuses the token (${refused}); check it with 'flagback token'. Trying again every few minutes`,
-      },
-    );
-    return unauthorizedDelayMs(random);
-  }
-  if (state.goodbye) return serverDelayMs(state.goodbye.retryAfterMs, state.goodbye.spreadMs, random);
-  effects.push({
-    kind: "problem",
-    level: "warn",
-    key: `connection.${end.httpStatus ?? end.code ?? end.detail.slice(0, 80)}`,
-    message: describeEnd(end),
-  });
-  const delayMs = reconnectDelayMs(outage.attempts, now.monotonicMs - outage.sinceMs, random);
-  return end.retryAfterMs === undefined ? delayMs : serverDelayMs(end.retryAfterMs, delayMs, 1);
-}
-
-function describeEnd(end: SocketEnd): string {
-  if (end.httpStatus === undefined) return `no connection to the server (${end.detail}); reconnecting`;
-  const doubt = end.httpStatus < 500 && end.httpStatus !== 429 ? "; is the url that of a flagback server?" : "";
-  return `the server answers ${end.httpStatus} instead of opening the stream; trying on${doubt}`;
+  return endLink(state, { detail }, now, random, effects);
 }
 
 function stop(state: ConnectionState, effects: ConnectionEffect[]): ConnectionState {
@@ -410,48 +312,6 @@ function stop(state: ConnectionState, effects: ConnectionEffect[]): ConnectionSt
   return { ...state, link: { kind: "idle" }, status: "not_ready", goodbye: null, outage: null };
 }
 
-/** READY while we stream, are in sync and hold a live lease; STALE at once when not; ERROR after the grace. */
-function settleStatus(state: ConnectionState, now: Instant, effects: ConnectionEffect[]): ConnectionState {
-  const { link, status } = state;
-  if (link.kind === "idle") return state;
-  const leaseLive = isLeaseLive(state.lease, now.monotonicMs, now.wallMs);
-  const next = nextStatus(state, link.kind === "streaming" && link.synced && leaseLive, now);
-  if (next === status) return state;
-  effects.push({ kind: "status", status: next, detail: describeStatus(state, next, leaseLive) });
-  return { ...state, status: next, staleSinceMs: next === "stale" ? now.monotonicMs : state.staleSinceMs };
-}
-
-function nextStatus(state: ConnectionState, good: boolean, now: Instant): Status {
-  if (good) return "ready";
-  switch (state.status) {
-    case "ready":
-      return "stale";
-    case "stale":
-      return now.monotonicMs - state.staleSinceMs >= state.settings.errorGraceMs ? "error" : "stale";
-    case "not_ready":
-    case "error":
-      return state.status;
-  }
-}
-
-function describeStatus(state: ConnectionState, status: Status, leaseLive: boolean): string {
-  if (status === "ready") return `in step with the server at revision ${state.cursor?.revision}`;
-  const cause = state.link.kind === "streaming" && !leaseLive ? "the lease lapsed" : "not connected to the server";
-  return status === "error" ? `${cause} for ${state.settings.errorGraceMs} ms` : cause;
-}
-
 function isCurrent({ link }: ConnectionState, connection: number): boolean {
   return link.kind !== "idle" && link.kind !== "waiting" && link.connection === connection;
-}
-
-function silentAtMs(link: StreamingLink): number {
-  return link.lastHeardMs + heartbeatMsOf(link) * (2 + HEARTBEAT_SLACK);
-}
-
-function heartbeatMsOf(link: StreamingLink): number {
-  return Math.max(MIN_HEARTBEAT_MS, link.hello.heartbeatMs);
-}
-
-function leaseMsOf(link: StreamingLink): number {
-  return Math.min(MAX_LEASE_MS, Math.max(MIN_LEASE_MS, link.hello.leaseMs));
 }

@@ -1,12 +1,12 @@
 /**
  * What the connection's state machine knows, is told, and asks for.
  */
-import type { Cursor, Delta, OutcomesAck, RuntimeMessage, ServerMessage, Snapshot } from "@flagback/schemas";
-import type * as z from "zod";
+import type { Cursor, Delta, RuntimeMessage, ServerMessage, Snapshot } from "@flagback/schemas";
 import type { Instant } from "../clock.ts";
 import type { Lease } from "./lease.ts";
 
 export type ServerHello = Extract<ServerMessage, { type: "hello" }>;
+type OutcomesAck = Extract<ServerMessage, { type: "outcomesAck" }>;
 
 /** The provider's status, in OpenFeature's words. `not_ready` ends with the first `ready` and never comes back. */
 export type Status = "not_ready" | "ready" | "stale" | "error";
@@ -95,7 +95,7 @@ export type ConnectionEffect =
   | { readonly kind: "status"; readonly status: Status; readonly detail: string }
   /** The server has a durable count of our batches: resend from there. */
   | { readonly kind: "resumeOutcomes"; readonly through: number; readonly limits: ServerHello["limits"] }
-  | { readonly kind: "ackOutcomes"; readonly ack: z.infer<typeof OutcomesAck> }
+  | { readonly kind: "ackOutcomes"; readonly ack: OutcomesAck }
   | { readonly kind: "holdOutcomes"; readonly end: SocketEnd }
   | { readonly kind: "refused"; readonly httpStatus: number }
   | { readonly kind: "problem"; readonly level: "warn" | "error"; readonly key: string; readonly message: string };

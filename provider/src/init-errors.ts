@@ -1,0 +1,28 @@
+/**
+ * Why `initialize` rejects. None of them ends the attempts but a close.
+ */
+import { FlagbackError } from "@flagback/schemas";
+
+export function refused(httpStatus: number): FlagbackError {
+  return new FlagbackError({
+    code: "unauthorized",
+    message: `The server refuses the token (${httpStatus}).`,
+    hint: "Pass a runtime token that is not revoked; 'flagback token' makes one. The provider tries on every few minutes.",
+  });
+}
+
+export function unreachable(initTimeoutMs: number): FlagbackError {
+  return new FlagbackError({
+    code: "unreachable",
+    message: `No snapshot and lease came from the server within ${initTimeoutMs} ms.`,
+    hint: "Check the url and the server. The provider goes on connecting and says READY when it is.",
+  });
+}
+
+export function closed(): FlagbackError {
+  return new FlagbackError({
+    code: "unreachable",
+    message: "The provider was closed before it was ready.",
+    hint: "Await setProviderAndWait before you replace or close the provider.",
+  });
+}
