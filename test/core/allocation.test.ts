@@ -107,10 +107,11 @@ test("several weights at once move no more than their changes need", () => {
       const before = withWeights(wholeAllocation("s"), "s", first);
       const after = withWeights(before, "s", second);
       expect(weightsOf(after)).toEqual(withStable(second));
-      const gained = ["a", "b", "c"].map((version) =>
+      const names: readonly string[] = ["a", "b", "c"];
+      const gained = names.map((version) =>
         Math.max(0, (second.get(version) ?? 0) - (first.get(version) ?? 0)),
       );
-      const lost = ["a", "b", "c"].map((version) =>
+      const lost = names.map((version) =>
         Math.max(0, (first.get(version) ?? 0) - (second.get(version) ?? 0)),
       );
       expect(moved(before, after)).toBeLessThanOrEqual(sum(gained) + sum(lost));
@@ -139,10 +140,10 @@ function edgesOf(slots: readonly Slot[]): number[] {
   return edges;
 }
 
-function weightsArbitrary() {
+function weightsArbitrary(): fc.Arbitrary<Map<string, number>> {
   return fc
     .tuple(fc.nat(33_000), fc.nat(33_000), fc.nat(33_000))
-    .map(([a, b, c]) => new Map([["a", a] as const, ["b", b] as const, ["c", c] as const]));
+    .map(([a, b, c]) => new Map([["a", a], ["b", b], ["c", c]]));
 }
 
 function withStable(weights: ReadonlyMap<string, number>): Map<string, number> {
