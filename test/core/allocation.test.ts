@@ -108,12 +108,8 @@ test("several weights at once move no more than their changes need", () => {
       const after = withWeights(before, "s", second);
       expect(weightsOf(after)).toEqual(withStable(second));
       const names: readonly string[] = ["a", "b", "c"];
-      const gained = names.map((version) =>
-        Math.max(0, (second.get(version) ?? 0) - (first.get(version) ?? 0)),
-      );
-      const lost = names.map((version) =>
-        Math.max(0, (first.get(version) ?? 0) - (second.get(version) ?? 0)),
-      );
+      const gained = names.map((version) => Math.max(0, (second.get(version) ?? 0) - (first.get(version) ?? 0)));
+      const lost = names.map((version) => Math.max(0, (first.get(version) ?? 0) - (second.get(version) ?? 0)));
       expect(moved(before, after)).toBeLessThanOrEqual(sum(gained) + sum(lost));
     }),
   );
@@ -141,9 +137,14 @@ function edgesOf(slots: readonly Slot[]): number[] {
 }
 
 function weightsArbitrary(): fc.Arbitrary<Map<string, number>> {
-  return fc
-    .tuple(fc.nat(33_000), fc.nat(33_000), fc.nat(33_000))
-    .map(([a, b, c]) => new Map([["a", a], ["b", b], ["c", c]]));
+  return fc.tuple(fc.nat(33_000), fc.nat(33_000), fc.nat(33_000)).map(
+    ([a, b, c]) =>
+      new Map([
+        ["a", a],
+        ["b", b],
+        ["c", c],
+      ]),
+  );
 }
 
 function withStable(weights: ReadonlyMap<string, number>): Map<string, number> {

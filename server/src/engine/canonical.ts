@@ -2,10 +2,10 @@
  * Canonical JSON (RFC 8785) and what is derived from it: digests, and the marks that fingerprint the history.
  */
 import { createHash } from "node:crypto";
-import { createRequire } from "node:module";
+import * as canonicalizeModule from "canonicalize";
 
-// The package's types describe a default export that its CommonJS module does not have.
-const canonicalize = createRequire(import.meta.url)("canonicalize") as (value: unknown) => string | undefined;
+// Its types describe an ES module's default export, but it is CommonJS: the function itself is the default.
+const canonicalize = canonicalizeModule.default as unknown as (value: unknown) => string | undefined;
 
 /** The mark of a database before its first change. */
 export const FIRST_MARK = "0000000000000000";
