@@ -75,7 +75,7 @@ export async function createApp(context: ServerContext, log: Logger): Promise<Ap
     throw new FlagbackError({
       code: "forbidden",
       message: `A ${token.role} token may not ${request.method} ${request.routeOptions.url}; it needs ${access}.`,
-      hint: `Use a token of role ${access}; an admin creates one with flagback token create ${access} NAME.`,
+      hint: `Use a token of role ${access}; an admin creates one with flagback token create --role ${access} --name NAME.`,
     });
   });
 
@@ -125,7 +125,7 @@ function attachStream(app: { readonly server: import("node:http").Server }, cont
         throw new FlagbackError({
           code: "forbidden",
           message: `A ${token.role} token may not open a stream; it needs runtime.`,
-          hint: "An admin creates one with flagback token create runtime NAME.",
+          hint: "An admin creates one with flagback token create --role runtime --name NAME.",
         });
       }
       context.hub.admit(request, socket, head, token);
