@@ -2,7 +2,9 @@
  * The plan of an apply as a diff.
  */
 import type { PlanStep } from "@flagback/schemas";
-import { inline, type Paint } from "./text.ts";
+import type { Paint } from "./text.ts";
+
+const MAX_LINE = 100;
 
 export function isChange(step: PlanStep): boolean {
   return step.action !== "unchanged";
@@ -14,15 +16,34 @@ export function planText(plan: readonly PlanStep[], paint: Paint): string {
   return plan.flatMap((step) => stepLines(step, paint)).join("\n");
 }
 
+/** The steps alone. */
+export function planHeadings(plan: readonly PlanStep[], paint: Paint): string {
+  return plan.map((step) => heading(step, paint)).join("\n");
+}
+
 function stepLines(step: PlanStep, paint: Paint): string[] {
-  const isNew = step.action === "register" || step.action === "create";
-  const sign = !isChange(step) ? " " : isNew ? paint("green", "+") : paint("yellow", "~");
   return [
-    `${sign} ${step.action.replaceAll("_", " ")} ${step.target}`,
+    heading(step, paint),
     ...step.changes.flatMap(({ path, from, to }) => [
-      ...(from === undefined || from === null ? [] : [paint("red", `    - ${path}: ${inline(from)}`)]),
-      ...(to === undefined || to === null ? [] : [paint("green", `    + ${path}: ${inline(to)}`)]),
+      ...valueLines(path, from).map((line) => paint("red", `    - ${line}`)),
+      ...valueLines(path, to).map((line) => paint("green", `    + ${line}`)),
     ]),
     ...(step.note === undefined ? [] : [paint("dim", `    ${step.note}`)]),
   ];
+}
+
+function heading(step: PlanStep, paint: Paint): string {
+  const isNew = step.action === "register" || step.action === "create";
+  const sign = !isChange(step) ? " " : isNew ? paint("green", "+") : paint("yellow", "~");
+  return `${sign} ${step.action.replaceAll("_", " ")} ${step.target}`;
+}
+
+/** One line where it fits on one, else one for each part. Nothing for what is not there. */
+function valueLines(path: string, value: unknown): string[] {
+  if (value === undefined || value === null) return [];
+  const line = `${path}: ${typeof value === "string" ? value : JSON.stringify(value)}`;
+  if (typeof value !== "object" || line.length <= MAX_LINE) return [line];
+  return Object.entries(value).flatMap(([key, part]) =>
+    valueLines(Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`, part),
+  );
 }

@@ -9,7 +9,7 @@ import type { RolloutStatus } from "../cli/api-answers.ts";
 import { eventLine } from "../cli/event-text.ts";
 import { followAudit } from "../cli/follow-audit.ts";
 import type { Io } from "../cli/io.ts";
-import { planText } from "../cli/plan-text.ts";
+import { planHeadings } from "../cli/plan-text.ts";
 import { EXIT } from "../cli/report-error.ts";
 import { type Display, openDisplay } from "./display.ts";
 import { resolutionsSince } from "./messages.ts";
@@ -52,6 +52,7 @@ interface Play {
   readonly stage: Stage;
   readonly signal: AbortSignal;
   phase: string;
+  isRolloutStarted: boolean;
   rollout?: RolloutStatus;
 }
 
@@ -65,7 +66,7 @@ export async function runDemo(options: DemoOptions, io: Io): Promise<number> {
   display.say("flagback demo: starting a server and three runtimes, each a process of its own");
   const stage = await openStage({ port: options.port, onLog: (line) => display.say(line) });
   const signal = AbortSignal.any([interrupted, stage.lost, ...(deadline ? [deadline] : [])]);
-  const play: Play = { io, options, display, stage, signal, phase: "preparing" };
+  const play: Play = { io, options, display, stage, signal, phase: "preparing", isRolloutStarted: false };
   try {
     return await perform(play);
   } catch (error) {
@@ -90,6 +91,7 @@ async function perform(play: Play): Promise<number> {
     await delay(STABLE_ONLY_MS, undefined, { signal });
     const started = await stage.api.startRollout(ALIAS, { candidate: CANDIDATE, stage: "validation", reason: "demo" });
     play.phase = "rollout at stage validation";
+    play.isRolloutStarted = true;
     display.say(started.change.summary);
     const event = await untilRollback(play, started.change.auditId ?? 0);
     play.phase = event ? "waiting for the proof" : "healthy to the end";
@@ -112,7 +114,7 @@ async function prepare({ options, display, stage, signal }: Play): Promise<void>
   display.say(...opening({ seed, order: seededOrder(seed, runs.length), runsPerSecond, isHealthy: healthy }), "");
   display.say("The policy, with the reason of each threshold:", ...policyLines(yaml, display.paint), "");
   const applied = await stage.api.apply(yaml, false);
-  display.say("Applied:", planText(applied.plan, display.paint), "");
+  display.say("Applied:", planHeadings(applied.plan, display.paint), "");
   await until(signal, () => stage.runtimes.every((runtime) => runtime.state === "up"));
   await stage.begin({ seed, isCandidateBad: !healthy });
   await until(signal, () => stage.runtimes.every((runtime) => runtime.state === "running"));
@@ -122,7 +124,7 @@ async function prepare({ options, display, stage, signal }: Play): Promise<void>
 async function keepShowing(play: Play, end: AbortSignal): Promise<void> {
   const { display, stage } = play;
   while (!end.aborted && !play.signal.aborted) {
-    if (play.phase === "rollout at stage validation") {
+    if (play.isRolloutStarted) {
       // The view is a courtesy: if it can't be had, the demo goes on.
       play.rollout = await stage.api.rollout(ALIAS).catch(() => play.rollout);
     }

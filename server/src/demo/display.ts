@@ -29,31 +29,26 @@ export function openDisplay(sink: Sink, env: Io["env"]): Display {
 function terminalDisplay(sink: Sink, paint: Paint): Display {
   let drawnLines = 0;
   let drawn = "";
-  const erase = () => {
-    if (drawnLines > 0) sink.write(`${CURSOR_UP(drawnLines)}\r${CLEAR_BELOW}`);
-    drawnLines = 0;
-  };
-  const draw = (text: string) => {
-    sink.write(text);
-    drawn = text;
-    drawnLines = text.split("\n").length - 1;
+  /** Lines that stay above the view, and the view; in one write, so that nothing flickers. */
+  const redraw = (above: string, view: string) => {
+    const erase = drawnLines > 0 ? `${CURSOR_UP(drawnLines)}\r${CLEAR_BELOW}` : "";
+    sink.write(`${erase}${above}${view}`);
+    drawn = view;
+    drawnLines = view.split("\n").length - 1;
   };
   return {
     paint,
     say(...lines) {
-      const view = drawnLines > 0 ? drawn : "";
-      erase();
-      for (const line of lines) sink.write(`${line}\n`);
-      if (view) draw(view);
+      redraw(lines.map((line) => `${line}\n`).join(""), drawn);
     },
     show(view) {
       // A line that wraps would be two lines for the cursor.
       const text = ["", ...dashboard(view, paint)].map((line) => cutTo(line, sink.columns)).join("\n");
-      erase();
-      draw(`${text}\n`);
+      redraw("", `${text}\n`);
     },
     settle() {
       drawnLines = 0;
+      drawn = "";
     },
   };
 }

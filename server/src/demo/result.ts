@@ -17,7 +17,7 @@ export interface RollbackResult {
   readonly acknowledged: number;
   /** Resolutions of the candidate that runtimes made after their own acknowledgement. */
   readonly servedAfterAck: number;
-  /** From the first bad run of the evidence to the verdict. */
+  /** From the arrival of the outcome that was one too many to the verdict. */
   readonly decideMs: number | null;
   /** From the verdict to the commit. */
   readonly commitMs: number | null;
@@ -60,9 +60,9 @@ export function rollbackResult(facts: RollbackFacts): RollbackResult {
     runtimes: propagation.runtimes,
     acknowledged: propagation.acknowledged,
     servedAfterAck: sinceAck.reduce((sum, each) => sum + each.candidate, 0),
-    decideMs: incident.timings.decideMs,
-    commitMs: incident.timings.commitMs,
-    convergeMs: times.length === 0 ? null : Math.max(...times),
+    decideMs: rounded(incident.timings.decideMs),
+    commitMs: rounded(incident.timings.commitMs),
+    convergeMs: rounded(times.length === 0 ? null : Math.max(...times)),
     outcomesToDecision: incident.outcomesToDecision,
   };
 }
@@ -91,6 +91,11 @@ export function healthyResult(status: RolloutStatus, alias: Alias): HealthyResul
     peakLogE: status.peakLogE,
     threshold: status.threshold,
   };
+}
+
+/** To hundredths of a millisecond. */
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 100) / 100;
 }
 
 function candidateWeight(alias: Alias): number {

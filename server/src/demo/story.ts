@@ -45,7 +45,7 @@ export function verdictLines(event: AuditEvent, facts: RollbackFacts, result: Ro
     ({ guardrail, rate, p0, n, logE }) =>
       `  ${guardrail.padEnd(18)} ${rate.toFixed(3)} of ${p0} allowed in ${grouped(n)} runs, log e ${logE.toFixed(2)}`,
   );
-  const decided = result.decideMs === null ? "" : `, ${millis(result.decideMs)} after the first bad run it rests on`;
+  const decided = result.decideMs === null ? "" : `, ${millis(result.decideMs)} after the last of them came in`;
   return [
     "",
     `${paint(["bold", "red"], "STOP")}  ${event.reason} after ${result.outcomesToDecision ?? "some"} outcomes of the candidate${decided}`,

@@ -45,6 +45,8 @@ function untilStopped(io: Io): AbortSignal {
   if (process.channel === undefined) return interrupted;
   const orphaned = new AbortController();
   process.once("disconnect", () => orphaned.abort());
+  // A listener holds the channel open, and the channel would hold the process after the server is closed.
+  process.channel.unref();
   return AbortSignal.any([interrupted, orphaned.signal]);
 }
 
