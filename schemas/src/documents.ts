@@ -57,6 +57,10 @@ export const RolloutState = z.enum([
 ]);
 export type RolloutState = z.infer<typeof RolloutState>;
 
+/** Why the brain holds a rollout: weights stay, nothing goes up, people are alerted. */
+export const HoldCause = z.enum(["shared_cause", "no_data", "excluded_runs", "sample_ratio", "freeze", "approval"]);
+export type HoldCause = z.infer<typeof HoldCause>;
+
 /** A candidate's way from first exposure to 100 %. */
 export const Rollout = z.strictObject({
   rolloutNumber: z.int().min(1),
@@ -73,6 +77,8 @@ export const Rollout = z.strictObject({
   policy: Policy,
   /** SHA-256 of the frozen policy's canonical JSON. */
   policyHash: Digest,
+  /** Present while the brain holds the rollout. */
+  hold: z.strictObject({ cause: HoldCause, since: Timestamp, summary: Text }).optional(),
   endedAt: Timestamp.optional(),
   decisionId: Digest.optional(),
 });
@@ -100,8 +106,8 @@ export type Alias = z.infer<typeof Alias>;
 /** One reason for a kill switch to be engaged. */
 export const SwitchEntry = z.strictObject({
   id: z.string().min(1).max(64),
-  /** `incident:ID` or `token:ID`. */
-  owner: z.string().regex(/^(incident|token|config):.+$/),
+  /** `incident:ID`, `token:ID`, or `rollout:ALIAS/NUMBER` while the brain holds a rollout. */
+  owner: z.string().regex(/^(incident|token|rollout):.+$/),
   scope: Scope,
   reason: Text,
   at: Timestamp,

@@ -81,6 +81,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       engine,
       book,
       monotonicMs,
+      now,
       onError: (error, alias) => log.error({ err: error, alias }, "the brain could not act"),
       onVerdict: (alias, { candidate }, verdict) => {
         for (const { guardrail, logE } of verdict.guardrails) {

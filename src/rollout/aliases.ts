@@ -13,6 +13,14 @@ export function isUnderWay(alias: Alias): boolean {
   return alias.rollout?.state === "exposing" || alias.rollout?.state === "paused";
 }
 
+/** A rollout that the brain may still stop: under way, or promoted within its rollback window. */
+export function canRollBack(alias: Alias, now: string): boolean {
+  if (isUnderWay(alias)) return true;
+  const { rollout, previousStable } = alias;
+  if (rollout?.state !== "promoted" || rollout.candidate !== alias.stable || !previousStable) return false;
+  return previousStable.version === rollout.target && Date.parse(now) < Date.parse(previousStable.until);
+}
+
 /** Creates an alias or changes its settings. The policy of a rollout under way stays as it was frozen. */
 export function putAlias(world: World, command: CommandOf<"putAlias">): Transition {
   const { name } = command;

@@ -1,7 +1,17 @@
 /**
  * Everything that people, configuration files and the brain can command. Each way in ends here.
  */
-import type { DesiredState, FailSafe, FlagDefinition, Json, Policy, Slot, VersionKind } from "@flagback/schemas";
+import type {
+  DesiredState,
+  FailSafe,
+  FlagDefinition,
+  GuardrailEvidence,
+  HoldCause,
+  Json,
+  Policy,
+  Slot,
+  VersionKind,
+} from "@flagback/schemas";
 import type { StopFinding } from "./world.ts";
 
 export interface VersionDraft {
@@ -32,6 +42,20 @@ export type Command =
       readonly candidate?: string;
       readonly stage?: string;
       readonly reason: string;
+    }
+  | { readonly kind: "pauseRollout"; readonly alias: string; readonly reason: string }
+  /** Ends a pause or a hold. */
+  | { readonly kind: "resumeRollout"; readonly alias: string; readonly reason: string }
+  | { readonly kind: "promote"; readonly alias: string; readonly reason: string }
+  | {
+      readonly kind: "holdRollout";
+      readonly alias: string;
+      readonly cause: HoldCause;
+      /** One sentence for people. */
+      readonly summary: string;
+      readonly evidence: readonly GuardrailEvidence[];
+      /** Engage the policy's kill switches until the hold ends. */
+      readonly engage: boolean;
     }
   | { readonly kind: "rollback"; readonly alias: string; readonly reason: string; readonly finding?: StopFinding }
   | {

@@ -1,4 +1,4 @@
-export { isUnderWay } from "./aliases.ts";
+export { canRollBack, isUnderWay } from "./aliases.ts";
 export type { Command, CommandOf, VersionDraft } from "./commands.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { stopDecisionId } from "./rollback.ts";

@@ -2,8 +2,8 @@
  * The rollback: one change that takes the candidate's weight, locks it, engages the kill switches and opens the incident.
  */
 import type { Alias, Decision, Incident, KillSwitch, Lock, Rollout, StopReason } from "@flagback/schemas";
-import { withWeight } from "../allocation/index.ts";
-import { isUnderWay } from "./aliases.ts";
+import { weightsOf, withWeight, withWeights } from "../allocation/index.ts";
+import { canRollBack, isUnderWay } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound } from "./refusals.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
@@ -29,7 +29,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
       incident: incidentBefore,
     };
   }
-  if (!rollout || !id || !isUnderWay(alias)) {
+  if (!rollout || !id || !canRollBack(alias, at.now)) {
     return refused({
       code: "rollout_not_active",
       message: `No rollout is under way on ${alias.name}${rollout ? ` (the last one is ${rollout.state})` : ""}.`,
@@ -111,14 +111,31 @@ function rolledBack(
     by: stop.by,
     incident: stop.incidentId,
   };
+  const { hold: _over, ...ended } = rollout;
+  const { previousStable: _restored, ...kept } = alias;
+  // After a promotion the candidate is stable itself: its buckets go back to the version before it.
+  const before = isUnderWay(alias)
+    ? { ...alias, allocation: withWeight(alias.allocation, rollout.target, rollout.candidate, 0) }
+    : {
+        ...kept,
+        stable: rollout.target,
+        allocation: withWeights(alias.allocation, rollout.target, new Map(others(alias, rollout))),
+        candidates: [...alias.candidates.filter((version) => version !== rollout.target), rollout.candidate],
+      };
   return {
-    ...alias,
-    allocation: withWeight(alias.allocation, rollout.target, rollout.candidate, 0),
+    ...before,
     locks: rollout.policy.lockCandidate
       ? [...alias.locks.filter((each) => each.digest !== lock.digest), lock]
       : alias.locks,
-    rollout: { ...rollout, state: "rolled_back", endedAt: stop.now, decisionId: stop.id },
+    rollout: { ...ended, state: "rolled_back", endedAt: stop.now, decisionId: stop.id },
   };
+}
+
+/** Weights of versions that a rollback does not touch. */
+function others(alias: Alias, rollout: Rollout): [string, number][] {
+  return [...weightsOf(alias.allocation)].filter(
+    ([version]) => version !== rollout.candidate && version !== rollout.target,
+  );
 }
 
 function engagedSwitches(
@@ -129,19 +146,32 @@ function engagedSwitches(
   reason: string,
   now: string,
 ): KillSwitch[] {
-  const { engage, scope } = rollout.policy.onBreach;
-  return engage.flatMap((key) => {
+  const entry = {
+    id: incidentId,
+    owner: `incident:${incidentId}`,
+    scope: breachScope(alias, rollout),
+    reason,
+    at: now,
+  };
+  return rollout.policy.onBreach.engage.flatMap((key) => {
     const killSwitch = world.killSwitches.get(key);
     if (!killSwitch) return [];
-    const entry = {
-      id: incidentId,
-      owner: `incident:${incidentId}`,
-      scope: scope === "*" ? "*" : `agent=${alias.name}`,
-      reason,
-      at: now,
-    };
-    return [{ ...killSwitch, engaged: [...killSwitch.engaged.filter((each) => each.id !== entry.id), entry] }];
+    // What a hold of this rollout engaged, the incident holds from here on.
+    const kept = killSwitch.engaged.filter(
+      (each) => each.id !== entry.id && each.owner !== rolloutOwner(alias, rollout),
+    );
+    return [{ ...killSwitch, engaged: [...kept, entry] }];
   });
+}
+
+/** Where a breach engages the kill switches. */
+export function breachScope(alias: Alias, rollout: Rollout): string {
+  return rollout.policy.onBreach.scope === "*" ? "*" : `agent=${alias.name}`;
+}
+
+/** Owner of what the brain engages while it holds a rollout. */
+export function rolloutOwner(alias: Alias, rollout: Rollout): string {
+  return `rollout:${alias.name}/${rollout.rolloutNumber}`;
 }
 
 /** `Rollback triggered support-agent@2.4.0 -> 2.3.3, reason=error_spike, stage=canary`. */

@@ -5,7 +5,10 @@ import { addCandidates, declareStable, putAlias } from "./aliases.ts";
 import { apply } from "./apply.ts";
 import type { Command } from "./commands.ts";
 import { deleteFlag, putFlag } from "./flags.ts";
+import { holdRollout } from "./hold.ts";
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
+import { pauseRollout, resumeRollout } from "./pause.ts";
+import { promote } from "./promote.ts";
 import { rollback } from "./rollback.ts";
 import { startRollout, unlock } from "./start.ts";
 import { registerVersion, retireVersion } from "./versions.ts";
@@ -25,6 +28,14 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return declareStable(world, command);
     case "startRollout":
       return startRollout(world, command, at);
+    case "pauseRollout":
+      return pauseRollout(world, command);
+    case "resumeRollout":
+      return resumeRollout(world, command);
+    case "promote":
+      return promote(world, command, at);
+    case "holdRollout":
+      return holdRollout(world, command, at);
     case "rollback":
       return rollback(world, command, at);
     case "unlock":

@@ -48,7 +48,7 @@ export interface StopFinding {
 
 /** A message for people, delivered by webhook from the outbox. */
 export interface Alert {
-  readonly kind: "rollback" | "stop";
+  readonly kind: "rollback" | "stop" | "hold";
   readonly text: string;
   readonly alias?: string;
   readonly incident?: string;

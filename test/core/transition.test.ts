@@ -25,6 +25,7 @@ const POLICY = Policy.parse({
   stages: [
     { name: "canary", percent: 1 },
     { name: "validation", percent: 5 },
+    { name: "full", percent: 100 },
   ],
 });
 
@@ -176,6 +177,71 @@ test("a rolled-back digest gets no weight under any version id until it is unloc
   expect(start(unlocked, "agent@2-hotfix").kind).toBe("change");
 });
 
+test("a paused rollout keeps its weights, goes on when resumed, and can be rolled back meanwhile", () => {
+  const paused = done(started(), { kind: "pauseRollout", alias: "agent", reason: "lunch" });
+  expect(paused.aliases.get("agent")).toMatchObject({
+    rollout: { state: "paused" },
+    allocation: started().aliases.get("agent")?.allocation,
+  });
+  expect(transition(paused, { kind: "pauseRollout", alias: "agent", reason: "again" }, AT).kind).toBe("unchanged");
+  const resumed = done(paused, { kind: "resumeRollout", alias: "agent", reason: "back" });
+  expect(resumed.aliases.get("agent")?.rollout?.state).toBe("exposing");
+  expect(transition(paused, { kind: "rollback", alias: "agent", reason: "bad" }, AT).kind).toBe("change");
+});
+
+test("a hold engages the switches until it ends, and a rollback takes them over for its incident", () => {
+  const hold = {
+    kind: "holdRollout",
+    alias: "agent",
+    cause: "shared_cause",
+    summary: "Both fail.",
+    evidence: [],
+    engage: true,
+  } as const;
+  const held = done(started(), hold);
+  expect(held.aliases.get("agent")?.rollout?.hold).toMatchObject({ cause: "shared_cause", since: AT.now });
+  expect(held.killSwitches.get("writes_disabled")?.engaged).toMatchObject([
+    { owner: "rollout:agent/1", scope: "agent=agent" },
+  ]);
+  expect(transition(held, hold, AT).kind).toBe("unchanged");
+  const resumed = done(held, { kind: "resumeRollout", alias: "agent", reason: "over" });
+  expect(resumed.aliases.get("agent")?.rollout?.hold).toBeUndefined();
+  expect(scopes(resumed)).toEqual([]);
+  const { change } = changeOf(held, { kind: "rollback", alias: "agent", reason: "bad" });
+  expect(change.killSwitches[0]?.engaged.map((entry) => entry.owner)).toEqual([`incident:${change.incident?.id}`]);
+  expect(change.aliases[0]?.rollout?.hold).toBeUndefined();
+});
+
+test("a promoted version can be rolled back to the one before it within the rollback window, and not after", () => {
+  const promoted = done(atFull(), { kind: "promote", alias: "agent", reason: "all good" });
+  expect(promoted.aliases.get("agent")).toMatchObject({
+    stable: "agent@2",
+    previousStable: { version: "agent@1", until: "2026-01-09T03:04:05.678Z" },
+    rollout: { state: "promoted" },
+  });
+  expect(refusalOf(transition(promoted, { kind: "retireVersion", id: "agent@1", reason: "old" }, AT)).code).toBe(
+    "version_in_use",
+  );
+  const back = done(promoted, { kind: "rollback", alias: "agent", reason: "bad after all" });
+  expect(back.aliases.get("agent")).toMatchObject({
+    stable: "agent@1",
+    allocation: [{ version: "agent@1", weight: TOTAL_WEIGHT }],
+    locks: [{ version: "agent@2" }],
+    rollout: { state: "rolled_back" },
+  });
+  expect(back.aliases.get("agent")?.previousStable).toBeUndefined();
+  const late = { ...AT, now: "2026-01-09T03:04:05.678Z" };
+  expect(refusalOf(transition(promoted, { kind: "rollback", alias: "agent", reason: "late" }, late)).code).toBe(
+    "rollout_not_active",
+  );
+});
+
+test("only a version that serves everything is promoted", () => {
+  expect(refusalOf(transition(started(), { kind: "promote", alias: "agent", reason: "x" }, AT)).message).toContain(
+    "5 %",
+  );
+});
+
 test("versions registered without a payload do not share a digest", () => {
   const world = done(done(withSwitch(), register("agent@1", {})), register("agent@2", {}));
   expect(world.versions.get("agent@1")?.digest).not.toBe(world.versions.get("agent@2")?.digest);
@@ -272,6 +338,13 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
       (id): Command => ({ kind: "startRollout", alias: "agent", candidate: id, stage: "validation", reason: "" }),
     ),
     fc.constant<Command>({ kind: "rollback", alias: "agent", reason: "r" }),
+    fc.constantFrom<Command>(
+      { kind: "pauseRollout", alias: "agent", reason: "r" },
+      { kind: "resumeRollout", alias: "agent", reason: "r" },
+      { kind: "promote", alias: "agent", reason: "r" },
+      { kind: "holdRollout", alias: "agent", cause: "no_data", summary: "", evidence: [], engage: true },
+    ),
+    version.map((id): Command => ({ kind: "startRollout", alias: "agent", candidate: id, stage: "full", reason: "" })),
     version.map((id): Command => ({ kind: "unlock", alias: "agent", version: id, reason: "r" })),
     version.map((id): Command => ({ kind: "retireVersion", id, reason: "r" })),
     version.map((id): Command => ({ kind: "declareStable", alias: "agent", version: id, reason: "r" })),
@@ -337,6 +410,16 @@ function ready(): World {
 
 function started(): World {
   return done(ready(), { kind: "startRollout", alias: "agent", candidate: "agent@2", stage: "validation", reason: "" });
+}
+
+function atFull(): World {
+  const policy = { ...POLICY, stages: [{ name: "full", percent: 100, soak: "0s" }] };
+  return done(done(ready(), { kind: "putAlias", name: "agent", policy }), {
+    kind: "startRollout",
+    alias: "agent",
+    candidate: "agent@2",
+    reason: "",
+  });
 }
 
 function start(world: World, candidate = "agent@2"): Transition {

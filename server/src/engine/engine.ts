@@ -282,6 +282,8 @@ function revisionOf(world: World, command: Command): number | undefined {
     case "addCandidates":
     case "declareStable":
     case "startRollout":
+    case "resumeRollout":
+    case "promote":
     case "unlock":
       return world.aliases.get(command.alias)?.revision;
     case "release":
@@ -292,6 +294,8 @@ function revisionOf(world: World, command: Command): number | undefined {
       return world.flags.get(command.key)?.revision;
     case "registerVersion":
     case "retireVersion":
+    case "pauseRollout":
+    case "holdRollout":
     case "rollback":
     case "engage":
     case "expireEntries":

@@ -2,7 +2,7 @@
  * The brain at work: woken by outcomes, it judges an alias's rollout and commands the rollback. Never by polling; the
  * server's tick wakes it only where a run's time was up.
  */
-import { isUnderWay, judge, type Verdict } from "@flagback/core";
+import { canRollBack, judge, type Verdict } from "@flagback/core";
 import type { Actor, Rollout } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
@@ -26,6 +26,7 @@ export class Evaluator {
   readonly #engine: Engine;
   readonly #book: LedgerBook;
   readonly #monotonicMs: () => number;
+  readonly #now: () => number;
   readonly #onError: (error: unknown, alias: string) => void;
   readonly #onVerdict: (alias: string, rollout: Rollout, verdict: Verdict) => void;
   /** Aliases to judge, with the arrival of the last outcome. */
@@ -40,12 +41,14 @@ export class Evaluator {
     readonly engine: Engine;
     readonly book: LedgerBook;
     readonly monotonicMs: () => number;
+    readonly now: () => number;
     readonly onError: (error: unknown, alias: string) => void;
     readonly onVerdict?: (alias: string, rollout: Rollout, verdict: Verdict) => void;
   }) {
     this.#engine = parts.engine;
     this.#book = parts.book;
     this.#monotonicMs = parts.monotonicMs;
+    this.#now = parts.now;
     this.#onError = parts.onError;
     this.#onVerdict = parts.onVerdict ?? (() => undefined);
   }
@@ -89,7 +92,7 @@ export class Evaluator {
   async #judgeAlias(name: string, arrivedAtMs: number): Promise<void> {
     const alias = this.#engine.world.aliases.get(name);
     const rollout = alias?.rollout;
-    if (!alias || !rollout || !isUnderWay(alias)) return;
+    if (!alias || !rollout || !canRollBack(alias, new Date(this.#now()).toISOString())) return;
     const key = { alias: name, version: rollout.candidate, rolloutNumber: rollout.rolloutNumber };
     const ledger = this.#book.ledgerOf(key);
     if (!ledger || ledger.guardrails.length === 0) return;

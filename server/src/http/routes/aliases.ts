@@ -54,6 +54,26 @@ export function aliasRoutes(app: App, context: ServerContext): void {
   );
 
   app.post(
+    "/v1/aliases/:name/pause",
+    { config: { access: "operator" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    (request) =>
+      change(context, request, { kind: "pauseRollout", alias: request.params.name, reason: request.body.reason }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/resume",
+    { config: { access: "lead" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    (request) =>
+      change(context, request, { kind: "resumeRollout", alias: request.params.name, reason: request.body.reason }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/promote",
+    { config: { access: "lead" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    (request) => change(context, request, { kind: "promote", alias: request.params.name, reason: request.body.reason }),
+  );
+
+  app.post(
     "/v1/aliases/:name/unlock",
     { config: { access: "lead" }, schema: { params: ByName, body: UnlockBody, querystring: ChangeQuery } },
     (request) => change(context, request, { kind: "unlock", alias: request.params.name, ...request.body }),
@@ -90,6 +110,7 @@ function rolloutStatus(context: ServerContext, alias: Alias) {
     target: rollout.target,
     weight: weightOf(alias.allocation, rollout.candidate),
     rolloutNumber: rollout.rolloutNumber,
+    hold: rollout.hold ?? null,
     decisionId: rollout.decisionId ?? null,
     evidence: verdict?.guardrails ?? [],
     logE: verdict?.logE ?? null,

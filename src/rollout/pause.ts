@@ -1,0 +1,66 @@
+/**
+ * Pausing a rollout, and letting it go on. The evaluator keeps judging meanwhile.
+ */
+import type { Alias, KillSwitch, Refusal, Rollout } from "@flagback/schemas";
+import { isUnderWay } from "./aliases.ts";
+import type { CommandOf } from "./commands.ts";
+import { aliasNotFound } from "./refusals.ts";
+import { rolloutOwner } from "./rollback.ts";
+import { changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+
+/** Keeps the weights as they are until somebody resumes. */
+export function pauseRollout(world: World, command: CommandOf<"pauseRollout">): Transition {
+  const found = underWay(world, command.alias);
+  if ("code" in found) return refused(found);
+  const { alias, rollout } = found;
+  const action = "rollout.pause";
+  if (rollout.state === "paused")
+    return { kind: "unchanged", action, summary: `The rollout of ${rollout.candidate} is paused already.` };
+  return changed({
+    ...emptyChange(
+      action,
+      `alias:${alias.name}`,
+      `Paused the rollout of ${rollout.candidate} at stage ${rollout.stage}.`,
+    ),
+    aliases: [{ ...alias, rollout: { ...rollout, state: "paused" } }],
+    audit: { reason: command.reason, toVersion: rollout.candidate, stage: rollout.stage },
+  });
+}
+
+/** Ends a pause or a hold, and releases what the hold engaged. */
+export function resumeRollout(world: World, command: CommandOf<"resumeRollout">): Transition {
+  const found = underWay(world, command.alias);
+  if ("code" in found) return refused(found);
+  const { alias, rollout } = found;
+  const action = "rollout.resume";
+  if (rollout.state === "exposing" && !rollout.hold) {
+    return { kind: "unchanged", action, summary: `The rollout of ${rollout.candidate} goes on already.` };
+  }
+  const { hold, ...going } = rollout;
+  const killSwitches: KillSwitch[] = [...world.killSwitches.values()].flatMap((killSwitch) => {
+    const engaged = killSwitch.engaged.filter((entry) => entry.owner !== rolloutOwner(alias, rollout));
+    return engaged.length === killSwitch.engaged.length ? [] : [{ ...killSwitch, engaged }];
+  });
+  return changed({
+    ...emptyChange(
+      action,
+      `alias:${alias.name}`,
+      `The rollout of ${rollout.candidate} goes on${hold ? ` after a hold (${hold.cause})` : ""}.`,
+    ),
+    aliases: [{ ...alias, rollout: { ...going, state: "exposing" } }],
+    killSwitches,
+    audit: { reason: command.reason, toVersion: rollout.candidate, stage: rollout.stage },
+  });
+}
+
+/** The alias with the rollout under way, or why there is none. */
+export function underWay(world: World, name: string): { readonly alias: Alias; readonly rollout: Rollout } | Refusal {
+  const alias = world.aliases.get(name);
+  if (!alias) return aliasNotFound(world, name);
+  if (alias.rollout && isUnderWay(alias)) return { alias, rollout: alias.rollout };
+  return {
+    code: "rollout_not_active",
+    message: `No rollout is under way on ${name}${alias.rollout ? ` (the last one is ${alias.rollout.state})` : ""}.`,
+    hint: `Start one with flagback rollout start ${name}.`,
+  };
+}
