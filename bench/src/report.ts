@@ -14,9 +14,20 @@ export interface Report {
   readonly rows: readonly Row[];
   /** Limits that did not hold, each a sentence; the process then exits with 1. */
   readonly failures: readonly string[];
+  /** Printed in place of the rows. */
+  readonly text?: string;
+}
+
+export interface Options {
+  /** Fewer replications, for CI. */
+  readonly quick: boolean;
+  /** Threads. */
+  readonly workers: number;
+  /** Directory to write plots to. */
+  readonly plots?: string;
 }
 
 export interface Benchmark {
   readonly summary: string;
-  readonly run: () => Report | Promise<Report>;
+  readonly run: (options: Options) => Report | Promise<Report>;
 }

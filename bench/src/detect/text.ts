@@ -1,0 +1,24 @@
+/** The report as people read it. */
+import { type Limit, round } from "./limits.ts";
+import type { Table } from "./tables.ts";
+
+/** A Markdown table, padded for the terminal. */
+export function renderTable({ title, columns, rows }: Table): string {
+  const cells = [["", ...columns], ...rows.map(({ name, cells }) => [name, ...cells])];
+  const widths = cells[0]?.map((_, i) => Math.max(3, ...cells.map((row) => row[i]?.length ?? 0))) ?? [];
+  const line = (row: readonly string[]) => `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`;
+  const [header = [], ...body] = cells;
+  const rule = line(widths.map((width) => "-".repeat(width)));
+  return [`## ${title}`, "", line(header), rule, ...body.map(line)].join("\n");
+}
+
+export function renderLimits(limits: readonly Limit[]): string {
+  const held = limits.filter(({ holds }) => holds).length;
+  const lines = limits.map(({ id, what, value, relation, limit, unit, slack, holds, note }) => {
+    const measured = value === null ? "not measured" : round(value);
+    const widened = slack > 0 ? ` +- ${round(slack)}` : "";
+    const why = note === undefined ? "" : ` (${note})`;
+    return `${holds ? "holds" : "FAILS"}  ${id}  ${what}: ${measured}${widened}, ${relation} ${round(limit)} ${unit}${why}`;
+  });
+  return [`## Limits: ${held} of ${limits.length} hold`, "", ...lines].join("\n");
+}
