@@ -9,7 +9,7 @@ import { breachScope, rolloutOwner } from "./rollback.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /** What each cause means, in a sentence for people. */
-export const HOLD_MEANING: Readonly<Record<HoldCause, string>> = {
+const HOLD_MEANING: Readonly<Record<HoldCause, string>> = {
   shared_cause: "stable degrades as well, so a rollback would not help",
   no_data: "no outcome of the candidate has come for too long",
   excluded_runs: "too many of the candidate's runs are in classes that are not counted",
