@@ -115,6 +115,9 @@ describe("changes", () => {
       path: "/v1/aliases/a/rollout",
       body: { stage: "validation", reason: "" },
     },
+    { args: ["rollout", "pause", "a", "--reason", "r"], path: "/v1/aliases/a/pause", body: { reason: "r" } },
+    { args: ["rollout", "resume", "a", "--reason", "r"], path: "/v1/aliases/a/resume", body: { reason: "r" } },
+    { args: ["rollout", "promote", "a", "--reason", "r"], path: "/v1/aliases/a/promote", body: { reason: "r" } },
     {
       args: ["unlock", "a", "a@2", "--reason", "r"],
       path: "/v1/aliases/a/unlock",

@@ -4,10 +4,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { bar, dashboardLine, grouped } from "../../server/src/demo/dashboard.ts";
+import { openDisplay } from "../../server/src/demo/display.ts";
 import { resolutionsSince } from "../../server/src/demo/messages.ts";
 import { assetPath, parseRecordedRuns, readRecordedRuns } from "../../server/src/demo/recorded-runs.ts";
 import { type RollbackResult, unproven } from "../../server/src/demo/result.ts";
 import { ALIAS, CANDIDATE, playRun, STABLE, seededOrder } from "../../server/src/demo/scenario.ts";
+import { Tally } from "../../server/src/demo/tally.ts";
 
 const runs = await readRecordedRuns();
 const RUNTIMES = [0, 1, 2];
@@ -123,6 +125,18 @@ describe("the proof", () => {
     expect(unproven({ ...proven, ...change }, 3)).toHaveLength(1);
   });
 
+  test("counts a resolution where it began, also when a new revision arrives before it is there", () => {
+    const tally = new Tally();
+    const before = tally.resolving();
+    tally.applied(5);
+    before(CANDIDATE);
+    tally.resolving()(STABLE);
+    expect(tally.progress().resolutions).toEqual([
+      { revision: 0, all: 1, candidate: 1 },
+      { revision: 5, all: 1, candidate: 0 },
+    ]);
+  });
+
   test("counts what was resolved at the rollback's revision and later", () => {
     const progress = {
       runs: 0,
@@ -139,6 +153,30 @@ describe("the proof", () => {
 });
 
 describe("the view", () => {
+  test("is redrawn in place in a terminal, below the lines that stay", () => {
+    const sink = {
+      isTty: true,
+      columns: 40,
+      text: "",
+      write(text: string) {
+        sink.text += text;
+      },
+    };
+    const display = openDisplay(sink, { NO_COLOR: "1" });
+    const runtimes = [{ name: "runtime-1", state: "running" as const, runs: 7, writesRefused: 0 }];
+    display.show({ elapsedMs: 0, phase: "p".repeat(80), runtimes });
+    // A blank line, the phase cut to the terminal's width, a blank line, a heading, one runtime.
+    expect(sink.text).toBe(`\n  0.0 s  ${"p".repeat(30)}\n\nruntimes\n  runtime-1        7 runs\n`);
+    const view = sink.text;
+    sink.text = "";
+    display.say("news");
+    expect(sink.text).toBe(`\u001b[5A\r\u001b[0Jnews\n${view}`);
+    display.settle();
+    sink.text = "";
+    display.say("the end");
+    expect(sink.text).toBe("the end\n");
+  });
+
   test("a bar is empty below nothing and full from the threshold on", () => {
     expect([bar(-0.4, 4), bar(0.5, 4), bar(7, 4)]).toEqual(["░░░░", "██░░", "████"]);
   });

@@ -102,6 +102,9 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     alias: (name: string) => send<Alias>("GET", `v1/aliases/${part(name)}`),
     rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
     startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
+    pause: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/pause`, { reason }),
+    resume: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/resume`, { reason }),
+    promote: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/promote`, { reason }),
     rollback: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/rollback`, { reason }),
     unlock: (alias: string, body: UnlockBody) => change("POST", `v1/aliases/${part(alias)}/unlock`, body),
 

@@ -25,6 +25,7 @@ export function eventLine(event: AuditEvent): string {
   return `${moment(timestamp)}  ${actor.name}  ${action}  ${target}  ${summaryOf(event)}`;
 }
 
+/** With how far it has spread, once that is known. */
 function summaryOf({ summary, switchStatus }: AuditEvent): string {
-  return switchStatus === undefined ? summary : `${summary} [${switchStatus}]`;
+  return switchStatus === undefined || switchStatus === "pending" ? summary : `${summary} [${switchStatus}]`;
 }

@@ -4,7 +4,7 @@
 import type { PlanStep } from "@flagback/schemas";
 import type { Paint } from "./text.ts";
 
-const MAX_LINE = 100;
+const MAX_LINE = 120;
 
 export function isChange(step: PlanStep): boolean {
   return step.action !== "unchanged";
@@ -40,7 +40,7 @@ function heading(step: PlanStep, paint: Paint): string {
 
 /** One line where it fits on one, else one for each part. Nothing for what is not there. */
 function valueLines(path: string, value: unknown): string[] {
-  if (value === undefined || value === null) return [];
+  if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) return [];
   const line = `${path}: ${typeof value === "string" ? value : JSON.stringify(value)}`;
   if (typeof value !== "object" || line.length <= MAX_LINE) return [line];
   return Object.entries(value).flatMap(([key, part]) =>

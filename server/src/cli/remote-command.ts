@@ -7,7 +7,7 @@ import { type Api, connectApi } from "./api-client.ts";
 import type { Io } from "./io.ts";
 import { millis, type Paint, painter } from "./text.ts";
 
-export const DEFAULT_URL = "http://127.0.0.1:7780";
+const DEFAULT_URL = "http://127.0.0.1:7780";
 /** How long `--wait` waits for the runtimes. */
 const WAIT_APPLIED_MS = 5_000;
 
@@ -73,7 +73,7 @@ export function invoke(io: Io, options: RemoteOptions): Invocation {
 }
 
 function changeText({ revision, change, propagation }: ChangeAnswer): string {
-  const head = `${change.summary} (revision ${revision}${change.status === "done" ? "" : `, ${change.status}`})`;
+  const head = `${change.summary.replace(/\.$/, "")} (revision ${revision}${change.status === "done" ? "" : `, ${change.status}`})`;
   if (propagation === undefined) return head;
   const { acknowledged, runtimes, p99Ms } = propagation;
   return `${head}\napplied by ${acknowledged} of ${runtimes} runtimes${p99Ms === null ? "" : `, p99 ${millis(p99Ms)}`}`;

@@ -7,7 +7,7 @@ import { painter } from "./text.ts";
 
 export const EXIT = { done: 0, refused: 1, badUse: 2, unreachable: 3 } as const;
 
-export function exitStatus(error: FlagbackError): number {
+function exitStatus(error: FlagbackError): number {
   if (error.code === "unreachable") return EXIT.unreachable;
   return error.code === "usage" ? EXIT.badUse : EXIT.refused;
 }

@@ -105,11 +105,11 @@ function trafficOf(rollout: RolloutStatus, version: string): VersionTraffic {
   return rollout.traffic.find((each) => each.version === version) ?? { version, assigned: 0, settled: 0, failures: 0 };
 }
 
-export function seconds(ms: number): string {
+function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(1).padStart(5)} s`;
 }
 
-export function rate(part: number, whole: number): string {
+function rate(part: number, whole: number): string {
   return whole === 0 ? "none" : `${((100 * part) / whole).toFixed(1)} %`;
 }
 

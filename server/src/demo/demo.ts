@@ -41,8 +41,8 @@ const DEADLINE_MS = { healthy: 58_000, broken: 55_000 };
 const STABLE_ONLY_MS = 1_000;
 const VIEW_EVERY_MS = 250;
 const CHECK_EVERY_MS = 20;
-/** Runs a second while the demo stays up for its visitor. */
-const IDLE_RUNS_PER_SECOND = 30;
+/** Runs a second while the demo stays up for its visitor: little work, and a rollout started by hand still ends in a minute. */
+const IDLE_RUNS_PER_SECOND = 150;
 
 /** What the demo is doing, for the view and for the error of a deadline. */
 interface Play {
@@ -72,8 +72,7 @@ export async function runDemo(options: DemoOptions, io: Io): Promise<number> {
   } catch (error) {
     if (interrupted.aborted) return EXIT.refused;
     if (stage.lost.aborted) throw failure((stage.lost.reason as Error).message, error);
-    if (deadline?.aborted)
-      throw failure(`The demo was not over after ${deadlineMs / 1_000} s, while ${play.phase}`, error);
+    if (deadline?.aborted) throw failure(`The demo was not over after ${deadlineMs / 1_000} s (${play.phase})`, error);
     throw error;
   } finally {
     await stage.close();
@@ -247,7 +246,11 @@ async function until(signal: AbortSignal, isSo: () => boolean | Promise<boolean>
 
 function failure(message: string, cause: unknown): FlagbackError {
   return new FlagbackError(
-    { code: "internal_error", message: `${message}.`, hint: "Run it again; --rate 300 asks less of a slow machine." },
+    {
+      code: "internal_error",
+      message: `${message}.`,
+      hint: "Run it again, or choose with --rate how many runs a second are played.",
+    },
     { cause },
   );
 }

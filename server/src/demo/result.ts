@@ -88,14 +88,14 @@ export function healthyResult(status: RolloutStatus, alias: Alias): HealthyResul
     candidateRuns: row?.settled ?? 0,
     candidateFailures: row?.failures ?? 0,
     candidateWeight: candidateWeight(alias),
-    peakLogE: status.peakLogE,
-    threshold: status.threshold,
+    peakLogE: rounded(status.peakLogE),
+    threshold: rounded(status.threshold),
   };
 }
 
-/** To hundredths of a millisecond. */
-function rounded(ms: number | null): number | null {
-  return ms === null ? null : Math.round(ms * 100) / 100;
+/** To hundredths. */
+function rounded(value: number | null): number | null {
+  return value === null ? null : Math.round(value * 100) / 100;
 }
 
 function candidateWeight(alias: Alias): number {

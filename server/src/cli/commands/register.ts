@@ -35,7 +35,10 @@ export function addRegister(program: Command, io: Io): void {
       labels: labelsOf(options.label ?? []),
       ...(options.payload !== undefined && { payload: await payloadOf(io, options.payload) }),
     });
-    answer(registered, () => `${registered.change.summary} (digest ${registered.version.digest.slice(0, 12)})`);
+    answer(
+      registered,
+      () => `${registered.change.summary.replace(/\.$/, "")} (digest ${registered.version.digest.slice(0, 12)})`,
+    );
   });
 }
 

@@ -2,7 +2,14 @@
 import type { Command } from "commander";
 import type { RolloutStatus } from "../api-answers.ts";
 import type { Io } from "../io.ts";
-import { addRemoteOptions, addWaitOption, invoke, type RemoteOptions } from "../remote-command.ts";
+import {
+  addReasonOption,
+  addRemoteOptions,
+  addWaitOption,
+  invoke,
+  type ReasonOptions,
+  type RemoteOptions,
+} from "../remote-command.ts";
 import { percent, table } from "../text.ts";
 
 interface StartOptions extends RemoteOptions {
@@ -11,8 +18,15 @@ interface StartOptions extends RemoteOptions {
   readonly reason: string;
 }
 
+/** What moves a rollout that is under way, beside `flagback rollback`. */
+const STEPS = [
+  ["pause", "hold the weights where they are; the evidence is still judged"],
+  ["resume", "go on after a pause"],
+  ["promote", "make the candidate the stable version, with all the traffic"],
+] as const;
+
 export function addRollout(program: Command, io: Io): void {
-  const rollout = program.command("rollout").summary("start a rollout and see how it goes");
+  const rollout = program.command("rollout").summary("start a rollout, move it on, and see how it goes");
 
   const start = rollout
     .command("start")
@@ -27,6 +41,14 @@ export function addRollout(program: Command, io: Io): void {
     answerChange(await api.startRollout(alias, { candidate, stage, reason }));
   });
 
+  for (const [step, summary] of STEPS) {
+    const command = rollout.command(step).summary(summary).argument("<alias>");
+    addReasonOption(addWaitOption(addRemoteOptions(command))).action(async (alias: string, options: ReasonOptions) => {
+      const { api, answerChange } = invoke(io, options);
+      answerChange(await api[step](alias, options.reason));
+    });
+  }
+
   const status = rollout
     .command("status")
     .summary("show the stage, the traffic and the evidence against the candidate")
@@ -38,7 +60,7 @@ export function addRollout(program: Command, io: Io): void {
   });
 }
 
-export function statusText(status: RolloutStatus): string {
+function statusText(status: RolloutStatus): string {
   const { alias, candidate, target, state, stage, weight, rolloutNumber, logE, threshold } = status;
   return [
     `${alias}: ${candidate} ${state} at stage ${stage} with ${percent(weight)}, rollout ${rolloutNumber}; a rollback returns to ${target}`,
