@@ -4,6 +4,7 @@ import {
   type Alias,
   DeclareStableBody,
   FlagbackError,
+  Name,
   PutAliasBody,
   ReasonBody,
   StartRolloutBody,
@@ -26,7 +27,10 @@ export function aliasRoutes(app: App, context: ServerContext): void {
 
   app.put(
     "/v1/aliases/:name",
-    { config: { access: "lead" }, schema: { params: ByName, body: PutAliasBody, querystring: ChangeQuery } },
+    {
+      config: { access: "lead" },
+      schema: { params: z.object({ name: Name }), body: PutAliasBody, querystring: ChangeQuery },
+    },
     (request) => change(context, request, { kind: "putAlias", name: request.params.name, ...request.body }),
   );
 
