@@ -1,10 +1,7 @@
 /** Every experiment of the bench, by id. Workers look theirs up here; buffers are made when one is first asked for. */
 import type { Experiment } from "./experiment.ts";
 import {
-  DELAY_RATES,
   duplicateExperiment,
-  informativeDelayExperiment,
-  ledgerExperiment,
   QUALITY_MEANS,
   qualityExperiment,
   RECOVERY_RATES,
@@ -14,6 +11,7 @@ import {
   tickSizeExperiment,
   toolFailureExperiment,
 } from "./hazards.ts";
+import { DELAY_RATES, informativeDelayExperiment, ledgerExperiment } from "./ledger-hazards.ts";
 import {
   deepExperiment,
   delayExperiment,

@@ -1,11 +1,11 @@
-/**
- * BRAIN's limits on what was measured. A full run takes them as they are, because they include its Monte Carlo error; a
- * quick one forgives four standard errors of its own, fewer, replications.
- */
+/** BRAIN's limits (its section "Benchmark") on what was measured, by their letters. */
+
 import type { Report } from "../report.ts";
-import { column, type Samples } from "./experiment.ts";
+import { column } from "./experiment.ts";
 import type { GoldenError } from "./golden.ts";
-import { DELAY_COLUMNS_A, LEDGER_COLUMNS, TICK_SIZES, TOOL_COLUMNS } from "./hazards.ts";
+import { TICK_SIZES, TOOL_COLUMNS } from "./hazards.ts";
+import { DELAY_COLUMNS_A, LEDGER_COLUMNS } from "./ledger-hazards.ts";
+import { check, type Limit, type Scale } from "./limit.ts";
 import { CONTRACT, PEERS, RETUNED } from "./peers.ts";
 import { boundOutcomes } from "./product.ts";
 import {
@@ -15,63 +15,13 @@ import {
   FAMILY_PARTS,
   HEALTHY_RATES,
   MID_OUTCOMES,
-  PATIENCE_OUTCOMES,
   PRE_RATES,
   PRODUCT,
 } from "./rates.ts";
 import { newRelativeDetector, RELATIVE_PRODUCT, SCENARIOS, WEIGHTS } from "./relative.ts";
+import { delaysOf, type Results, samplesOf } from "./results.ts";
 import { retunedSettings } from "./retune.ts";
-import { ERRORS_FORGIVEN, type Estimate, meanOf, medianOf, shareOf } from "./statistics.ts";
-
-export interface Limit {
-  /** The letter of BRAIN's benchmark section, or E for the equal contract of retuned peers. */
-  readonly id: string;
-  readonly what: string;
-  /** `null` where it could not be measured. */
-  readonly value: number | null;
-  readonly relation: "at most" | "at least" | "exactly";
-  readonly limit: number;
-  readonly unit: string;
-  /** What the limit was widened by; 0 in a full run. */
-  readonly slack: number;
-  readonly holds: boolean;
-  readonly note?: string;
-}
-
-export type Results = ReadonlyMap<string, Samples>;
-export type Scale = "full" | "quick";
-
-interface Claim {
-  readonly id: string;
-  readonly what: string;
-  readonly estimate: Estimate;
-  readonly relation?: Limit["relation"];
-  readonly limit: number;
-  readonly unit: string;
-  readonly note?: string;
-}
-
-/** Whether a claim holds at the scale. Not a number never holds. */
-export function check(scale: Scale, { estimate, relation = "at most", note, ...claim }: Claim): Limit {
-  const slack = scale === "quick" ? estimate.slack : 0;
-  const { value } = estimate;
-  const isWithin = {
-    "at most": value - slack <= claim.limit,
-    "at least": value + slack >= claim.limit,
-    exactly: value === claim.limit,
-  }[relation];
-  return { ...claim, value, relation, slack, holds: isWithin, ...(note === undefined ? {} : { note }) };
-}
-
-/** Why the run fails, a sentence for each limit that does not hold. */
-export function failuresOf(limits: readonly Limit[]): string[] {
-  return limits
-    .filter(({ holds }) => !holds)
-    .map(({ id, what, value, relation, limit, unit, note }) => {
-      const measured = value === null ? "not measured" : `${round(value)} ${unit}`;
-      return `${id} ${what}: ${measured}, ${relation} ${round(limit)} ${unit}${note === undefined ? "" : ` (${note})`}`;
-    });
-}
+import { type Estimate, meanOf, medianOf, shareOf } from "./statistics.ts";
 
 export function allLimits(
   scale: Scale,
@@ -374,30 +324,6 @@ function competitiveLimits(scale: Scale, results: Results): Limit[] {
   );
 }
 
-/** Outcomes from the break to the stop, of runs that had not stopped before it; what takes too long counts as that long. */
-export function delaysOf(results: Results, id: string, nu: number, rate: number, detector: string): Float64Array {
-  return column(samplesOf(results, id), atRate(rate, detector))
-    .filter((stop) => stop > nu)
-    .map((stop) => Math.min(stop - nu, PATIENCE_OUTCOMES));
-}
-
-export function samplesOf(results: Results, id: string): Samples {
-  const samples = results.get(id);
-  if (samples === undefined) throw new RangeError(`the experiment ${id} was not run`);
-  return samples;
-}
-
 function exact(value: number): Estimate {
   return { value, slack: 0 };
-}
-
-export function round(value: number): string {
-  return String(Number(value.toPrecision(5)));
-}
-
-/** What a run says about how its limits were taken. */
-export function scaleNote(scale: Scale): string {
-  return scale === "full"
-    ? "Limits are BRAIN's, taken as they are."
-    : `Fewer replications: limits are widened by ${ERRORS_FORGIVEN} Monte Carlo standard errors of this run, those of P five times.`;
 }

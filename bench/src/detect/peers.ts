@@ -48,32 +48,32 @@ export const RETUNED = {
 } as const;
 
 /** Argo Rollouts, analysis: `failureLimit` failed measurements are tolerated; 0 unless set, 3 in its documentation's example. */
-export function argo(named: Named, interval: number, minBad: number, failureLimit: number): Peer {
+function argo(named: Named, interval: number, minBad: number, failureLimit: number): Peer {
   return intervalRule(named, interval, minBad, failureLimit + 1);
 }
 
 /** Flagger, canary analysis: rolls back at `threshold` failed checks, which it never forgives; 5 in its documentation. */
-export function flagger(named: Named, interval: number, minBad: number, threshold: number): Peer {
+function flagger(named: Named, interval: number, minBad: number, threshold: number): Peer {
   return intervalRule(named, interval, minBad, threshold);
 }
 
 /** Tombstone: more than 5 % errors in a window of 100 requests, then the next 100. */
-export function tombstone(named: Named, minBad: number): Peer {
+function tombstone(named: Named, minBad: number): Peer {
   return intervalRule(named, 100, minBad, 1);
 }
 
 /** resilience4j, COUNT_BASED: the failure rate of the last 100 calls, once there are 100, is at or above its threshold. */
-export function slidingWindow(named: Named, size: number, minBad: number): Peer {
+function slidingWindow(named: Named, size: number, minBad: number): Peer {
   return lookRule(named, size, true, (n, badAmong) => at(badAmong, n) - at(badAmong, n - size) >= minBad);
 }
 
 /** The rate so far exceeds a number, from a minimum of outcomes on. */
-export function naiveRate(named: Named, minOutcomes: number, rate: number): Peer {
+function naiveRate(named: Named, minOutcomes: number, rate: number): Peer {
   return lookRule(named, minOutcomes, true, (n, badAmong) => at(badAmong, n) / n > rate);
 }
 
 /** A one-sided z-test of "the rate is at most 5 %" (score form), done after every outcome from the 30th on. */
-export function peekingZTest(named: Named, zScore: number): Peer {
+function peekingZTest(named: Named, zScore: number): Peer {
   return lookRule(named, 30, true, (n, badAmong) => (at(badAmong, n) - n * P0) / Math.sqrt(n * P0 * (1 - P0)) > zScore);
 }
 

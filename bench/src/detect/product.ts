@@ -59,7 +59,7 @@ function lowestWaiting(thresholds: readonly number[], stops: readonly number[]):
 }
 
 /** Kullback-Leibler divergence of a bad rate from the limit, in nats per outcome. */
-export function divergence(p1: number, p0 = P0): number {
+function divergence(p1: number, p0 = P0): number {
   const good = p1 === 1 ? 0 : (1 - p1) * Math.log((1 - p1) / (1 - p0));
   return p1 * Math.log(p1 / p0) + good;
 }

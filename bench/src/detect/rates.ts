@@ -4,7 +4,7 @@
  */
 import { logThreshold, newDetector, stepDetector } from "@flagback/core";
 import type { Experiment } from "./experiment.ts";
-import { CONTRACT, P0, PEERS } from "./peers.ts";
+import { CONTRACT, PEERS } from "./peers.ts";
 import {
   advanceProduct,
   beginProductStage,
@@ -193,6 +193,3 @@ export function familyExperiment(part: number): Experiment {
     },
   };
 }
-
-/** The limit that 3.1 to 3.3 are about, for headings. */
-export const LIMIT_PERCENT = P0 * 100;

@@ -20,7 +20,7 @@ export const newRelativeDetector: ((rho: number) => RelativeDetector) | undefine
 
 export const WEIGHTS = [0.01, 0.1, 0.5] as const;
 const CANDIDATES_PER_TICK = 10;
-const OUTCOMES = 10_000;
+const OUTCOMES = 20_000;
 const MIN_OUTCOMES = 100;
 const RHO = 1.5;
 const Z_ONE_SIDED_05 = 1.645;
@@ -38,8 +38,8 @@ export interface Scenario {
 export const SCENARIOS: readonly Scenario[] = [
   shared("null .01 both", () => 0.01),
   shared("null .04 both", () => 0.04),
-  // One period in the first half, two in all.
-  shared("null diurnal .005-.045 both", (n) => 0.025 - 0.02 * Math.cos((2 * Math.PI * n) / 5_000)),
+  // Four days.
+  shared("null diurnal .005-.045 both", (n) => 0.025 + 0.02 * Math.sin((2 * Math.PI * n) / 5_000)),
   shared("shared incident .01 to .30 at 2 000", (n) => (n < 2_000 ? 0.01 : 0.3)),
   broken("candidate .03, stable .01", 0.03, 0),
   broken("candidate .05, stable .01", 0.05, 0),
@@ -52,9 +52,9 @@ export const SCENARIOS: readonly Scenario[] = [
 ];
 
 export const RELATIVE_PRODUCT = `flagback relative rho ${RHO}`;
-export const RELATIVE_NO_MARGIN = "flagback relative rho 1.0";
-export const ABSOLUTE_PRODUCT = "flagback absolute 5 %";
-export const UNION_PRODUCT = "flagback union (.005 + .005)";
+const RELATIVE_NO_MARGIN = "flagback relative rho 1.0";
+const ABSOLUTE_PRODUCT = "flagback absolute 5 %";
+const UNION_PRODUCT = "flagback union (.005 + .005)";
 const RELATIVE_PEERS = [
   "naive ratio > 1.5, min 100",
   "peeking two-proportion z-test p < .05, min 100",

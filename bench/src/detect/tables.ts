@@ -1,10 +1,7 @@
 /** BRAIN's tables from samples. */
 import { column, type Samples } from "./experiment.ts";
 import {
-  DELAY_COLUMNS_A,
-  DELAY_RATES,
   DUPLICATE_COLUMNS,
-  LEDGER_COLUMNS,
   QUALITY_MEANS,
   RECOVERY_RATES,
   TICK_CASES,
@@ -12,7 +9,7 @@ import {
   TOOL_CASES,
   TOOL_COLUMNS,
 } from "./hazards.ts";
-import { delaysOf, type Results, samplesOf } from "./limits.ts";
+import { DELAY_COLUMNS_A, DELAY_RATES, LEDGER_COLUMNS } from "./ledger-hazards.ts";
 import { CONTRACT, PEERS } from "./peers.ts";
 import { boundOutcomes } from "./product.ts";
 import {
@@ -29,6 +26,7 @@ import {
   PRODUCT_QUARTER,
 } from "./rates.ts";
 import { RELATIVE_COLUMNS, SCENARIOS, WEIGHTS } from "./relative.ts";
+import { delaysOf, type Results, samplesOf } from "./results.ts";
 import { meanOf, quantileOf, shareOf } from "./statistics.ts";
 
 export interface Table {

@@ -1,5 +1,5 @@
 /** The report as people read it. */
-import { type Limit, round } from "./limits.ts";
+import { type Limit, round } from "./limit.ts";
 import type { Table } from "./tables.ts";
 
 /** A Markdown table, padded for the terminal. */
@@ -13,12 +13,15 @@ export function renderTable({ title, columns, rows }: Table): string {
 }
 
 export function renderLimits(limits: readonly Limit[]): string {
-  const held = limits.filter(({ holds }) => holds).length;
+  const failed = limits.filter(({ holds }) => !holds).length;
+  const skipped = limits.filter(({ holds, value }) => holds && value === null).length;
   const lines = limits.map(({ id, what, value, relation, limit, unit, slack, holds, note }) => {
     const measured = value === null ? "not measured" : round(value);
     const widened = slack > 0 ? ` +- ${round(slack)}` : "";
     const why = note === undefined ? "" : ` (${note})`;
-    return `${holds ? "holds" : "FAILS"}  ${id}  ${what}: ${measured}${widened}, ${relation} ${round(limit)} ${unit}${why}`;
+    return `${holds ? (value === null ? "skips" : "holds") : "FAILS"}  ${id}  ${what}: ${measured}${widened}, ${relation} ${round(limit)} ${unit}${why}`;
   });
-  return [`## Limits: ${held} of ${limits.length} hold`, "", ...lines].join("\n");
+  return [`## Limits: ${limits.length - failed - skipped} hold, ${failed} fail, ${skipped} skipped`, "", ...lines].join(
+    "\n",
+  );
 }
