@@ -108,7 +108,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         dropped: (reason) => metrics.dropped.inc({ reason }),
       },
     });
-    const alerts = new AlertSender({ store, webhook: (id) => webhooks.get(id), log, now });
+    const alerts = new AlertSender({ store, webhooks, log, now });
     engine.listen({
       committed: ({ change, commitMs }) => {
         auditSignal.ring();
@@ -120,9 +120,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
 
     const tick = setInterval(() => {
-      const changed = book.advance();
-      if (changed.size > 0) evaluator.markDirty(changed);
-      if (book.hasUnwritten()) groupCommit.schedule();
+      try {
+        const changed = book.advance();
+        if (changed.size > 0) evaluator.markDirty(changed);
+        if (book.hasUnwritten()) groupCommit.schedule();
+      } catch (error) {
+        log.error({ err: error }, "the ledgers could not be advanced");
+      }
       void everySecond({ engine, hub, store, alerts, log, now });
     }, TICK_MS);
     closers.unshift(async () => {
@@ -136,8 +140,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       { engine, store, book, evaluator, groupCommit, hub, tokens, webhooks, metrics, now, auditSignal, leaseMs },
       log,
     );
-    // Together: the listener closes only once the runtimes' sockets have gone.
-    closers.unshift(() => Promise.all([app.close(), hub.close(DRAIN_DEADLINE_MS)]));
+    // Together: the listener closes only once the runtimes' sockets have gone and nobody waits for an answer.
+    closers.unshift(() => {
+      auditSignal.close();
+      hub.propagation.close();
+      return Promise.all([app.close(), hub.close(DRAIN_DEADLINE_MS)]);
+    });
     if (!engine.world.killSwitches.has(DEFAULT_KILL_SWITCH)) {
       const failSafe = { engage: true, afterMs: 0 };
       await engine.execute({ kind: "putKillSwitch", key: DEFAULT_KILL_SWITCH, failSafe }, SYSTEM);
@@ -151,6 +159,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           new Date(now()).toISOString(),
         )
       : undefined;
+    // What was durable before this start may be all the evidence that a stop needs.
+    evaluator.markDirty(engine.world.aliases.keys());
     return { url, adminToken: first?.secret, close: once(closers) };
   } catch (error) {
     await once(closers)();

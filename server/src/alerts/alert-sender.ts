@@ -1,5 +1,6 @@
 /**
- * Delivers alerts from the outbox to webhooks: at least once, oldest first, retried with backoff, dead letters kept.
+ * Delivers alerts from the outbox to webhooks: at least once, oldest first for each webhook, retried with backoff, dead
+ * letters kept. One webhook never waits for another.
  */
 import type { Webhook } from "@flagback/schemas";
 import type { Logger } from "pino";
@@ -14,75 +15,88 @@ const BATCH = 20;
 
 export class AlertSender {
   readonly #store: Store;
-  readonly #webhook: (id: string) => Webhook | undefined;
+  readonly #webhooks: ReadonlyMap<string, Webhook>;
   readonly #log: Logger;
   readonly #now: () => number;
-  readonly #abort = new AbortController();
-  #running: Promise<void> | undefined;
-  #isWanted = false;
+  readonly #running = new Map<string, Promise<void>>();
+  /** Deliveries under way; `close` ends them. */
+  readonly #deliveries = new Set<AbortController>();
+  #isClosed = false;
 
   constructor(parts: {
     readonly store: Store;
-    readonly webhook: (id: string) => Webhook | undefined;
+    readonly webhooks: ReadonlyMap<string, Webhook>;
     readonly log: Logger;
     readonly now: () => number;
   }) {
     this.#store = parts.store;
-    this.#webhook = parts.webhook;
+    this.#webhooks = parts.webhooks;
     this.#log = parts.log;
     this.#now = parts.now;
   }
 
   /** There may be something to deliver: call it after each commit with alerts, and every so often for the retries. */
   wake(): void {
-    this.#isWanted = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#isWanted) this.wake();
-    });
+    if (this.#isClosed) return;
+    for (const webhook of this.#webhooks.values()) {
+      if (this.#running.has(webhook.id)) continue;
+      const run = this.#run(webhook).finally(() => this.#running.delete(webhook.id));
+      this.#running.set(webhook.id, run);
+    }
   }
 
   /** Safe twice. What is not delivered stays in the outbox. */
   async close(): Promise<void> {
-    this.#abort.abort();
-    await this.#running;
+    this.#isClosed = true;
+    for (const delivery of this.#deliveries) delivery.abort();
+    await Promise.all(this.#running.values());
   }
 
-  async #run(): Promise<void> {
-    this.#isWanted = false;
-    if (this.#abort.signal.aborted) return;
+  async #run(webhook: Webhook): Promise<void> {
     try {
-      for (const row of await this.#store.dueAlerts(this.#now(), BATCH)) await this.#deliver(row);
+      for (const row of await this.#store.dueAlerts(webhook.id, this.#now(), BATCH)) {
+        if (this.#isClosed || !(await this.#deliver(webhook, row))) return;
+      }
     } catch (error) {
-      this.#log.error({ error: (error as Error).message }, "the alert outbox can't be read");
+      this.#log.error({ error: (error as Error).message }, "the alert outbox can't be used");
     }
   }
 
-  async #deliver(row: OutboxRow): Promise<void> {
-    const webhook = this.#webhook(row.webhookId);
-    const problem = webhook ? await this.#post(webhook.url, row) : "the webhook was removed";
-    if (this.#abort.signal.aborted) return;
-    if (problem === undefined) return this.#store.alertDelivered(row.id, new Date(this.#now()).toISOString());
+  async #deliver(webhook: Webhook, row: OutboxRow): Promise<boolean> {
+    const problem = await this.#post(webhook.url, row);
+    if (this.#isClosed && problem !== undefined) return false;
+    if (problem === undefined) {
+      await this.#store.alertDelivered(row.id, new Date(this.#now()).toISOString());
+      return true;
+    }
+    const givesUp = row.attempts + 1 >= MAX_ATTEMPTS;
     const retryMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
-    const givesUp = !webhook || row.attempts + 1 >= MAX_ATTEMPTS;
     await this.#store.alertFailed(row.id, problem, givesUp ? null : this.#now() + retryMs);
     this.#log.warn({ alert: row.id, attempts: row.attempts + 1, problem, givesUp }, "an alert was not delivered");
+    return false;
   }
 
   async #post(url: string, row: OutboxRow): Promise<string | undefined> {
+    // A controller and a timer of our own: on Node 20 a combined signal can be collected before it fires.
+    const delivery = new AbortController();
+    this.#deliveries.add(delivery);
+    const timer = setTimeout(() => delivery.abort(new Error("no answer in time")), DELIVERY_TIMEOUT_MS);
     try {
       const answer = await fetch(url, {
         method: "POST",
         headers: { "content-type": "application/json", "webhook-id": `flagback-${row.id}` },
         body: JSON.stringify(row.body),
         redirect: "error",
-        signal: AbortSignal.any([this.#abort.signal, AbortSignal.timeout(DELIVERY_TIMEOUT_MS)]),
+        signal: delivery.signal,
       });
       await answer.body?.cancel();
       return answer.ok ? undefined : `the webhook answered ${answer.status}`;
     } catch (error) {
       const { cause, message } = error as Error;
       return cause instanceof Error ? cause.message : message;
+    } finally {
+      clearTimeout(timer);
+      this.#deliveries.delete(delivery);
     }
   }
 }

@@ -26,6 +26,7 @@ import {
   type Webhook,
 } from "@flagback/schemas";
 import type { AuditQuery, CreatedToken, IncidentReport, PropagationStatus, RolloutStatus } from "./api-answers.ts";
+import { anySignal, timeoutSignal } from "./signals.ts";
 
 /** Longest wait for an answer, beyond what the request itself asks the server to wait. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -60,7 +61,7 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     for (const [key, value] of Object.entries(options.query ?? {})) {
       if (value !== undefined) target.searchParams.set(key, String(value));
     }
-    const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS + (options.waitMs ?? 0));
+    const timeout = timeoutSignal(ANSWER_TIMEOUT_MS + (options.waitMs ?? 0));
     const headers: Record<string, string> = { accept: "application/json" };
     if (token) headers.authorization = `Bearer ${token}`;
     const body = options.yaml ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
@@ -73,7 +74,7 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
         method,
         headers,
         body,
-        signal: options.signal ? AbortSignal.any([timeout, options.signal]) : timeout,
+        signal: options.signal ? anySignal([timeout, options.signal]) : timeout,
       });
       answer = await response.text();
     } catch (cause) {

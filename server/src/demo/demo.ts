@@ -11,6 +11,7 @@ import { followAudit } from "../cli/follow-audit.ts";
 import type { Io } from "../cli/io.ts";
 import { planHeadings } from "../cli/plan-text.ts";
 import { EXIT } from "../cli/report-error.ts";
+import { anySignal, timeoutSignal } from "../cli/signals.ts";
 import { type Display, openDisplay } from "./display.ts";
 import { resolutionsSince } from "./messages.ts";
 import { assetPath, readRecordedRuns } from "./recorded-runs.ts";
@@ -61,11 +62,11 @@ export async function runDemo(options: DemoOptions, io: Io): Promise<number> {
   const display = openDisplay(options.json ? io.stderr : io.stdout, io.env);
   const interrupted = io.untilInterrupted();
   const deadlineMs = options.healthy ? DEADLINE_MS.healthy : DEADLINE_MS.broken;
-  const deadline = options.exit ? AbortSignal.timeout(Math.round(deadlineMs - process.uptime() * 1_000)) : undefined;
+  const deadline = options.exit ? timeoutSignal(Math.round(deadlineMs - process.uptime() * 1_000)) : undefined;
 
   display.say("flagback demo: starting a server and three runtimes, each a process of its own");
   const stage = await openStage({ port: options.port, onLog: (line) => display.say(line) });
-  const signal = AbortSignal.any([interrupted, stage.lost, ...(deadline ? [deadline] : [])]);
+  const signal = anySignal([interrupted, stage.lost, ...(deadline ? [deadline] : [])]);
   const play: Play = { io, options, display, stage, signal, phase: "preparing", isRolloutStarted: false };
   try {
     return await perform(play);
@@ -148,15 +149,15 @@ async function untilRollback(play: Play, after: number): Promise<AuditEvent | un
   const { options, stage, display, signal } = play;
   const watching = new AbortController();
   const candidateRuns = () => play.rollout?.traffic.find(({ version }) => version === CANDIDATE)?.settled ?? 0;
-  const rollback = firstRollback(stage, after, AbortSignal.any([signal, watching.signal]));
+  const rollback = firstRollback(stage, after, anySignal([signal, watching.signal]));
   const victim = stage.runtimes.at(-1);
   const killed = async () => {
     if (!options.killOne || victim === undefined) return;
-    await until(AbortSignal.any([signal, watching.signal]), () => candidateRuns() >= KILL_AFTER_RUNS);
+    await until(anySignal([signal, watching.signal]), () => candidateRuns() >= KILL_AFTER_RUNS);
     victim.kill();
     display.say(`${victim.name} is killed with SIGKILL`);
   };
-  const healthy = () => until(AbortSignal.any([signal, watching.signal]), () => candidateRuns() >= HEALTHY_RUNS);
+  const healthy = () => until(anySignal([signal, watching.signal]), () => candidateRuns() >= HEALTHY_RUNS);
   const killing = killed().catch(() => {});
   try {
     return await (options.healthy ? Promise.race([rollback, healthy().then(() => undefined)]) : rollback);

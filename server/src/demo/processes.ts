@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { FlagbackError } from "@flagback/schemas";
+import { anySignal, timeoutSignal } from "../cli/signals.ts";
 import type { FromRuntime, ToRuntime } from "./messages.ts";
 
 /** How long a child may take to end by itself before it is killed. */
@@ -117,10 +118,10 @@ function spawnSelf(args: readonly string[], stdio: ("ignore" | "pipe" | "inherit
 async function announcement(child: ChildProcess): Promise<{ url: string; adminToken: string }> {
   if (child.stdout === null) throw new Error("the server has no standard output");
   const lines = createInterface({ input: child.stdout });
-  const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
+  const timeout = timeoutSignal(START_TIMEOUT_MS);
   const ended = new AbortController();
   child.once("exit", (code) => ended.abort(new Error(`it ended with status ${code}`)));
-  const [line] = await once(lines, "line", { signal: AbortSignal.any([timeout, ended.signal]) });
+  const [line] = await once(lines, "line", { signal: anySignal([timeout, ended.signal]) });
   return JSON.parse(line);
 }
 

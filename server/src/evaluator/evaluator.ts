@@ -9,6 +9,10 @@ import type { LedgerBook } from "../ledger/ledger-book.ts";
 
 /** Outcomes that arrive within this of each other are judged together; well below the 20 ms that a verdict may be late. */
 const JUDGE_DELAY_MS = 5;
+/** After a pass the brain rests this many times as long as the pass took. */
+const JUDGE_REST_FACTOR = 4;
+/** A command that failed is tried again after this. */
+const RETRY_DELAY_MS = 1_000;
 /** An excursion that ends in `allow` is audited at most so often for an alias and stage. */
 const ALLOW_AUDIT_INTERVAL_MS = 60_000;
 /** Evidence above this part of what a stop needs is an excursion. */
@@ -34,7 +38,10 @@ export class Evaluator {
   readonly #standings = new Map<string, Standing>();
   readonly #excursions = new Map<string, Verdict>();
   readonly #allowAuditedAt = new Map<string, number>();
+  readonly #retries = new Set<NodeJS.Timeout>();
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  #lastPassMs = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(parts: {
@@ -55,9 +62,10 @@ export class Evaluator {
 
   /** Outcomes of these aliases were counted. */
   markDirty(aliases: Iterable<string>): void {
+    if (this.#isClosed) return;
     const now = this.#monotonicMs();
     for (const alias of aliases) this.#dirty.set(alias, now);
-    if (this.#dirty.size > 0) this.#timer ??= setTimeout(() => this.#judgeDirty(), JUDGE_DELAY_MS);
+    if (this.#dirty.size > 0) this.#timer ??= setTimeout(() => this.#judgeDirty(), this.#delayMs());
   }
 
   /** The last verdict on the alias's current rollout. */
@@ -68,8 +76,9 @@ export class Evaluator {
 
   /** Finishes what is under way and stops. Safe twice. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    for (const timer of this.#retries) clearTimeout(timer);
     this.#dirty.clear();
     await this.#running;
   }
@@ -79,14 +88,32 @@ export class Evaluator {
     const dirty = [...this.#dirty];
     this.#dirty.clear();
     this.#running = this.#running.then(async () => {
+      const begunMs = this.#monotonicMs();
       for (const [alias, arrivedAtMs] of dirty) {
         try {
           await this.#judgeAlias(alias, arrivedAtMs);
         } catch (error) {
           this.#onError(error, alias);
+          this.#retrySoon(alias);
         }
       }
+      this.#lastPassMs = this.#monotonicMs() - begunMs;
     });
+  }
+
+  /** Long ledgers are judged less often, so that leases and the stream keep most of the event loop. */
+  #delayMs(): number {
+    return Math.max(JUDGE_DELAY_MS, this.#lastPassMs * JUDGE_REST_FACTOR);
+  }
+
+  /** A command that the disk refused is tried again: the evidence is still there, and nobody may report any more. */
+  #retrySoon(alias: string): void {
+    if (this.#isClosed) return;
+    const timer = setTimeout(() => {
+      this.#retries.delete(timer);
+      this.markDirty([alias]);
+    }, RETRY_DELAY_MS);
+    this.#retries.add(timer);
   }
 
   async #judgeAlias(name: string, arrivedAtMs: number): Promise<void> {

@@ -47,6 +47,7 @@ export interface ServerContext {
 /** Lets long polls wait for the next audit row. */
 export class AuditSignal {
   #waiting = new Set<() => void>();
+  #isClosed = false;
 
   ring(): void {
     const waiting = this.#waiting;
@@ -54,8 +55,15 @@ export class AuditSignal {
     for (const wake of waiting) wake();
   }
 
+  /** Lets everybody go who waits, and nobody wait again. */
+  close(): void {
+    this.#isClosed = true;
+    this.ring();
+  }
+
   /** Resolves at the next ring, or after the time. */
   wait(timeoutMs: number): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);

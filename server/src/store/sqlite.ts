@@ -120,8 +120,10 @@ function sqliteStore(database: Database.Database): Store {
       "SELECT body_hash AS bodyHash, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?",
     ),
     putToken: sql("INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
-    dueAlerts: sql(`SELECT id, webhook_id AS webhookId, body, attempts FROM outbox
-      WHERE next_at_ms IS NOT NULL AND next_at_ms <= ? ORDER BY id LIMIT ?`),
+    dueAlerts: sql(`SELECT id, body, attempts FROM outbox
+      WHERE webhook_id = ? AND next_at_ms IS NOT NULL AND next_at_ms <= ? ORDER BY id LIMIT ?`),
+    dropAlerts: sql(`UPDATE outbox SET next_at_ms = NULL, last_error = 'the webhook was removed'
+      WHERE webhook_id = ? AND next_at_ms IS NOT NULL`),
     alertDelivered: sql("UPDATE outbox SET delivered_at = ?, next_at_ms = NULL, attempts = attempts + 1 WHERE id = ?"),
     alertFailed: sql("UPDATE outbox SET last_error = ?, next_at_ms = ?, attempts = attempts + 1 WHERE id = ?"),
     outboxDepth: sql("SELECT count(*) AS depth FROM outbox WHERE next_at_ms IS NOT NULL"),
@@ -196,6 +198,11 @@ function sqliteStore(database: Database.Database): Store {
     for (const row of rows) statements.putPropagation.run(row.revision, row.switchStatus);
   });
 
+  const deleteWebhook = database.transaction((id: string): boolean => {
+    statements.dropAlerts.run(id);
+    return statements.deleteDocument.run("webhook", id).changes > 0;
+  });
+
   return {
     load: (limits) => load(database, limits),
     commit: guarded((change) => {
@@ -220,11 +227,11 @@ function sqliteStore(database: Database.Database): Store {
     putWebhook: guarded((webhook) => {
       statements.putDocument.run("webhook", webhook.id, JSON.stringify(webhook));
     }),
-    deleteWebhook: guarded((id) => statements.deleteDocument.run("webhook", id).changes > 0),
-    dueAlerts: guarded((nowMs, limit) =>
-      (
-        statements.dueAlerts.all(nowMs, limit) as { id: number; webhookId: string; body: string; attempts: number }[]
-      ).map((row) => ({ ...row, body: JSON.parse(row.body) as unknown })),
+    deleteWebhook: guarded((id) => deleteWebhook.immediate(id)),
+    dueAlerts: guarded((webhookId, nowMs, limit) =>
+      (statements.dueAlerts.all(webhookId, nowMs, limit) as { id: number; body: string; attempts: number }[]).map(
+        (row) => ({ ...row, body: JSON.parse(row.body) as unknown }),
+      ),
     ),
     alertDelivered: guarded((id, at) => {
       statements.alertDelivered.run(at, id);

@@ -117,7 +117,6 @@ export interface Commit {
 
 export interface OutboxRow {
   readonly id: number;
-  readonly webhookId: string;
   readonly body: unknown;
   readonly attempts: number;
 }
@@ -178,8 +177,8 @@ export interface Store {
   putToken(token: StoredToken): Promise<void>;
   putWebhook(webhook: Webhook): Promise<void>;
   deleteWebhook(id: string): Promise<boolean>;
-  /** Rows to deliver now, oldest first. */
-  dueAlerts(nowMs: number, limit: number): Promise<OutboxRow[]>;
+  /** A webhook's rows to deliver now, oldest first. */
+  dueAlerts(webhookId: string, nowMs: number, limit: number): Promise<OutboxRow[]>;
   alertDelivered(id: number, at: string): Promise<void>;
   /** `nextAtMs` null gives up: the row stays as a dead letter. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;

@@ -162,6 +162,7 @@ export class Hub implements SessionHost {
       await new Promise((resolve) => setTimeout(resolve, 5));
     for (const session of this.#sessions) session.terminate();
     for (const timer of this.#lapseTimers.values()) clearTimeout(timer);
+    this.propagation.close();
     this.#server.close();
   }
 
@@ -181,7 +182,8 @@ export class Hub implements SessionHost {
   #pingAll(): void {
     for (const session of this.#sessions) {
       // A host that vanished in silence is no evidence against a version, unlike a process whose socket was closed.
-      if (session.ping() === "dead" && session.instance) this.book.died(session.instance);
+      const isCurrent = session.instance !== undefined && this.#byInstance.get(session.instance) === session;
+      if (session.heartbeat() === "dead" && isCurrent && session.instance) this.book.died(session.instance);
     }
   }
 }

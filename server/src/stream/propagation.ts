@@ -103,6 +103,11 @@ export class PropagationTracker {
     });
   }
 
+  /** Lets everybody go who waits. */
+  close(): void {
+    for (const { settled } of this.#spreads.values()) for (const settle of settled.splice(0)) settle();
+  }
+
   /** Status texts that changed since the last call. */
   takeChanged(): PropagationRow[] {
     const rows = [...this.#dirty].map((spread) => ({ revision: spread.revision, switchStatus: statusOf(spread) }));

@@ -19,8 +19,13 @@ import type { StoredToken } from "../store/store.ts";
 import type { Frames } from "./frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
 
-/** A socket with more waiting than this is not read by its peer; it is closed and resumes. */
+/**
+ * A socket with more waiting than this gets nothing more until its peer has read; without progress for a heartbeat it is
+ * closed, and resumes. So memory is bounded by this, one snapshot and one delta for each runtime.
+ */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** A peer that does not answer our close is cut off after this. */
+const CLOSE_PATIENCE_MS = 500;
 /** Pings that may stay unanswered before a socket counts as dead. */
 const MISSED_HEARTBEATS = 2;
 
@@ -58,6 +63,10 @@ export class Session {
   #lastAppliedMs: number | null = null;
   #leaseUntilMs = Number.NEGATIVE_INFINITY;
   #unansweredPings = 0;
+  #isClosing = false;
+  /** What waited at the last heartbeat. */
+  #bufferedBefore = 0;
+  #durableThrough = -1;
   #rejected: { seq: number; index: number; code: string; message: string }[] = [];
   #ackedThrough = -1;
 
@@ -66,7 +75,7 @@ export class Session {
     this.#socket = socket;
     this.#connectedAt = connectedAt;
     this.token = token;
-    socket.on("message", (data, isBinary) => this.#receive(isBinary ? "" : data.toString()));
+    socket.on("message", (data, isBinary) => this.#takeFrame(isBinary ? "" : data.toString()));
     socket.on("pong", () => {
       this.#unansweredPings = 0;
     });
@@ -110,30 +119,46 @@ export class Session {
 
   /** Acknowledges every batch up to and including `through`; they are durable. */
   acknowledge(through: number): void {
+    this.#durableThrough = Math.max(this.#durableThrough, through);
     if (through <= this.#ackedThrough) return;
-    this.#ackedThrough = through;
     const rejected = this.#rejected.filter((each) => each.seq <= through);
+    if (!this.send({ type: "outcomesAck", through, ...(rejected.length > 0 ? { rejected } : {}) })) return;
+    this.#ackedThrough = through;
     this.#rejected = this.#rejected.filter((each) => each.seq > through);
-    this.send({ type: "outcomesAck", through, ...(rejected.length > 0 ? { rejected } : {}) });
   }
 
   /** Called every heartbeat. A peer that missed two is gone: its socket ends without a goodbye. */
-  ping(): "alive" | "dead" {
+  heartbeat(): "alive" | "dead" {
     if (this.#unansweredPings >= MISSED_HEARTBEATS) {
       this.#socket.terminate();
       return "dead";
     }
+    const { bufferedAmount } = this.#socket;
+    if (bufferedAmount > MAX_BUFFERED_BYTES && bufferedAmount >= this.#bufferedBefore && this.#bufferedBefore > 0) {
+      this.#host.dropped("slow_reader");
+      this.close(CLOSE.slowReader, "the runtime does not read");
+      return "alive";
+    }
+    this.#bufferedBefore = bufferedAmount;
+    // What had to wait for the peer to read.
+    this.catchUp();
+    this.acknowledge(this.#durableThrough);
     this.#unansweredPings += 1;
     this.#socket.ping();
     return "alive";
   }
 
-  send(message: ServerMessage): void {
-    this.#sendText(JSON.stringify(message));
+  /** Answers whether it was sent: to a peer that does not read, nothing is. */
+  send(message: ServerMessage): boolean {
+    return this.#sendText(JSON.stringify(message));
   }
 
+  /** Takes no frame from here on, and does not wait long for the peer to agree. */
   close(code: number, reason: string): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
     this.#socket.close(code, reason);
+    setTimeout(() => this.#socket.terminate(), CLOSE_PATIENCE_MS).unref();
   }
 
   terminate(): void {
@@ -141,13 +166,20 @@ export class Session {
   }
 
   #sendText(frame: string): boolean {
-    if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
-      this.#host.dropped("slow_reader");
-      this.close(CLOSE.slowReader, "the runtime does not read");
-      return false;
-    }
+    if (this.#isClosing || this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) return false;
     this.#socket.send(frame);
     return true;
+  }
+
+  /** Whatever a frame does costs its socket at most. */
+  #takeFrame(frame: string): void {
+    if (this.#isClosing) return;
+    try {
+      this.#receive(frame);
+    } catch (error) {
+      this.#host.log.error({ err: error, instance: this.#instance }, "a frame could not be handled");
+      this.#socket.terminate();
+    }
   }
 
   #receive(frame: string): void {
@@ -189,6 +221,7 @@ export class Session {
     this.#sdk = message.sdk;
     const outcomesThrough = this.#host.join(this, message.instance);
     this.#ackedThrough = outcomesThrough;
+    this.#durableThrough = outcomesThrough;
     const { head, epoch } = history;
     this.send({
       type: "hello",
@@ -202,6 +235,8 @@ export class Session {
     });
     if (message.resume && history.canResume(message.resume)) {
       this.#cursor = message.resume.revision;
+      // What it resumes from it has applied, also where the acknowledgement was lost with the socket.
+      this.#applied(message.instance, message.resume.revision);
       this.catchUp();
     } else if (this.#sendText(this.#host.frames.snapshot(this.token.aliases))) this.#cursor = head.revision;
   }
@@ -209,8 +244,8 @@ export class Session {
   #lease(id: number): void {
     // The runtime counts an answer only once it has applied the revision in it, so what it has missed goes first.
     this.catchUp();
+    if (!this.send({ type: "lease", id, revision: this.#host.engine.history.head.revision })) return;
     this.#leaseUntilMs = this.#host.monotonicMs() + this.#host.leaseMs;
-    this.send({ type: "lease", id, revision: this.#host.engine.history.head.revision });
   }
 
   #applied(instance: string, revision: number): void {
@@ -244,6 +279,7 @@ export class Session {
   #refuse(code: number, errorCode: string, problem: string): void {
     this.#host.log.warn({ instance: this.#instance, token: this.token.name, problem }, "closed a stream");
     this.send({ type: "error", code: errorCode, message: problem });
-    this.close(code, problem.slice(0, 120));
+    // A close frame holds 123 bytes at most; the error above says the rest.
+    this.close(code, errorCode);
   }
 }

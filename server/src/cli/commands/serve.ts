@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { type Command, Option } from "commander";
 import type { Io } from "../io.ts";
 import { wholeNumber } from "../remote-command.ts";
+import { anySignal } from "../signals.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
@@ -47,7 +48,7 @@ function untilStopped(io: Io): AbortSignal {
   process.once("disconnect", () => orphaned.abort());
   // A listener holds the channel open, and the channel would hold the process after the server is closed.
   process.channel.unref();
-  return AbortSignal.any([interrupted, orphaned.signal]);
+  return anySignal([interrupted, orphaned.signal]);
 }
 
 function announcement(url: string, adminToken: string | undefined): string {
