@@ -44,8 +44,10 @@ if (values.help) {
     ...(values.plots === undefined ? {} : { plots: values.plots }),
   });
   const context = { benchmark: name, ...machine, loadBefore, loadAfter: loadavg() };
-  if (values.json) console.log(JSON.stringify({ ...context, ...report }));
-  else {
+  if (values.json) {
+    const { text: _, ...data } = report;
+    console.log(JSON.stringify({ ...context, ...data }));
+  } else {
     console.log(
       `${name}: node ${machine.node}, ${machine.platform}, ${machine.cores} cores, load ${loadBefore[0]?.toFixed(2)}`,
     );

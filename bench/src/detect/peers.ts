@@ -43,7 +43,7 @@ export const RETUNED = {
   sequenceAlpha: 0.014,
   /** Windows of other sizes, for an operator who knows beforehand how bad it will be. */
   window50Bad: 14,
-  window200Bad: 28,
+  window150Bad: 23,
   window500Bad: 51,
 } as const;
 
@@ -176,7 +176,7 @@ export const PEERS: readonly Peer[] = [
     RETUNED.sequenceAlpha,
   ),
   slidingWindow(hindsight(50, RETUNED.window50Bad), 50, RETUNED.window50Bad),
-  slidingWindow(hindsight(200, RETUNED.window200Bad), 200, RETUNED.window200Bad),
+  slidingWindow(hindsight(150, RETUNED.window150Bad), 150, RETUNED.window150Bad),
   slidingWindow(hindsight(500, RETUNED.window500Bad), 500, RETUNED.window500Bad),
 ];
 

@@ -27,7 +27,7 @@ const COLUMNS: readonly Setting[] = [
   "zScore",
   "sequenceAlpha",
   "window50Bad",
-  "window200Bad",
+  "window150Bad",
   "window500Bad",
 ];
 
@@ -54,7 +54,7 @@ export function retuneExperiment(): Experiment {
         // The strictest alpha that stops; 0 where none does.
         SEQUENCE_ALPHAS[SEQUENCES.findLastIndex((sequence) => Number.isFinite(sequence.stop(stream)))] ?? 0,
         fullestWindow(stream, 50),
-        fullestWindow(stream, 200),
+        fullestWindow(stream, 150),
         fullestWindow(stream, 500),
       ];
     },
@@ -73,7 +73,7 @@ export function retunedSettings(samples: Samples): Record<Setting, number> {
     windowBad: loosestCount(of("windowBad")),
     tombstoneBad: loosestCount(of("tombstoneBad")),
     window50Bad: loosestCount(of("window50Bad")),
-    window200Bad: loosestCount(of("window200Bad")),
+    window150Bad: loosestCount(of("window150Bad")),
     window500Bad: loosestCount(of("window500Bad")),
     sequenceAlpha:
       SEQUENCE_ALPHAS.find((alpha) =>
