@@ -42,8 +42,13 @@ export const MAX_SERVER_FRAME_BYTES = 64 * 1024 * 1024;
 /** Outcomes that wait to be sent. Beyond either, the oldest is dropped and counted. */
 export const DEFAULT_MAX_OUTCOMES = 20_000;
 export const DEFAULT_MAX_OUTCOME_BYTES = 16 * 1024 * 1024;
-/** One outcome as JSON, in bytes. A larger one is dropped and counted. */
+/** One outcome as JSON, in bytes. A larger one goes without its metrics and attributes. */
 export const MAX_OUTCOME_BYTES = 16 * 1024;
+/**
+ * The smallest frame limit of a server that is honoured: a frame of this size carries any outcome without metrics and
+ * attributes (5 KiB at most, by the schema's limits) and its assignment. Less would leave outcomes that can never be sent.
+ */
+export const MIN_FRAME_BYTES = 8 * 1024;
 /** Batches on their way at once. */
 export const MAX_BATCHES_IN_FLIGHT = 4;
 /** How long an assignment waits for company before it is announced; the protocol allows 250 ms. */
@@ -56,5 +61,7 @@ export const MAX_SLOW_DOWN_MS = 10_000;
 export const MAX_OPEN_ASSIGNMENTS = 100_000;
 /** Targeting keys whose last evaluations are remembered for `track`, at most twice this. */
 export const MAX_ATTRIBUTED_KEYS = 10_000;
-/** Distinct problems that are remembered as already logged. */
-export const MAX_LOGGED_PROBLEMS = 200;
+/** Run ids of one generation that are remembered to keep them unique, at most twice this. */
+export const MAX_REMEMBERED_RUN_IDS = 10_000;
+/** Distinct problems of one topic that are logged. What comes after them is not, and the log says that it isn't. */
+export const MAX_LOGGED_PROBLEMS = 50;

@@ -9,12 +9,15 @@ export interface ProviderLogger {
   error(message: string): void;
 }
 
-/** Problems that were said already, by key. */
+/**
+ * Problems that were said already, by key. A key is `topic.problem`; each topic has room of its own, so that a flood of one,
+ * such as a field that is wrong in ever new ways, never silences another, such as a refused token.
+ */
 export interface ProblemLog {
   warn(key: string, message: string): void;
   error(key: string, message: string): void;
-  /** The problems whose key begins so are over; the next one is news again. */
-  resolved(keyPrefix: string): void;
+  /** The topic's problems are over; the next one is news again. */
+  resolved(topic: string): void;
 }
 
 export const consoleLogger: ProviderLogger = {
@@ -26,12 +29,16 @@ export const consoleLogger: ProviderLogger = {
 
 /** A log that says each problem once and survives a logger that throws. */
 export function problemLog(logger: ProviderLogger): ProblemLog {
-  const said = new Set<string>();
+  const said = new Map<string, Set<string>>();
   const say = (level: "warn" | "error", key: string, message: string) => {
-    if (said.has(key) || said.size >= MAX_LOGGED_PROBLEMS) return;
-    said.add(key);
+    const topic = key.slice(0, key.indexOf("."));
+    const known = said.get(topic) ?? new Set();
+    said.set(topic, known);
+    if (known.has(key) || known.size > MAX_LOGGED_PROBLEMS) return;
+    const isFull = known.size === MAX_LOGGED_PROBLEMS;
+    known.add(key);
     try {
-      logger[level](message);
+      logger[level](isFull ? `${message} (further problems of this kind, ${topic}, are not logged)` : message);
     } catch {
       // The agent must not pay for its logger.
     }
@@ -39,8 +46,6 @@ export function problemLog(logger: ProviderLogger): ProblemLog {
   return {
     warn: (key, message) => say("warn", key, message),
     error: (key, message) => say("error", key, message),
-    resolved: (keyPrefix) => {
-      for (const key of said) if (key.startsWith(keyPrefix)) said.delete(key);
-    },
+    resolved: (topic) => said.delete(topic),
   };
 }

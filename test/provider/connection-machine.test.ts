@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { closeReason } from "../../provider/src/connection/close-reason.ts";
 import { isLeaseLive } from "../../provider/src/connection/lease.ts";
 import { nextTickMs } from "../../provider/src/connection/link-times.ts";
 import { EPOCH, MachineDriver, markOf, OTHER_EPOCH } from "./machine-driver.ts";
@@ -469,4 +470,36 @@ describe("stopping", () => {
       expect.objectContaining({ resume: expect.objectContaining({ revision: 5 }) }),
     );
   });
+});
+
+test("a close frame's reason is at most 123 bytes of whole characters, as RFC 6455 section 5.5 has it", () => {
+  const bytes = new TextEncoder();
+  for (const text of ["€".repeat(200), `a${"€".repeat(200)}`, `ab${"𝄞".repeat(100)}`, "\ud834".repeat(200)]) {
+    const machine = new MachineDriver();
+    machine.becomeReady();
+    machine.frame(`["${text}`);
+    const [hangUp] = machine.take("hangUp");
+    expect(bytes.encode(hangUp?.reason).length).toBeLessThanOrEqual(123);
+    expect(hangUp?.reason.length).toBeGreaterThan(0);
+    expect(closeReason(text).length).toBeGreaterThan(29);
+    expect(text.startsWith(closeReason(text))).toBe(true);
+    expect(bytes.encode(closeReason(text)).length).toBeLessThanOrEqual(123);
+  }
+  expect(closeReason("a".repeat(124))).toBe("a".repeat(123));
+  expect(closeReason(`a${"𝄞".repeat(100)}`)).toBe(`a${"𝄞".repeat(30)}`);
+  expect(closeReason("short")).toBe("short");
+});
+
+test("what can't be handled before hello ends the connection as well, and the next one takes a whole snapshot", () => {
+  const machine = new MachineDriver();
+  machine.becomeReady();
+  machine.end();
+  machine.run(10_000);
+  machine.open();
+  machine.input({ kind: "failed", detail: "internal error" });
+  expect(machine.take("hangUp")).toHaveLength(1);
+  machine.effects.length = 0;
+  machine.run(10_000);
+  machine.open();
+  expect(machine.sent()).toEqual([{ type: "hello", instance: "a".repeat(32), sdk: "test" }]);
 });

@@ -5,6 +5,7 @@ import { CLOSE, type Delta, type RuntimeMessage, type Snapshot } from "@flagback
 import { type Clock, instantOf } from "../clock.ts";
 import type { ProblemLog } from "../logger.ts";
 import type { Outbox } from "../outcomes/outbox.ts";
+import { describeThrown } from "../thrown.ts";
 import { isLeaseLive } from "./lease.ts";
 import { nextTickMs } from "./link-times.ts";
 import { initialState, step } from "./machine.ts";
@@ -93,19 +94,26 @@ export class Connection {
     this.#isRunning = true;
     try {
       for (let next = this.#inputs.shift(); next; next = this.#inputs.shift()) {
-        const { state, effects } = step(this.#state, next, instantOf(this.#options.clock), this.#options.random);
-        this.#state = state;
         try {
+          const { state, effects } = step(this.#state, next, instantOf(this.#options.clock), this.#options.random);
+          this.#state = state;
           for (const effect of effects) this.#perform(effect);
         } catch (error) {
-          // Never into the agent. The rest of the step is left out: what failed to be swapped is not acknowledged.
-          this.#inputs.push({ kind: "failed", detail: `internal error: ${String(error)}` });
+          this.#failed(next, error);
         }
       }
     } finally {
       this.#isRunning = false;
     }
     this.pump();
+  }
+
+  /** Never into the agent. The rest of the step is left out: what failed to be swapped is not acknowledged. */
+  #failed(input: ConnectionInput, error: unknown): void {
+    const detail = `internal error: ${describeThrown(error)}`;
+    this.#options.log.error(`internal.${input.kind}`, `the stream's ${input.kind} could not be handled (${detail})`);
+    // A step that fails while it gives up would fail for ever.
+    if (input.kind !== "failed") this.#inputs.push({ kind: "failed", detail });
   }
 
   #perform(effect: ConnectionEffect): void {
@@ -130,7 +138,7 @@ export class Connection {
         return;
       }
       case "status":
-        if (effect.status === "ready") log.resolved("connection.");
+        if (effect.status === "ready") for (const topic of ["connection", "token"]) log.resolved(topic);
         host.status(effect.status, effect.detail);
         return;
       case "resumeOutcomes":

@@ -50,7 +50,7 @@ function delayAfter(
       {
         kind: "problem",
         level: "error",
-        key: "connection.refused",
+        key: "token.refused",
         message: `the server refuses the token (${refused}); check it with 'flagback token'. Trying again every few minutes`,
       },
     );

@@ -2,9 +2,11 @@
  * The connection as a state machine without I/O: what happened, the time and a random number go in, the next state and
  * what to do come out. No input ends the attempts; only `stop` does.
  */
-import { CLOSE, decodeServerFrame, type ServerMessage } from "@flagback/schemas";
+import { CLOSE, type Decoded, decodeServerFrame, type ServerMessage } from "@flagback/schemas";
 import type { Instant } from "../clock.ts";
 import { CONNECT_TIMEOUT_MS, SYNC_TIMEOUT_MS } from "../limits.ts";
+import { describeThrown } from "../thrown.ts";
+import { closeReason } from "./close-reason.ts";
 import { laterLease } from "./lease.ts";
 import { endLink } from "./link-end.ts";
 import { heartbeatMsOf, leaseMsOf, silentAtMs } from "./link-times.ts";
@@ -57,7 +59,7 @@ function react(
     case "tick":
       return tick(state, now, random, effects);
     case "failed":
-      return state.link.kind === "streaming" ? resync(state, input.detail, now, random, effects) : state;
+      return hasSocket(state) ? resync(state, input.detail, now, random, effects) : state;
     case "opened":
       return isCurrent(state, input.connection) ? greet(state, input.connection, now, effects) : state;
     case "ping":
@@ -98,7 +100,7 @@ function frame(
   random: () => number,
   effects: ConnectionEffect[],
 ): ConnectionState {
-  const decoded = decodeServerFrame(text);
+  const decoded = decode(text);
   switch (decoded.kind) {
     case "unknown_type":
       return state;
@@ -106,6 +108,15 @@ function frame(
       return resync(state, decoded.problem, now, random, effects);
     case "message":
       return receive(state, decoded.message, now, random, effects);
+  }
+}
+
+/** A frame can be nested deeper than the stack that would check it. */
+function decode(text: string): Decoded<ServerMessage> {
+  try {
+    return decodeServerFrame(text);
+  } catch (error) {
+    return { kind: "malformed", problem: `the frame can't be decoded: ${describeThrown(error)}` };
   }
 }
 
@@ -298,7 +309,7 @@ function giveUp(
   random: () => number,
   effects: ConnectionEffect[],
 ): ConnectionState {
-  effects.push({ kind: "hangUp", connection: state.connections, code, reason: detail.slice(0, 80) });
+  effects.push({ kind: "hangUp", connection: state.connections, code, reason: closeReason(detail) });
   return endLink(state, { detail }, now, random, effects);
 }
 
@@ -310,6 +321,10 @@ function stop(state: ConnectionState, effects: ConnectionEffect[]): ConnectionSt
   }
   // What we hold stays, so that evaluations after the close keep answering and a later start can resume.
   return { ...state, link: { kind: "idle" }, status: "not_ready", goodbye: null, outage: null };
+}
+
+function hasSocket({ link }: ConnectionState): boolean {
+  return link.kind !== "idle" && link.kind !== "waiting";
 }
 
 function isCurrent({ link }: ConnectionState, connection: number): boolean {
