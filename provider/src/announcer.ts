@@ -10,22 +10,27 @@ export class StatusAnnouncer {
   #announced: Status = "not_ready";
   #latest: { readonly status: Status; readonly detail: string } | null = null;
   #isHeld = true;
+  #holds = 0;
 
   constructor(events: OpenFeatureEventEmitter) {
     this.#events = events;
   }
 
-  /** Nothing is emitted until `release`. */
-  hold(): void {
+  /**
+   * Nothing is emitted until the answer is called, which says what the SDK made of the promise of `initialize`. The answer
+   * of a hold that a later one followed does nothing.
+   */
+  hold(): (announcedByTheSdk: "ready" | "error") => void {
+    this.#holds += 1;
+    const hold = this.#holds;
     this.#isHeld = true;
     this.#latest = null;
-  }
-
-  /** The SDK set the status from the promise of `initialize`. */
-  release(announcedByTheSdk: "ready" | "error"): void {
-    this.#announced = announcedByTheSdk;
-    this.#isHeld = false;
-    if (this.#latest) this.announce(this.#latest.status, this.#latest.detail);
+    return (announcedByTheSdk) => {
+      if (hold !== this.#holds) return;
+      this.#announced = announcedByTheSdk;
+      this.#isHeld = false;
+      if (this.#latest) this.announce(this.#latest.status, this.#latest.detail);
+    };
   }
 
   announce(status: Status, message: string): void {

@@ -26,6 +26,7 @@ import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
 import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
 import { type HeldSnapshot, nextSnapshot } from "./snapshot/snapshot.ts";
 import { isSwitchEngaged, type SwitchEntry } from "./snapshot/switch-entry.ts";
+import { describeThrown } from "./thrown.ts";
 import { SDK_NAME } from "./version.ts";
 
 /** The event that `client.track` reports a run with. */
@@ -47,6 +48,8 @@ export class FlagbackProvider implements Provider, RunHost {
   readonly #openRuns = new Set<OpenRun>();
   #held: HeldSnapshot | null = null;
   #changed: readonly string[] | null = null;
+  /** Whether `initialize` was called after the last `onClose`. */
+  #isWanted = false;
   #initialization: Promise<void> | null = null;
   #initializing: { resolve(): void; reject(error: Error): void } | null = null;
   #drained: (() => void) | null = null;
@@ -87,21 +90,29 @@ export class FlagbackProvider implements Provider, RunHost {
 
   /**
    * Connects. Resolves with the first snapshot and the first lease; rejects after `initTimeoutMs` or when the token is
-   * refused, and goes on connecting all the same: READY follows by event.
+   * refused, and goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
+   * gives it back to a domain, it waits for the closing and starts again.
    */
   initialize(): Promise<void> {
-    this.#closing = null;
-    this.#initialization ??= this.#initialize().finally(() => {
-      this.#initialization = null;
+    this.#isWanted = true;
+    if (this.#initialization !== null) return this.#initialization;
+    const initialization = this.#initialize().finally(() => {
+      if (this.#initialization === initialization) this.#initialization = null;
     });
-    return this.#initialization;
+    this.#initialization = initialization;
+    return initialization;
   }
 
   /**
    * Reports open runs as cancelled, sends what waits within `closeTimeoutMs`, says goodbye and stops. Evaluations keep
-   * answering from what is held. Calling it again is harmless.
+   * answering from what is held. Calling it again is harmless, and `initialize` starts again after it.
    */
   onClose(): Promise<void> {
+    this.#isWanted = false;
+    if (this.#initializing) {
+      this.#initializing.reject(closed());
+      this.#initialization = null;
+    }
     this.#closing ??= this.#close();
     return this.#closing;
   }
@@ -161,7 +172,7 @@ export class FlagbackProvider implements Provider, RunHost {
    * alone announces nothing. The SDK drops the call while NOT_READY.
    */
   track(trackingEventName: string, context: EvaluationContext, trackingEventDetails: TrackingEventDetails): void {
-    if (trackingEventName === OUTCOME_EVENT) this.#reporter.track(targetingKeyOf(context), trackingEventDetails ?? {});
+    if (trackingEventName === OUTCOME_EVENT) this.#reporter.track(targetingKeyOf(context), trackingEventDetails);
   }
 
   /**
@@ -208,6 +219,10 @@ export class FlagbackProvider implements Provider, RunHost {
 
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void {
     this.#reporter.report(assignment, outcome);
+  }
+
+  warn(key: string, message: string): void {
+    this.#log.warn(key, message);
   }
 
   openRun(run: OpenRun): void {
@@ -273,8 +288,8 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   #unexpected<T>(key: string, defaultValue: T, error: unknown): Resolution<T> {
-    this.#log.error(`internal.${key}`, `${key} could not be evaluated: ${String(error)}`);
-    return failed(defaultValue, ErrorCode.GENERAL, `${key} could not be evaluated: ${String(error)}`);
+    this.#log.error(`internal.${key}`, `${key} could not be evaluated: ${describeThrown(error)}`);
+    return failed(defaultValue, ErrorCode.GENERAL, `${key} could not be evaluated: ${describeThrown(error)}`);
   }
 
   #statusChanged(status: Status, detail: string): void {
@@ -288,9 +303,17 @@ export class FlagbackProvider implements Provider, RunHost {
     this.#changed = null;
   }
 
-  #initialize(): Promise<void> {
-    if (this.#connection.status === "ready") return Promise.resolve();
-    this.#announcer.hold();
+  async #initialize(): Promise<void> {
+    if (this.#closing !== null) {
+      await this.#closing;
+      if (!this.#isWanted) throw closed();
+      this.#closing = null;
+    }
+    if (this.#connection.status !== "ready") await this.#connect();
+  }
+
+  #connect(): Promise<void> {
+    const release = this.#announcer.hold();
     const { initTimeoutMs } = this.#settings;
     return new Promise<void>((resolve, reject) => {
       // Held by the event loop on purpose: whoever awaits us would otherwise leave before the server could answer.
@@ -299,7 +322,7 @@ export class FlagbackProvider implements Provider, RunHost {
         clearTimeout(timer);
         this.#initializing = null;
         // The SDK takes the promise's end as the status in a microtask; what happened since is said after it.
-        setImmediate(() => this.#announcer.release(announcedByTheSdk));
+        setImmediate(() => release(announcedByTheSdk));
       };
       this.#initializing = {
         resolve: () => {
@@ -316,7 +339,6 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   async #close(): Promise<void> {
-    this.#initializing?.reject(closed());
     for (const run of [...this.#openRuns]) run.cancel();
     this.#connection.flush();
     if (!this.#outbox.isEmpty && this.#held) await this.#drain();

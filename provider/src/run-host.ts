@@ -24,8 +24,13 @@ export interface RunHost {
   revocationOf(alias: string, version: string): Revoke | undefined;
   /** A run was handed to a version: it is announced within 250 ms. */
   assign(assignment: Assignment): Announcement;
-  /** How a run on an assignment went. Never throws. */
+  /**
+   * How a run on an assignment went, once for each run. Never throws. A run id that an earlier run on the alias had gets a
+   * suffix, because the server counts one outcome for each id.
+   */
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void;
+  /** Something that the caller did costs it something. Said once for each key, `topic.problem`. */
+  warn(key: string, message: string): void;
   openRun(run: OpenRun): void;
   closeRun(run: OpenRun): void;
 }

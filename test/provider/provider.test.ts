@@ -319,6 +319,70 @@ describe("the connection", () => {
   });
 });
 
+describe("a provider that is initialised again", () => {
+  /** It takes in a change: the stream is up. */
+  async function followsTheServer(provider: FlagbackProvider): Promise<void> {
+    server.put(killSwitch());
+    const { revision } = server;
+    await server.until(() => server.messages("applied").some((message) => message.revision === revision));
+    expect(provider.revision).toBe(revision);
+  }
+
+  /** A close that has to wait: an outcome that the server does not acknowledge. */
+  async function closing() {
+    const provider = providerOf({ closeTimeoutMs: 100 });
+    await provider.initialize();
+    server.acks = false;
+    const assignment = { alias: "support-agent", version: STABLE, revision: 1 };
+    provider.reportOutcome(assignment, { runId: "r1", status: "success" });
+    return { provider, closed: provider.onClose() };
+  }
+
+  test("after its close is up again", async () => {
+    const provider = providerOf();
+    await provider.initialize();
+    await provider.onClose();
+    await provider.initialize();
+    await followsTheServer(provider);
+    await provider.onClose();
+  });
+
+  test("while it closes is up when initialize says so, with one connection", async () => {
+    const { provider, closed } = await closing();
+    await provider.initialize();
+    await closed;
+    await followsTheServer(provider);
+    expect(server.messages("hello")).toHaveLength(2);
+    await provider.onClose();
+    await server.until(() => server.connections === 0);
+  });
+
+  test("while it closes and is closed again stays closed", async () => {
+    const { provider, closed } = await closing();
+    const initialized = provider.initialize();
+    await Promise.all([provider.onClose(), closed, expect(initialized).rejects.toMatchObject({ code: "unreachable" })]);
+    await server.until(() => server.connections === 0);
+    expect(server.upgrades).toBe(1);
+  });
+
+  test("right after a close that cut its first initialisation short is up", async () => {
+    const provider = providerOf();
+    const first = provider.initialize();
+    const closed = provider.onClose();
+    await Promise.all([expect(first).rejects.toMatchObject({ code: "unreachable" }), closed, provider.initialize()]);
+    await followsTheServer(provider);
+    await provider.onClose();
+  });
+
+  test("by OpenFeature, which leaves a domain's provider and comes back to it, is READY and up", async () => {
+    const { provider } = await connect();
+    await OpenFeature.setProviderAndWait(providerOf());
+    await OpenFeature.setProviderAndWait(provider);
+    expect(OpenFeature.getClient().providerStatus).toBe(ProviderStatus.READY);
+    await followsTheServer(provider);
+  });
+});
+
 describe("a lapsed lease", () => {
   test("engages the switch and serves stable, at the evaluation itself and not by a timer", async () => {
     const start = performance.now();
