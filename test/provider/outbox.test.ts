@@ -182,12 +182,77 @@ describe("a full outbox", () => {
     expect(box.statistics.dropped.full).toBeGreaterThan(0);
   });
 
-  test("refuses an outcome that is too large", () => {
-    const box = connected();
-    const metrics = Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`metric_${i}`, i]));
-    box.report(box.assign(RUN, 0), { ...outcome("large"), metrics }, 0);
-    expect(box.statistics.dropped.too_large).toBe(1);
+  test("drops outcomes of runs that nobody was told of before those that the server waits for", () => {
+    const box = connected(2);
+    const announced = box.assign(RUN, 0);
+    box.next(100);
+    box.acknowledge(1, 0, 0, 100);
+    box.hold(false);
+    box.report(announced, outcome("waitedFor"), 200);
+    for (let i = 0; i < 3; i++) run(box, `r${i}`);
+    box.resume(1, LIMITS);
+    expect(batch(box.next(1_000)).items.map((item) => item.runId)).toEqual(["waitedFor", "r2"]);
   });
+});
+
+describe("an outcome that is too large", () => {
+  const metrics = Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`metric_${i}`, i]));
+
+  test("settles its run without its metrics and attributes", () => {
+    const box = connected();
+    const announced = box.assign(RUN, 0);
+    expect(box.report(announced, { ...outcome("large"), metrics, attributes: { tenant: "acme" } }, 0)).toBe("slimmed");
+    expect(batch(box.next(1_000)).items).toEqual([{ ...outcome("large"), assignedSeq: 1 }]);
+    expect(box.statistics).toMatchObject({ repaired: 1, dropped: { too_large: 0 } });
+  });
+
+  test("for a server that takes less than the last one is made to fit when that server says so", () => {
+    const box = outbox();
+    box.report(box.assign(RUN, 0), { ...outcome("r1"), attributes: { text: "x".repeat(12_000) } }, 0);
+    expect(box.statistics.repaired).toBe(0);
+    box.resume(0, { maxFrameBytes: 8_192, maxBatchItems: 500 });
+    expect(batch(box.next(1_000)).items).toEqual([{ ...outcome("r1"), assignedSeq: 1 }]);
+  });
+
+  test("even without them is dropped and counted, and nobody is told of its run", () => {
+    const box = connected();
+    const endless: Outcome = { ...outcome("r1"), errorType: "x".repeat(20_000) };
+    expect(box.report(box.assign(RUN, 0), endless, 0)).toBe("dropped");
+    expect(box.statistics.dropped.too_large).toBe(1);
+    expect(box.isEmpty).toBe(true);
+  });
+});
+
+test("whatever limits a server has, the outbox never wakes up for nothing and every outcome goes out", () => {
+  const limits = fc.record({
+    maxFrameBytes: fc.integer({ min: 1, max: 40_000 }),
+    maxBatchItems: fc.integer({ min: 1, max: 5 }),
+  });
+  const sizes = fc.array(fc.integer({ min: 0, max: 30_000 }), { minLength: 1, maxLength: 8 });
+  fc.assert(
+    fc.property(limits, sizes, (limit, attributeSizes) => {
+      const box = outbox();
+      box.resume(0, limit);
+      for (const [i, size] of attributeSizes.entries()) {
+        // Each under a version of its own, so that each needs a group of its own.
+        const version = `support-agent@${i}`;
+        const announced = box.assign({ ...RUN, version }, 0);
+        box.report(announced, { ...outcome(`r${i}`), version, attributes: { text: "x".repeat(size) } }, 0);
+      }
+      const sent: string[] = [];
+      let nowMs = 0;
+      for (let due = box.nextDueMs(); due !== null; due = box.nextDueMs()) {
+        nowMs = Math.max(nowMs, due);
+        const frame = box.next(nowMs);
+        expect(frame).not.toBeNull();
+        expect(frame?.length).toBeLessThanOrEqual(Math.max(8_192, limit.maxFrameBytes));
+        const { seq, items } = batch(frame);
+        sent.push(...items.map((item) => item.runId));
+        box.acknowledge(seq, 0, 0, nowMs);
+      }
+      expect(sent.sort()).toEqual(attributeSizes.map((_, i) => `r${i}`).sort());
+    }),
+  );
 });
 
 describe("an acknowledgement", () => {

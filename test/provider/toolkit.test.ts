@@ -47,6 +47,10 @@ const candidateConversation = () =>
     (key) => provider.version("support-agent", key) === CANDIDATE,
   ) as string;
 
+function fail(): never {
+  throw new Error("looked at");
+}
+
 const options = (over: object = {}) => ({ client: client(), agent: "support-agent", ...over });
 
 describe("a run", () => {
@@ -106,6 +110,79 @@ describe("a run", () => {
     await expect(failing).rejects.toBe(error);
     await server.until(() => server.outcomes.length === 1);
     expect(server.outcomes[0]).toMatchObject({ status: "failure", errorType: "RangeError" });
+  });
+
+  test.each<[string, () => unknown, string]>([
+    ["an error without a name", () => Object.assign(new Error("mine"), { name: undefined }), "Error"],
+    [
+      "an error whose name throws",
+      () => Object.defineProperty(new Error("mine"), "name", { get: () => fail() }),
+      "unreadable",
+    ],
+    [
+      "a proxy that throws whatever is asked",
+      () => new Proxy({}, { get: fail, getPrototypeOf: fail, has: fail }),
+      "unreadable",
+    ],
+    ["null", () => null, "null"],
+    ["undefined", () => undefined, "undefined"],
+    ["a text", () => "mine", "string"],
+  ])("that throws %s throws it on as it is, and is reported", async (_what, make, errorType) => {
+    const thrown = make();
+    const caught = await withRun(options(), async (run) => {
+      await run.pin("support-agent", STABLE);
+      throw thrown;
+    }).then(
+      () => "nothing was thrown",
+      (error: unknown) => [error],
+    );
+    // Compared by identity: an assertion that prints the proxy would be thrown at.
+    expect(Array.isArray(caught) && Object.is(caught[0], thrown)).toBe(true);
+    await server.until(() => server.outcomes.length === 1);
+    expect(server.outcomes[0]).toMatchObject({ status: "failure", errorType });
+  });
+
+  test.each<[string, unknown]>([
+    ["too long", "x".repeat(129)],
+    ["empty", ""],
+    ["no text", 7],
+  ])("whose run id is %s gets a random one", async (_what, runId) => {
+    await withRun(options({ runId }), async (run) => {
+      await run.pin("support-agent", STABLE);
+      expect(run.runId).toMatch(/^[0-9a-f-]{36}$/);
+    });
+    await server.until(() => server.outcomes.length === 1);
+    expect(server.outcomes[0]?.runId).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test("under the run id of an earlier run is a run of its own, as a retried job's is", async () => {
+    for (const attempt of [1, 2, 3]) {
+      await withRun(options({ runId: "job-1" }), async (run) => {
+        await run.pin("support-agent", STABLE);
+        await run.pin("planner", STABLE);
+        run.report({ status: "success", toolCalls: attempt });
+      });
+    }
+    await server.until(() => server.outcomes.length === 6);
+    const ids = server.outcomes.map(({ alias: name, runId }) => `${name} ${runId}`);
+    expect(new Set(ids).size).toBe(6);
+    expect(ids.slice(0, 2)).toEqual(["support-agent job-1", "planner job-1"]);
+    for (const { runId } of server.outcomes.slice(2)) expect(runId).toMatch(/^job-1#[0-9a-f]{8}$/);
+  });
+
+  test.each<[string, unknown]>([
+    ["of an unknown status", { status: "great" }],
+    ["of nothing", null],
+    ["whose status throws", Object.defineProperty({}, "status", { get: () => fail(), enumerable: true })],
+    ["that is a proxy which throws", new Proxy({}, { ownKeys: () => fail() })],
+  ])("with a report %s is settled as one that says nothing about its version", async (_what, report) => {
+    await withRun(options(), async (run) => {
+      await run.pin("support-agent", STABLE);
+      run.report(report as never);
+    });
+    await server.until(() => server.outcomes.length === 1);
+    expect(server.outcomes[0]).toMatchObject({ status: "cancelled", errorOrigin: "client", assignedSeq: 1 });
+    expect(provider.outcomeStatistics).toMatchObject({ repaired: 1, dropped: { invalid: 0 } });
   });
 
   test("is reported once, as its own code said, for every alias that it pinned", async () => {

@@ -13,6 +13,7 @@ import {
   MAX_OPEN_ASSIGNMENTS,
   MAX_OUTCOME_BYTES,
   MAX_SLOW_DOWN_MS,
+  MIN_FRAME_BYTES,
   OUTCOME_WITHIN_MS,
 } from "../limits.ts";
 
@@ -38,6 +39,8 @@ export interface OutboxStatistics {
   /** Outcomes that the server did not count. */
   readonly rejected: number;
   readonly acknowledged: number;
+  /** Outcomes that went without what the schema or a size limit refuses. */
+  readonly repaired: number;
 }
 
 export type DropReason = "full" | "too_large" | "batch_refused" | "invalid" | "unattributed";
@@ -86,12 +89,15 @@ export class Outbox {
   #online = false;
   #maxItems = MAX_BATCH_ITEMS;
   #maxFrameBytes = MAX_RUNTIME_FRAME_BYTES;
+  /** One outcome, so that it always fits into a frame beside one assignment group. */
+  #maxItemBytes = MAX_OUTCOME_BYTES;
   #announceByMs: number | null = null;
   #sendByMs: number | null = null;
   #notBeforeMs = 0;
   #slowDownMs = 0;
   #rejected = 0;
   #acknowledged = 0;
+  #repaired = 0;
   readonly #dropped: Record<DropReason, number> = {
     full: 0,
     too_large: 0,
@@ -113,19 +119,27 @@ export class Outbox {
     return announcement;
   }
 
-  /** How the run went. Takes what `assign` returned; at most one outcome for each is meant to be reported. */
-  report(announcement: Announcement, outcome: Outcome, nowMs: number): void {
-    if (announcement.lost) return this.drop("batch_refused");
-    // Enough for the sequence number that the batch will add.
-    const bytes = Buffer.byteLength(JSON.stringify(outcome)) + 40;
-    if (bytes > MAX_OUTCOME_BYTES) {
-      this.#forget(announcement);
-      return this.drop("too_large");
+  /**
+   * How the run went. Takes what `assign` returned; at most one outcome for each is meant to be reported. One that is too
+   * large goes without its metrics and attributes, so that its assignment is settled.
+   */
+  report(announcement: Announcement, outcome: Outcome, nowMs: number): "whole" | "slimmed" | "dropped" {
+    if (announcement.lost) {
+      this.drop("batch_refused");
+      return "dropped";
     }
-    this.#waiting.push({ announcement, outcome, bytes });
-    this.#waitingBytes += bytes;
+    const item = this.#fitted({ announcement, outcome, bytes: bytesOf(outcome) });
+    if (!item) return "dropped";
+    this.#waiting.push(item);
+    this.#waitingBytes += item.bytes;
     this.#sendByMs ??= nowMs + OUTCOME_WITHIN_MS;
     this.#dropOverflow();
+    return item.outcome === outcome ? "whole" : "slimmed";
+  }
+
+  /** Counts an outcome that lost a field on its way here. */
+  countRepaired(): void {
+    this.#repaired += 1;
   }
 
   /** Counts an outcome that never got this far. */
@@ -140,7 +154,8 @@ export class Outbox {
   resume(through: number, limits: { readonly maxFrameBytes: number; readonly maxBatchItems: number }): void {
     this.#online = true;
     this.#maxItems = Math.min(MAX_BATCH_ITEMS, limits.maxBatchItems);
-    this.#maxFrameBytes = Math.min(MAX_RUNTIME_FRAME_BYTES, limits.maxFrameBytes);
+    this.#maxFrameBytes = Math.min(MAX_RUNTIME_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, limits.maxFrameBytes));
+    this.#maxItemBytes = Math.min(MAX_OUTCOME_BYTES, this.#maxFrameBytes - FRAME_OVERHEAD_BYTES - ASSIGNMENT_BYTES);
     this.#slowDownMs = 0;
     this.#notBeforeMs = 0;
     const forgotten = through < this.#ackedThrough;
@@ -150,6 +165,7 @@ export class Outbox {
     if (forgotten || refused || gap) this.#renumber(through, refused);
     this.#ackedThrough = through;
     for (const batch of this.#batches) batch.sent = false;
+    this.#wait(this.#waiting.flatMap((item) => this.#fitted(item) ?? []));
   }
 
   /** The connection is gone. `blamed` when the server closed it over what we sent: the first open batch takes the blame. */
@@ -203,6 +219,7 @@ export class Outbox {
       dropped: { ...this.#dropped },
       rejected: this.#rejected,
       acknowledged: this.#acknowledged,
+      repaired: this.#repaired,
     };
   }
 
@@ -240,8 +257,7 @@ export class Outbox {
       items.push(item);
       bytes += item.bytes;
     }
-    this.#waiting = left;
-    this.#waitingBytes = left.reduce((sum, item) => sum + item.bytes, 0);
+    this.#wait(left);
     this.#sendByMs = left.length > 0 ? 0 : null;
     this.#announceByMs = this.#unannounced.length > 0 ? 0 : null;
     if (assigned.length === 0 && items.length === 0) return null;
@@ -261,7 +277,7 @@ export class Outbox {
   #announce(seq: number): (Assignment & { n: number })[] {
     const maxGroups = Math.min(
       MAX_BATCH_ASSIGNMENTS,
-      Math.floor((this.#maxFrameBytes - FRAME_OVERHEAD_BYTES - MAX_OUTCOME_BYTES) / ASSIGNMENT_BYTES),
+      Math.floor((this.#maxFrameBytes - FRAME_OVERHEAD_BYTES - this.#maxItemBytes) / ASSIGNMENT_BYTES),
     );
     const groups = new Map<string, Assignment & { n: number }>();
     const left: Announcement[] = [];
@@ -313,17 +329,37 @@ export class Outbox {
         this.#unannounced.push(announcement);
       }
     }
-    this.#waiting = items.filter((item) => !item.announcement.lost);
+    this.#wait(items.filter((item) => !item.announcement.lost));
     this.#dropped.batch_refused += items.length - this.#waiting.length;
-    this.#waitingBytes = this.#waiting.reduce((sum, item) => sum + item.bytes, 0);
     if (this.#waiting.length > 0) this.#sendByMs = 0;
     if (this.#unannounced.length > 0) this.#announceByMs = 0;
+  }
+
+  #wait(items: Item[]): void {
+    this.#waiting = items;
+    this.#waitingBytes = items.reduce((sum, item) => sum + item.bytes, 0);
+  }
+
+  /** The item as one frame can carry it: without its metrics and attributes where it must be. Else it is dropped. */
+  #fitted(item: Item): Item | null {
+    if (item.bytes <= this.#maxItemBytes) return item;
+    const { metrics: _metrics, attributes: _attributes, ...outcome } = item.outcome;
+    const slim = { ...item, outcome, bytes: bytesOf(outcome) };
+    if (slim.bytes <= this.#maxItemBytes) {
+      this.#repaired += 1;
+      return slim;
+    }
+    this.#forget(item.announcement);
+    this.drop("too_large");
+    return null;
   }
 
   #dropOverflow(): void {
     const { maxOutcomes, maxOutcomeBytes } = this.#limits;
     while (this.#waiting.length > maxOutcomes || this.#waitingBytes > maxOutcomeBytes) {
-      const oldest = this.#waiting.shift();
+      // The oldest whose run was not announced: the server waits for the others, and counts a missing one as bad.
+      const index = this.#waiting.findIndex((item) => item.announcement.seq === null);
+      const [oldest] = this.#waiting.splice(Math.max(0, index), 1);
       if (!oldest) return;
       this.#waitingBytes -= oldest.bytes;
       this.#forget(oldest.announcement);
@@ -339,4 +375,9 @@ export class Outbox {
     const index = this.#unannounced.indexOf(announcement);
     if (index >= 0) this.#unannounced.splice(index, 1);
   }
+}
+
+/** As JSON, with room for the sequence number that the batch adds. */
+function bytesOf(outcome: Outcome): number {
+  return Buffer.byteLength(JSON.stringify(outcome)) + 40;
 }

@@ -6,8 +6,9 @@ import { type OutcomeStatus, VersionId } from "@flagback/schemas";
 import type { EvaluationContext, EvaluationDetails, JsonValue } from "@openfeature/core";
 import type { Clock } from "../clock.ts";
 import type { Announcement, Assignment } from "../outcomes/outbox.ts";
-import type { OutcomeDetails } from "../outcomes/outcome.ts";
+import { fieldsOf, type OutcomeDetails } from "../outcomes/outcome.ts";
 import type { OpenRun, RunHost } from "../run-host.ts";
+import { describeThrown } from "../thrown.ts";
 
 /** A version that a run was handed, once, at its first `pin` of the alias. */
 export interface Pin {
@@ -78,7 +79,7 @@ export class LiveRun implements Run, OpenRun {
   readonly #startedMs: number;
   readonly #startedAt: string;
   readonly counts: ToolCounts = { toolCalls: 0, toolErrors: 0, writes: 0, blockedWrites: 0 };
-  #report: RunReport | null = null;
+  #report: Readonly<Record<string, unknown>> | null = null;
   #isOver = false;
 
   constructor(parts: RunParts) {
@@ -124,7 +125,7 @@ export class LiveRun implements Run, OpenRun {
 
   report(report: RunReport): void {
     if (this.#report) return;
-    this.#report = { ...report };
+    this.#report = fieldsOf(report);
     this.#flush();
   }
 
@@ -146,7 +147,7 @@ export class LiveRun implements Run, OpenRun {
   /** The agent's code is done. What it did not report itself is reported as it ended. */
   end(report: RunReport): void {
     if (!this.#isOver) {
-      this.#report ??= report;
+      this.#report ??= { ...report };
       this.#flush();
     }
     this.#isOver = true;
@@ -190,7 +191,16 @@ export class LiveRun implements Run, OpenRun {
     return isDefault ? undefined : this.#parts.host?.revocationOf(alias, version);
   }
 
+  /** Never throws: what an agent returns or throws must not be replaced by a report that failed. */
   #flush(): void {
+    try {
+      this.#reportVersions();
+    } catch (error) {
+      this.#parts.host?.warn("run.report", `a run could not be reported: ${describeThrown(error)}`);
+    }
+  }
+
+  #reportVersions(): void {
     const { host, clock, runId, conversationId } = this.#parts;
     if (!host || !this.#report) return;
     const outcome = {

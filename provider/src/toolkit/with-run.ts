@@ -6,8 +6,10 @@ import { randomUUID } from "node:crypto";
 import type { EvaluationContext, EvaluationDetails } from "@openfeature/core";
 import type { Client } from "@openfeature/server-sdk";
 import { type Clock, systemClock } from "../clock.ts";
+import { isRunId, MAX_RUN_ID_LENGTH } from "../outcomes/outcome.ts";
 import type { FlagbackProvider } from "../provider.ts";
 import { hostOf, type RunHost } from "../run-host.ts";
+import { nameOfThrown } from "../thrown.ts";
 import { LiveRun, type Run, type RunReport } from "./run.ts";
 
 export interface RunOptions {
@@ -19,7 +21,11 @@ export interface RunOptions {
   readonly agent: string;
   readonly conversationId?: string;
   readonly userId?: string;
-  /** Default: a random one. One outcome counts for each run id and alias. */
+  /**
+   * 1 to 128 characters. Default, also in place of one that can't be used: a random one. The server counts one outcome for
+   * each run id and alias, so a later run of this process under the same id is reported with a suffix, `job-1#9f86d081`;
+   * the same id from another process is not counted again.
+   */
   readonly runId?: string;
   /** More attributes for evaluations and write checks, such as `tenant`. */
   readonly context?: EvaluationContext;
@@ -40,14 +46,15 @@ export async function withRun<Result>(
 ): Promise<Result> {
   const run = new LiveRun(partsOf(options));
   return runs.run(run, async () => {
+    let result: Result;
     try {
-      const result = await body(run);
-      run.end({ status: "success" });
-      return result;
+      result = await body(run);
     } catch (error) {
       run.end(reportOf(error, run.signal));
       throw error;
     }
+    run.end({ status: "success" });
+    return result;
   });
 }
 
@@ -63,7 +70,8 @@ export function currentLiveRun(): LiveRun | undefined {
 
 function partsOf(options: RunOptions) {
   const { client, provider, agent, conversationId, userId, clock = systemClock } = options;
-  const runId = options.runId ?? randomUUID();
+  const host: RunHost | undefined = provider ?? (client && hostOf(client.metadata.providerMetadata));
+  const runId = runIdOf(options.runId, host);
   const targetingKey = conversationId ?? userId ?? runId;
   const context: EvaluationContext = {
     ...client?.getContext(),
@@ -73,9 +81,20 @@ function partsOf(options: RunOptions) {
     agent,
     targetingKey,
   };
-  const host: RunHost | undefined = provider ?? (client && hostOf(client.metadata.providerMetadata));
   const resolve = (alias: string, fallback: string) => evaluate(options, alias, fallback, context);
   return { runId, agent, targetingKey, conversationId, context, host, clock, resolve };
+}
+
+/** A run id that no outcome can carry would leave the run without one, so another is used. */
+function runIdOf(given: unknown, host: RunHost | undefined): string {
+  if (isRunId(given)) return given;
+  if (given !== undefined) {
+    host?.warn(
+      "runId.invalid",
+      `withRun was given a runId that is no text of 1 to ${MAX_RUN_ID_LENGTH} characters; the run gets a random one`,
+    );
+  }
+  return randomUUID();
 }
 
 /** Through the client where there is one, so that the application's hooks and context count. */
@@ -92,7 +111,7 @@ async function evaluate(
 }
 
 function reportOf(error: unknown, signal: AbortSignal): RunReport {
-  const errorType = (error instanceof Error ? error.name : typeof error).slice(0, 128);
+  const errorType = nameOfThrown(error).slice(0, 128);
   if (signal.aborted) return { status: "cancelled", errorType, errorOrigin: "policy" };
   return { status: errorType === "TimeoutError" ? "timeout" : "failure", errorType };
 }
