@@ -4,9 +4,9 @@
  */
 import * as z from "zod";
 import { FailSafe, FlagDefinition, type Slot, VersionKind } from "./documents.ts";
-import { TOTAL_WEIGHT } from "./limits.ts";
+import { MAX_TEXT_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
 import { type Guardrail, Policy } from "./policy.ts";
-import { Json, Name, Text, VersionId } from "./primitives.ts";
+import { type Json, Name, Payload, Text, VersionId } from "./primitives.ts";
 
 /** Thresholds by metric, as the seeds write them. `error_rate_p95` there is the error rate. */
 const Triggers = z.record(
@@ -26,7 +26,7 @@ const RollbackBlock = z.strictObject({
 const ConfigCandidate = z.strictObject({
   id: VersionId,
   /** Kept in the version's payload as `model`. */
-  version_pin: z.string().optional(),
+  version_pin: z.string().max(MAX_TEXT_LENGTH).optional(),
   /** Percent, up to three decimals. */
   weight: z.number().min(0).max(100).multipleOf(0.001),
 });
@@ -44,8 +44,8 @@ const ConfigVersion = z.strictObject({
   id: VersionId,
   alias: Name.optional(),
   kind: VersionKind.default("agent"),
-  payload: Json.default({}),
-  labels: z.record(z.string(), z.string()).default({}),
+  payload: Payload.default({}),
+  labels: z.record(z.string().max(64), z.string().max(256)).default({}),
   notes: Text.default(""),
 });
 

@@ -4,7 +4,19 @@
 import * as z from "zod";
 import { MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
 import { Policy } from "./policy.ts";
-import { Digest, Json, Name, Revision, Scope, Text, Timestamp, VersionId, Weight } from "./primitives.ts";
+import {
+  Digest,
+  isShallow,
+  Json,
+  Name,
+  Revision,
+  Scope,
+  Text,
+  Timestamp,
+  TOO_DEEP,
+  VersionId,
+  Weight,
+} from "./primitives.ts";
 
 export const VersionKind = z.enum(["prompt", "model", "agent", "tools", "policy", "eval", "data"]);
 export type VersionKind = z.infer<typeof VersionKind>;
@@ -129,13 +141,17 @@ export const KillSwitch = z.strictObject({
 export type KillSwitch = z.infer<typeof KillSwitch>;
 
 /** Any other flag, in flagd's flag-definition format; evaluated by `@openfeature/flagd-core`. */
-export const FlagDefinition = z.looseObject({
-  state: z.enum(["ENABLED", "DISABLED"]),
-  variants: z.record(z.string(), Json).refine((variants) => Object.keys(variants).length > 0, "a flag needs a variant"),
-  defaultVariant: z.string().nullable().optional(),
-  targeting: z.record(z.string(), z.unknown()).optional(),
-  metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
-});
+export const FlagDefinition = z
+  .looseObject({
+    state: z.enum(["ENABLED", "DISABLED"]),
+    variants: z
+      .record(z.string(), Json)
+      .refine((variants) => Object.keys(variants).length > 0, "a flag needs a variant"),
+    defaultVariant: z.string().nullable().optional(),
+    targeting: z.record(z.string(), z.unknown()).optional(),
+    metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+  })
+  .refine(isShallow, TOO_DEEP);
 export type FlagDefinition = z.infer<typeof FlagDefinition>;
 
 export const Flag = z.strictObject({ key: Name, definition: FlagDefinition, revision: Revision });

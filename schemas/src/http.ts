@@ -3,16 +3,17 @@
  */
 import * as z from "zod";
 import { Allocation, FlagDefinition, Propagation, Role, VersionKind } from "./documents.ts";
+import type { FlagbackError } from "./errors.ts";
 import { MAX_BATCH_ITEMS } from "./limits.ts";
 import { Policy } from "./policy.ts";
-import { Digest, Json, Name, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
+import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
 
 /** Registers a version. `alias` defaults to the part of the id before `@`. */
 export const RegisterVersionBody = z.strictObject({
   id: VersionId,
   alias: Name.optional(),
   kind: VersionKind.default("agent"),
-  payload: Json.default({}),
+  payload: Payload.default({}),
   labels: z.record(z.string().max(64), z.string().max(256)).default({}),
   notes: Text.default(""),
 });
@@ -129,3 +130,16 @@ export const Problem = z.object({
   problems: z.array(z.string()).optional(),
 });
 export type Problem = z.infer<typeof Problem>;
+
+/** The problem document that says an error. */
+export function problemOf(error: FlagbackError): Problem {
+  return {
+    type: `urn:flagback:error:${error.code}`,
+    title: error.code.replaceAll("_", " "),
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    hint: error.hint,
+    ...(error.problems ? { problems: [...error.problems] } : {}),
+  };
+}

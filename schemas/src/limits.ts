@@ -14,12 +14,16 @@ export const MAX_VERSION_ID_LENGTH = 256;
 export const MAX_TEXT_LENGTH = 4_096;
 /** A version's payload as JSON, in bytes. */
 export const MAX_PAYLOAD_BYTES = 256 * 1024;
+/** Objects and arrays inside one another in a payload or a flag; whoever walks deeper ones may run out of stack. */
+export const MAX_JSON_DEPTH = 64;
 /** One frame from a runtime, in bytes. A larger one closes the socket. */
 export const MAX_RUNTIME_FRAME_BYTES = 1024 * 1024;
 /** Items in one outcome batch. */
 export const MAX_BATCH_ITEMS = 500;
 /** Assignment groups in one outcome batch. */
 export const MAX_BATCH_ASSIGNMENTS = 500;
+/** Runs in one assignment group. */
+export const MAX_GROUP_RUNS = 100_000;
 /** Guardrails in one policy. */
 export const MAX_GUARDRAILS = 32;
 /** Stages in one policy. */

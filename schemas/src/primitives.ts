@@ -2,7 +2,14 @@
  * The small values that every document and message is made of.
  */
 import * as z from "zod";
-import { MAX_NAME_LENGTH, MAX_TEXT_LENGTH, MAX_VERSION_ID_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
+import {
+  MAX_JSON_DEPTH,
+  MAX_NAME_LENGTH,
+  MAX_PAYLOAD_BYTES,
+  MAX_TEXT_LENGTH,
+  MAX_VERSION_ID_LENGTH,
+  TOTAL_WEIGHT,
+} from "./limits.ts";
 
 /** Name of an alias, flag or kill switch: letters, digits, `.`, `_`, `-`; starts with a letter or digit. */
 export const Name = z
@@ -68,6 +75,35 @@ export const Scope = z
   .max(MAX_TEXT_LENGTH)
   .regex(/^(\*|[A-Za-z][A-Za-z0-9_.-]*=[^,=\s]+(,[A-Za-z][A-Za-z0-9_.-]*=[^,=\s]+)*)$/, "write * or attribute=value");
 
-/** Any JSON value. */
-export const Json = z.json();
+/** Says that a value is nested too deeply. For `refine`. */
+export const TOO_DEEP = `nested deeper than ${MAX_JSON_DEPTH} levels`;
+
+/** Whether a value is nested at most {@link MAX_JSON_DEPTH} levels. A value that contains itself is not. */
+export function isShallow(value: unknown): boolean {
+  // Level by level instead of by recursion: this is what keeps everybody else's recursion within the stack. A set,
+  // because YAML's references let few objects stand in very many places.
+  let level = new Set([value].filter(isContainer));
+  for (let depth = 0; depth < MAX_JSON_DEPTH && level.size > 0; depth++) {
+    level = new Set([...level].flatMap((each) => Object.values(each).filter(isContainer)));
+  }
+  return level.size === 0;
+}
+
+function isContainer(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+/** Any JSON value that is nested at most {@link MAX_JSON_DEPTH} levels. */
+export const Json = z.unknown().refine(isShallow, { error: TOO_DEEP, abort: true }).pipe(z.json());
 export type Json = z.infer<typeof Json>;
+
+/** What a version delivers: JSON of at most {@link MAX_PAYLOAD_BYTES}. A larger one has an issue whose `params.code` is the error's. */
+export const Payload = Json.superRefine((payload, context) => {
+  const bytes = new TextEncoder().encode(JSON.stringify(payload)).length;
+  if (bytes <= MAX_PAYLOAD_BYTES) return;
+  context.addIssue({
+    code: "custom",
+    message: `has ${bytes} bytes; ${MAX_PAYLOAD_BYTES} is the limit`,
+    params: { code: "payload_too_large" },
+  });
+});

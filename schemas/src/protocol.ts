@@ -3,7 +3,7 @@
  * ends to a message, an unknown type (ignored, so that v1 can grow) or a malformed frame (close 4400).
  */
 import * as z from "zod";
-import { MAX_BATCH_ASSIGNMENTS, MAX_BATCH_ITEMS } from "./limits.ts";
+import { MAX_BATCH_ASSIGNMENTS, MAX_BATCH_ITEMS, MAX_GROUP_RUNS } from "./limits.ts";
 import { Outcome } from "./outcome.ts";
 import { Epoch, Instance, Mark, Name, Revision, VersionId } from "./primitives.ts";
 import { DocumentRef, RuntimeDocument } from "./runtime-documents.ts";
@@ -113,7 +113,12 @@ export const Applied = z.object({ type: z.literal("applied"), revision: Revision
 export type Applied = z.infer<typeof Applied>;
 
 /** Runs that the runtime handed to a version since its last batch. */
-export const Assignment = z.object({ alias: Name, version: VersionId, revision: Revision, n: z.int().min(1) });
+export const Assignment = z.object({
+  alias: Name,
+  version: VersionId,
+  revision: Revision,
+  n: z.int().min(1).max(MAX_GROUP_RUNS),
+});
 export type Assignment = z.infer<typeof Assignment>;
 
 /**

@@ -1,7 +1,7 @@
 /**
  * How a failed command says so: on standard error, what is wrong and what to do about it; and the exit status.
  */
-import { ERROR_STATUS, FlagbackError, type Problem } from "@flagback/schemas";
+import { FlagbackError, problemOf } from "@flagback/schemas";
 import type { Io } from "./io.ts";
 import { painter } from "./text.ts";
 
@@ -25,18 +25,6 @@ export function reportError(error: unknown, io: Io, asJson: boolean): number {
     if (known.code === "internal_error" && io.env.FLAGBACK_DEBUG) io.stderr.write(`${(error as Error).stack}\n`);
   }
   return exitStatus(known);
-}
-
-function problemOf(error: FlagbackError): Problem {
-  return {
-    type: `urn:flagback:error:${error.code}`,
-    title: error.code.replaceAll("_", " "),
-    status: ERROR_STATUS[error.code],
-    detail: error.message,
-    code: error.code,
-    hint: error.hint,
-    problems: error.problems && [...error.problems],
-  };
 }
 
 function unexpected(error: unknown): FlagbackError {

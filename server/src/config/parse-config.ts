@@ -1,16 +1,50 @@
 /**
  * Reads a configuration file's text: YAML or JSON, then the schema, then what only the whole file can show.
  */
-import { ConfigFile, type DesiredState, desiredState, FlagbackError } from "@flagback/schemas";
-import { LineCounter, parseDocument } from "yaml";
-import { describeProblems } from "./problems.ts";
+import {
+  ConfigFile,
+  type DesiredState,
+  desiredState,
+  type ErrorCode,
+  FlagbackError,
+  MAX_JSON_DEPTH,
+} from "@flagback/schemas";
+import { Lexer, LineCounter, Parser, parseDocument } from "yaml";
+import { describeProblems, problemsCode } from "./problems.ts";
+
+/** Nodes that a file's references (`*name`) may stand for in all, each counted with what it contains. */
+const MAX_YAML_REFERENCES = 100;
+/** Collections inside one another in a file: what a payload may have, and the file around it. */
+const MAX_YAML_DEPTH = MAX_JSON_DEPTH + 16;
 
 /**
  * The desired state that the text means.
- * @throws FlagbackError `malformed_yaml` with line and column, `unknown_key`, `weights_do_not_sum` or `bad_request`, listing
- * every problem.
+ * @throws FlagbackError `malformed_yaml` with line and column, `unknown_key`, `weights_do_not_sum`, `payload_too_large` or
+ * `bad_request`, listing every problem.
  */
 export function parseConfig(text: string): DesiredState {
+  return desired(readYaml(text) ?? {});
+}
+
+function readYaml(text: string): unknown {
+  try {
+    return parsedYaml(text);
+  } catch (cause) {
+    if (cause instanceof FlagbackError) throw cause;
+    // The library throws where references would grow the file past all measure.
+    throw new FlagbackError(
+      {
+        code: "malformed_yaml",
+        message: `The file can't be read as YAML: ${(cause as Error).message}.`,
+        hint: "Write out what its references (*name) stand for; nothing was changed.",
+      },
+      { cause },
+    );
+  }
+}
+
+function parsedYaml(text: string): unknown {
+  checkDepth(text);
   const lineCounter = new LineCounter();
   const document = parseDocument(text, { lineCounter, prettyErrors: false });
   const error = document.errors[0];
@@ -22,7 +56,21 @@ export function parseConfig(text: string): DesiredState {
       hint: "Correct the YAML there; nothing was changed.",
     });
   }
-  return desired(document.toJS() ?? {});
+  return document.toJS({ maxAliasCount: MAX_YAML_REFERENCES });
+}
+
+/** The library's composer recurses, and a stack that runs out inside of it can end the process. Its parser does not. */
+function checkDepth(text: string): void {
+  const parser = new Parser();
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _done of parser.next(lexeme));
+    if (parser.stack.length <= MAX_YAML_DEPTH) continue;
+    throw new FlagbackError({
+      code: "malformed_yaml",
+      message: `The file is nested deeper than ${MAX_YAML_DEPTH} levels.`,
+      hint: "Nest less; nothing was changed.",
+    });
+  }
 }
 
 /** The same for a file that came as a JSON value. */
@@ -30,8 +78,7 @@ export function desired(value: unknown): DesiredState {
   const parsed = ConfigFile.safeParse(value);
   if (!parsed.success) {
     const problems = describeProblems(parsed.error.issues, ConfigFile);
-    const unknownKey = parsed.error.issues.every((issue) => issue.code === "unrecognized_keys");
-    throw problemsError(unknownKey ? "unknown_key" : "bad_request", problems);
+    throw problemsError(problemsCode(parsed.error.issues), problems);
   }
   const { state, problems } = desiredState(parsed.data);
   const first = problems[0];
@@ -39,10 +86,7 @@ export function desired(value: unknown): DesiredState {
   return state;
 }
 
-function problemsError(
-  code: "unknown_key" | "bad_request" | "weights_do_not_sum",
-  problems: readonly string[],
-): FlagbackError {
+function problemsError(code: ErrorCode, problems: readonly string[]): FlagbackError {
   return new FlagbackError({
     code,
     message:

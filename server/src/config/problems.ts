@@ -1,6 +1,7 @@
 /**
  * What a schema found wrong, as sentences for people; an unknown key comes with the nearest known one.
  */
+import type { ErrorCode } from "@flagback/schemas";
 import { closest, distance } from "fastest-levenshtein";
 import type * as z from "zod";
 
@@ -8,6 +9,14 @@ import type * as z from "zod";
 const MAX_SUGGESTION_DISTANCE = 4;
 
 type Issue = z.core.$ZodIssue;
+
+/** The error's code: what an issue names in its `params`, `unknown_key` where nothing else is wrong, else `bad_request`. */
+export function problemsCode(issues: readonly Issue[]): ErrorCode {
+  if (issues.some((issue) => issue.code === "custom" && issue.params?.code === "payload_too_large")) {
+    return "payload_too_large";
+  }
+  return issues.every((issue) => issue.code === "unrecognized_keys") ? "unknown_key" : "bad_request";
+}
 
 /** One sentence for each problem. */
 export function describeProblems(issues: readonly Issue[], schema: z.ZodType): string[] {

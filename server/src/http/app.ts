@@ -1,8 +1,10 @@
 /**
  * The HTTP API: fastify with zod schemas, one access rule on each route, problem documents for errors.
  */
+import type { Server } from "node:http";
+import type { Duplex } from "node:stream";
 import fastifySwagger from "@fastify/swagger";
-import { FlagbackError } from "@flagback/schemas";
+import { FlagbackError, MAX_VERSION_ID_LENGTH, problemOf } from "@flagback/schemas";
 import { type FastifyBaseLogger, fastify, LogController } from "fastify";
 import {
   createJsonSchemaTransform,
@@ -13,7 +15,7 @@ import {
 import type { Logger } from "pino";
 import { isAllowed } from "../auth/tokens.ts";
 import type { App, ServerContext } from "./context.ts";
-import { handleError, problemOf, sendProblem } from "./problem.ts";
+import { handleError, sendProblem } from "./problem.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
 import { flagRoutes } from "./routes/flags.ts";
@@ -37,6 +39,10 @@ export async function createApp(context: ServerContext, log: Logger): Promise<Ap
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
+    // The longest thing that a path names.
+    routerOptions: { maxParamLength: MAX_VERSION_ID_LENGTH },
+    frameworkErrors: handleError,
+    clientErrorHandler: refuseMalformed,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
@@ -90,23 +96,16 @@ export async function createApp(context: ServerContext, log: Logger): Promise<Ap
   recordRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);
-  attachStream(app, context);
+  attachStream(app, context, log);
   return app;
 }
 
 /** The WebSocket upgrade, which fastify does not route. */
-function attachStream(app: { readonly server: import("node:http").Server }, context: ServerContext): void {
+function attachStream(app: { readonly server: Server }, context: ServerContext, log: Logger): void {
   app.server.on("upgrade", (request, socket, head) => {
     socket.on("error", () => socket.destroy());
-    const refuse = (error: FlagbackError) => {
-      const body = JSON.stringify(problemOf(error));
-      socket.end(
-        `HTTP/1.1 ${error.status} ${error.code}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n` +
-          `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-      );
-    };
     try {
-      if (new URL(request.url ?? "/", "http://localhost").pathname !== "/v1/stream") {
+      if (request.url?.split("?")[0] !== "/v1/stream") {
         throw new FlagbackError({
           code: "not_found",
           message: "There is no WebSocket at this path.",
@@ -130,8 +129,38 @@ function attachStream(app: { readonly server: import("node:http").Server }, cont
       }
       context.hub.admit(request, socket, head, token);
     } catch (error) {
-      if (error instanceof FlagbackError) refuse(error);
-      else throw error;
+      if (error instanceof FlagbackError) {
+        refuse(socket, error);
+        return;
+      }
+      // Nobody above catches: whatever one upgrade brings, it costs that socket and not the process.
+      log.error({ err: error }, "an upgrade failed");
+      socket.destroy();
     }
   });
+}
+
+/** What is no HTTP, or came too slowly, or has too long headers: no request, so fastify's handlers never see it. */
+function refuseMalformed(error: Error & { readonly code?: string }, socket: Duplex): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  refuse(
+    socket,
+    new FlagbackError({
+      code: "bad_request",
+      message: `This is no request that HTTP/1.1 knows (${error.code ?? error.message}).`,
+      hint: "Send one whole request with headers of at most 16 KiB, without long pauses.",
+    }),
+  );
+}
+
+/** Answers on a bare socket and closes it. */
+function refuse(socket: Duplex, error: FlagbackError): void {
+  const body = JSON.stringify(problemOf(error));
+  socket.end(
+    `HTTP/1.1 ${error.status} ${error.code}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
 }

@@ -1,24 +1,11 @@
 /**
  * Every error as an RFC 9457 problem document with flagback's `code` and `hint`.
  */
-import { FlagbackError, type Problem } from "@flagback/schemas";
+import { FlagbackError, problemOf } from "@flagback/schemas";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import type { ZodType } from "zod";
-import { describeProblems, pathText } from "../config/problems.ts";
-
-/** The document that an error is answered with. */
-export function problemOf(error: FlagbackError): Problem {
-  return {
-    type: `urn:flagback:error:${error.code}`,
-    title: error.code.replaceAll("_", " "),
-    status: error.status,
-    detail: error.message,
-    code: error.code,
-    hint: error.hint,
-    ...(error.problems ? { problems: [...error.problems] } : {}),
-  };
-}
+import { describeProblems, pathText, problemsCode } from "../config/problems.ts";
 
 /** Fastify's error handler. What nobody foresaw is logged whole and answered without detail. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
@@ -49,7 +36,7 @@ function asFlagbackError(error: FastifyError, request: FastifyRequest): Flagback
     return new FlagbackError({
       code: "bad_request",
       message: `${error.message}.`.replace(/\.\.$/, "."),
-      hint: "Send JSON with content-type application/json (or YAML with text/yaml to /v1/apply).",
+      hint: hintOf(error.code),
     });
   }
   return new FlagbackError(
@@ -60,6 +47,17 @@ function asFlagbackError(error: FastifyError, request: FastifyRequest): Flagback
     },
     { cause: error },
   );
+}
+
+function hintOf(code: string): string {
+  switch (code) {
+    case "FST_ERR_BAD_URL":
+      return "Encode what stands in the path with percent signs, as RFC 3986 says.";
+    case "FST_ERR_MAX_PARAM_LENGTH":
+      return "A name in the path is longer than any name or version id can be.";
+    default:
+      return "Send JSON with content-type application/json (or YAML with text/yaml to /v1/apply).";
+  }
 }
 
 function invalidRequest(
@@ -79,10 +77,8 @@ function invalidRequest(
       : error.validation.map(
           (each) => `${pathText(each.instancePath.split("/").filter(Boolean)) || part}: ${each.message}`,
         );
-  const isUnknownKey =
-    parsed && !parsed.success && parsed.error.issues.every((issue) => issue.code === "unrecognized_keys");
   return new FlagbackError({
-    code: isUnknownKey ? "unknown_key" : "bad_request",
+    code: parsed && !parsed.success ? problemsCode(parsed.error.issues) : "bad_request",
     message: `The request's ${part} is not valid: ${problems.join("; ")}.`,
     hint: "Correct it; nothing was changed.",
     problems,

@@ -29,7 +29,11 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
       schema: {
         querystring: z.object({
           after: z.coerce.number().int().min(0).optional(),
-          lease: z.string().max(64).optional(),
+          // It goes back in a header, so it holds nothing that a header can't.
+          lease: z
+            .string()
+            .regex(/^[A-Za-z0-9_-]{1,64}$/, "use 1 to 64 letters, digits, '_' or '-'")
+            .optional(),
         }),
       },
     },

@@ -1,12 +1,5 @@
 /** The version registry. */
-import {
-  aliasOfVersionId,
-  FlagbackError,
-  MAX_PAYLOAD_BYTES,
-  Name,
-  ReasonBody,
-  RegisterVersionBody,
-} from "@flagback/schemas";
+import { aliasOfVersionId, FlagbackError, Name, ReasonBody, RegisterVersionBody } from "@flagback/schemas";
 import * as z from "zod";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
@@ -38,14 +31,6 @@ export function versionRoutes(app: App, context: ServerContext): void {
           code: "bad_request",
           message: `${request.body.id} says not which alias it is for.`,
           hint: 'Give "alias", or an id such as support-agent@2.4.0.',
-        });
-      }
-      const bytes = Buffer.byteLength(JSON.stringify(request.body.payload));
-      if (bytes > MAX_PAYLOAD_BYTES) {
-        throw new FlagbackError({
-          code: "payload_too_large",
-          message: `The payload of ${request.body.id} has ${bytes} bytes; ${MAX_PAYLOAD_BYTES} is the limit.`,
-          hint: "Keep large artefacts elsewhere and register a reference to them.",
         });
       }
       const answer = await change(context, request, { kind: "registerVersion", version: { ...request.body, alias } });
