@@ -57,7 +57,14 @@ export type Command =
       /** Engage the policy's kill switches until the hold ends. */
       readonly engage: boolean;
     }
-  | { readonly kind: "rollback"; readonly alias: string; readonly reason: string; readonly finding?: StopFinding }
+  | {
+      readonly kind: "rollback";
+      readonly alias: string;
+      readonly reason: string;
+      readonly finding?: StopFinding;
+      /** The rollout that is meant; without it, whichever there is. In another one by now, the command changes nothing. */
+      readonly rolloutNumber?: number;
+    }
   | {
       readonly kind: "unlock";
       readonly alias: string;

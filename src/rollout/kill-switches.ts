@@ -82,11 +82,14 @@ export function expireEntries(world: World, at: Circumstances): Transition {
   });
 }
 
-/** Engages every kill switch everywhere. */
+/** Engages every kill switch everywhere, until somebody releases it: an entry that ends by itself does not stand in for that. */
 export function stopEverything(world: World, command: CommandOf<"stopEverything">, at: Circumstances): Transition {
   const owner = ownerOf(at);
   const killSwitches: KillSwitch[] = [...world.killSwitches.values()]
-    .filter((killSwitch) => !killSwitch.engaged.some((entry) => entry.owner === owner && entry.scope === "*"))
+    .filter(
+      ({ engaged }) =>
+        !engaged.some((entry) => entry.owner === owner && entry.scope === "*" && entry.until === undefined),
+    )
     .map((killSwitch) => ({
       ...killSwitch,
       engaged: [...killSwitch.engaged, { id: command.entryId, owner, scope: "*", reason: command.reason, at: at.now }],

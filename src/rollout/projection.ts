@@ -1,7 +1,14 @@
 /**
  * What runtimes see of the world: the documents that snapshots and deltas carry.
  */
-import { type Alias, durationMs, type KillSwitch, type RuntimeAlias, type RuntimeDocument } from "@flagback/schemas";
+import {
+  type Alias,
+  durationMs,
+  type Flag,
+  type KillSwitch,
+  type RuntimeAlias,
+  type RuntimeDocument,
+} from "@flagback/schemas";
 import { weightsOf } from "../allocation/index.ts";
 import { compileGuardrails } from "../brain/index.ts";
 import type { Change, World } from "./world.ts";
@@ -13,7 +20,7 @@ export function runtimeDocuments(world: World): RuntimeDocument[] {
   return [
     ...[...world.aliases.values()].map((alias) => runtimeAlias(world, alias)),
     ...[...world.killSwitches.values()].map(runtimeKillSwitch),
-    ...[...world.flags.values()].map((flag) => ({ kind: "flag" as const, ...flag })),
+    ...[...world.flags.values()].map(runtimeFlag),
   ];
 }
 
@@ -50,7 +57,7 @@ export function projected(world: World, kind: RuntimeDocument["kind"], key: stri
     }
     case "flag": {
       const flag = world.flags.get(key);
-      return flag && { kind: "flag", ...flag };
+      return flag && runtimeFlag(flag);
     }
   }
 }
@@ -75,11 +82,27 @@ function runtimeAlias(world: World, alias: Alias): RuntimeAlias {
       }),
     ),
     rollout: active && { rolloutNumber: active.rolloutNumber, candidate: active.candidate, stage: active.stage },
-    revoked: Object.fromEntries(alias.locks.map((lock) => [lock.version, policy?.onBreach.revoke ?? "block_writes"])),
+    revoked: Object.fromEntries(
+      lockedVersions(world, alias).map((id) => [id, policy?.onBreach.revoke ?? "block_writes"]),
+    ),
     outcomeTimeoutMs: policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS,
     ...(latencyLimits.length > 0 ? { latencyLimitMs: Math.min(...latencyLimits) } : {}),
     onLeaseLapse: policy?.onLeaseLapse ?? "stable",
   };
+}
+
+/** Every version id of the alias that carries a locked digest. */
+function lockedVersions(world: World, alias: Alias): string[] {
+  if (alias.locks.length === 0) return [];
+  const digests = new Set(alias.locks.map((lock) => lock.digest));
+  return [...world.versions.values()]
+    .filter((version) => version.alias === alias.name && digests.has(version.digest) && version.id !== alias.stable)
+    .map((version) => version.id)
+    .sort();
+}
+
+function runtimeFlag({ key, definition, revision }: Flag): RuntimeDocument {
+  return { kind: "flag", key, revision, definition };
 }
 
 function runtimeKillSwitch(killSwitch: KillSwitch): RuntimeDocument {

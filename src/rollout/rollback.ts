@@ -2,7 +2,7 @@
  * The rollback: one change that takes the candidate's weight, locks it, engages the kill switches and opens the incident.
  */
 import type { Alias, Decision, Incident, KillSwitch, Lock, Rollout, StopReason } from "@flagback/schemas";
-import { weightsOf, withWeight, withWeights } from "../allocation/index.ts";
+import { weightsOf, withWeights } from "../allocation/index.ts";
 import { canRollBack, isUnderWay } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound } from "./refusals.ts";
@@ -18,6 +18,13 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
   const alias = world.aliases.get(command.alias);
   if (!alias) return refused(aliasNotFound(world, command.alias));
   const { rollout } = alias;
+  if (command.rolloutNumber !== undefined && command.rolloutNumber !== alias.rolloutNumber) {
+    return {
+      kind: "unchanged",
+      action: "rollback",
+      summary: `Rollout ${command.rolloutNumber} of ${alias.name} is over; rollout ${alias.rolloutNumber} is another one.`,
+    };
+  }
   const id = rollout && stopDecisionId(alias.name, rollout, at.digestOf);
   const incidentBefore = id ? world.decisions.get(id) : undefined;
   if (rollout && id && incidentBefore) {
@@ -71,7 +78,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
   };
   return changed({
     ...emptyChange("rollback", `alias:${alias.name}`, text),
-    aliases: [rolledBack(alias, rollout, { id, incidentId, text, by: at.actor.name, now: at.now })],
+    aliases: [rolledBack(world, alias, rollout, { id, incidentId, text, by: at.actor.name, now: at.now })],
     killSwitches: engagedSwitches(world, alias, rollout, incidentId, text, at.now),
     decision,
     incident,
@@ -93,6 +100,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
 }
 
 function rolledBack(
+  world: World,
   alias: Alias,
   rollout: Rollout,
   stop: {
@@ -114,12 +122,13 @@ function rolledBack(
   const { hold: _over, ...ended } = rollout;
   const { previousStable: _restored, ...kept } = alias;
   // After a promotion the candidate is stable itself: its buckets go back to the version before it.
+  const allocation = withWeights(alias.allocation, rollout.target, new Map(others(world, alias, rollout)));
   const before = isUnderWay(alias)
-    ? { ...alias, allocation: withWeight(alias.allocation, rollout.target, rollout.candidate, 0) }
+    ? { ...alias, allocation }
     : {
         ...kept,
         stable: rollout.target,
-        allocation: withWeights(alias.allocation, rollout.target, new Map(others(alias, rollout))),
+        allocation,
         candidates: [...alias.candidates.filter((version) => version !== rollout.target), rollout.candidate],
       };
   return {
@@ -131,10 +140,11 @@ function rolledBack(
   };
 }
 
-/** Weights of versions that a rollback does not touch. */
-function others(alias: Alias, rollout: Rollout): [string, number][] {
+/** Weights of versions that a rollback does not touch: all but the candidate, its payload under other ids, and the target. */
+function others(world: World, alias: Alias, rollout: Rollout): [string, number][] {
   return [...weightsOf(alias.allocation)].filter(
-    ([version]) => version !== rollout.candidate && version !== rollout.target,
+    ([id]) =>
+      id !== rollout.candidate && id !== rollout.target && world.versions.get(id)?.digest !== rollout.candidateDigest,
   );
 }
 

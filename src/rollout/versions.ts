@@ -45,9 +45,13 @@ export function registerVersion(world: World, command: CommandOf<"registerVersio
     createdAt: at.now,
     createdBy: at.actor.name,
   };
+  const alias = world.aliases.get(draft.alias);
+  const isLocked = alias?.locks.some((lock) => lock.digest === digest);
   return changed({
     ...emptyChange("version.register", `version:${draft.id}`, `Registered ${draft.id} for ${draft.alias}.`),
     versions: [version],
+    // Runtimes see it at once: it is revoked under this id as well.
+    aliases: alias && isLocked ? [alias] : [],
     audit: { toVersion: draft.id },
   });
 }

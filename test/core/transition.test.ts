@@ -6,12 +6,13 @@ import {
   runtimeDocuments,
   type Transition,
   transition,
+  versionAt,
   visibleChange,
   type World,
   weightOf,
   worldAfter,
 } from "@flagback/core";
-import { ConfigFile, desiredState, Policy, TOTAL_WEIGHT } from "@flagback/schemas";
+import { ConfigFile, desiredState, Policy, type RuntimeAlias, TOTAL_WEIGHT } from "@flagback/schemas";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
@@ -177,6 +178,46 @@ test("a rolled-back digest gets no weight under any version id until it is unloc
   expect(start(unlocked, "agent@2-hotfix").kind).toBe("change");
 });
 
+test("a rollback withdraws the candidate's payload under every version id, and moves nobody else", () => {
+  let world = done(
+    done(ready(), register("agent@2-again", { prompt: "two" })),
+    register("agent@3", { prompt: "three" }),
+  );
+  world = done(world, {
+    kind: "putAlias",
+    name: "agent",
+    allocation: [
+      { version: "agent@1", weight: 70_000 },
+      { version: "agent@2-again", weight: 20_000 },
+      { version: "agent@3", weight: 10_000 },
+    ],
+  });
+  world = done(world, { kind: "startRollout", alias: "agent", candidate: "agent@2", stage: "validation", reason: "" });
+  const before = world.aliases.get("agent")?.allocation ?? [];
+  world = done(world, { kind: "rollback", alias: "agent", reason: "bad" });
+  const after = world.aliases.get("agent")?.allocation ?? [];
+  for (let bucket = 0; bucket < TOTAL_WEIGHT; bucket += 100) {
+    const was = versionAt(before, bucket);
+    expect(versionAt(after, bucket)).toBe(was?.startsWith("agent@2") ? "agent@1" : was);
+  }
+  const revoked = () => Object.keys(runtimeAlias(world).revoked);
+  expect(revoked()).toEqual(["agent@2", "agent@2-again"]);
+  // Registered later, it is revoked as well; that is a change that runtimes see.
+  const { change } = changeOf(world, register("agent@2-late", { prompt: "two" }));
+  expect(visibleChange(world, worldAfter(world, change), change).put).toHaveLength(1);
+  world = worldAfter(world, change);
+  expect(revoked()).toEqual(["agent@2", "agent@2-again", "agent@2-late"]);
+});
+
+test("a rollback that was judged on an earlier rollout does not touch a later one", () => {
+  let world = done(started(), { kind: "rollback", alias: "agent", reason: "bad" });
+  world = done(world, { kind: "unlock", alias: "agent", version: "agent@2", reason: "fixed the tool" });
+  world = done(world, { kind: "startRollout", alias: "agent", candidate: "agent@2", reason: "" });
+  const late = { kind: "rollback", alias: "agent", reason: "bad", rolloutNumber: 1 } as const;
+  expect(transition(world, late, AT).kind).toBe("unchanged");
+  expect(transition(world, { ...late, rolloutNumber: 2 }, AT).kind).toBe("change");
+});
+
 test("a paused rollout keeps its weights, goes on when resumed, and can be rolled back meanwhile", () => {
   const paused = done(started(), { kind: "pauseRollout", alias: "agent", reason: "lunch" });
   expect(paused.aliases.get("agent")).toMatchObject({
@@ -312,6 +353,13 @@ test("stop engages every kill switch everywhere, once", () => {
   expect(transition(stopped, { kind: "stopEverything", reason: "fire", entryId: "e2" }, AT).kind).toBe("unchanged");
 });
 
+test("stop holds where the same person had engaged the switch everywhere for a while", () => {
+  const short = done(withSwitch(), { ...engage("*"), until: "2026-01-02T04:00:00.000Z" });
+  const stopped = done(short, { kind: "stopEverything", reason: "fire", entryId: "e1" });
+  const later = transition(stopped, { kind: "expireEntries" }, { ...AT, now: "2026-01-02T04:00:00.000Z" });
+  expect(later.kind === "change" && later.change.killSwitches[0]?.engaged).toMatchObject([{ id: "e1", scope: "*" }]);
+});
+
 test("an alias, a flag and a kill switch never share a key", () => {
   const flag = transition(
     ready(),
@@ -363,7 +411,8 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
     fc.property(fc.array(command, { maxLength: 30 }), (commands) => {
       let world = done(
         done(ready(), register("agent@3", { prompt: "three" })),
-        register("agent@4", { prompt: "four" }),
+        // The payload of agent@2 under another id.
+        register("agent@4", { prompt: "two" }),
       );
       for (const each of commands) {
         const result = transition(world, each, AT);
@@ -428,6 +477,12 @@ function start(world: World, candidate = "agent@2"): Transition {
 
 function register(id: string, payload: Record<string, string>): Command {
   return { kind: "registerVersion", version: { id, alias: "agent", kind: "prompt", payload, labels: {}, notes: "" } };
+}
+
+function runtimeAlias(world: World): RuntimeAlias {
+  const found = runtimeDocuments(world).find((document) => document.kind === "alias");
+  if (!found) throw new Error("the alias is gone");
+  return found;
 }
 
 function engage(scope: string) {

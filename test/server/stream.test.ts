@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { applyDelta, changedKeys, documentsOf } from "@flagback/core/evaluation";
-import { CLOSE, type RuntimeAlias } from "@flagback/schemas";
+import { CLOSE, MAX_GROUP_RUNS, type RuntimeAlias } from "@flagback/schemas";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -39,6 +39,21 @@ test("a runtime that resumes gets exactly what it missed, or nothing", async () 
     revision: revision + 2,
     put: [],
     delete: [{ kind: "flag", key: "a" }],
+  });
+});
+
+test("a key that changed its kind is sent as both to a runtime that resumes across the change", async () => {
+  const { server, token } = await serving();
+  await server.call("PUT", "/v1/flags/refunds", { state: "ENABLED", variants: { on: true }, defaultVariant: "on" });
+  const first = await RawRuntime.connect(server.url, token);
+  const { epoch, revision, mark } = await first.next("snapshot");
+  first.close();
+  await server.call("DELETE", "/v1/flags/refunds");
+  await server.call("PUT", "/v1/kill-switches/refunds", {});
+  const second = await RawRuntime.connect(server.url, token, { resume: { epoch, revision, mark } });
+  expect(await second.next("delta")).toMatchObject({
+    put: [{ kind: "killSwitch", key: "refunds" }],
+    delete: [{ kind: "flag", key: "refunds" }],
   });
 });
 
@@ -84,6 +99,10 @@ test("applying the deltas that a runtime was sent gives what a snapshot gives", 
     fc.constantFrom("f", "g").map((key) => ["DELETE", `/v1/flags/${key}`, undefined] as const),
     fc.constant(["POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.4.0" }] as const),
     fc.constant(["POST", "/v1/aliases/support-agent/rollback", { reason: "r" }] as const),
+    // The candidate's payload under other ids: revoked with it, also where it is registered after the rollback.
+    fc
+      .constantFrom("support-agent@2.4.0-b", "support-agent@2.4.0-c")
+      .map((id) => ["POST", "/v1/versions", { id, payload: { prompt: "Be brief." } }] as const),
     fc.constant(["POST", "/v1/aliases/support-agent/unlock", { version: "support-agent@2.4.0", reason: "r" }] as const),
   );
   const follower = await RawRuntime.connect(server.url, token);
@@ -140,6 +159,16 @@ test.each([
   [
     "an acknowledgement of what was never sent",
     { type: "applied", revision: 9_999, appliedAfterMs: 1 },
+    CLOSE.malformed,
+  ],
+  [
+    "a group of more runs than one can hold",
+    {
+      type: "outcomes",
+      seq: 1,
+      assigned: [{ alias: "support-agent", version: "support-agent@2.3.3", revision: 1, n: MAX_GROUP_RUNS + 1 }],
+      items: [],
+    },
     CLOSE.malformed,
   ],
   ["a batch out of order", { type: "outcomes", seq: 7, assigned: [], items: [] }, CLOSE.sequenceGap],

@@ -40,7 +40,10 @@ export class History {
     );
   }
 
-  /** Documents touched after `from`; `undefined` where the ring no longer reaches back so far. */
+  /**
+   * Documents touched after `from`, each kind and key once, because a key can change its kind. `undefined` where the ring
+   * no longer reaches back so far.
+   */
   touchedSince(from: number): Touched[] | undefined {
     const first = this.#ring[0];
     if (from < (first?.revision ?? 1) - 1) return undefined;
@@ -48,7 +51,7 @@ export class History {
     for (let index = this.#ring.length - 1; index >= 0; index--) {
       const entry = this.#ring[index] as HistoryEntry;
       if (entry.revision <= from) break;
-      for (const document of entry.touched) touched.set(document.key, document);
+      for (const document of entry.touched) touched.set(`${document.kind} ${document.key}`, document);
     }
     return [...touched.values()];
   }
