@@ -38,6 +38,12 @@ export const Version = z.strictObject({
 });
 export type Version = z.infer<typeof Version>;
 
+/**
+ * Grows with each change of the document, also one that runtimes don't see; what `If-Match` compares. At least the
+ * document's revision, so that a document made anew under an old key repeats none.
+ */
+export const Edit = z.int().min(0);
+
 /** One slot of an allocation. A version may own several. */
 export const Slot = z.strictObject({ version: VersionId, weight: Weight });
 export type Slot = z.infer<typeof Slot>;
@@ -112,6 +118,7 @@ export const Alias = z.strictObject({
   rolloutNumber: z.int().min(0),
   /** Revision of the last change that runtimes saw of it. */
   revision: Revision,
+  edit: Edit,
 });
 export type Alias = z.infer<typeof Alias>;
 
@@ -137,6 +144,7 @@ export const KillSwitch = z.strictObject({
   engaged: z.array(SwitchEntry).max(MAX_SWITCH_ENTRIES),
   failSafe: FailSafe,
   revision: Revision,
+  edit: Edit,
 });
 export type KillSwitch = z.infer<typeof KillSwitch>;
 
@@ -154,7 +162,7 @@ export const FlagDefinition = z
   .refine(isShallow, TOO_DEEP);
 export type FlagDefinition = z.infer<typeof FlagDefinition>;
 
-export const Flag = z.strictObject({ key: Name, definition: FlagDefinition, revision: Revision });
+export const Flag = z.strictObject({ key: Name, definition: FlagDefinition, revision: Revision, edit: Edit });
 export type Flag = z.infer<typeof Flag>;
 
 /** How one guardrail stood when a decision was made. Natural logs; `threshold` is what the sum over guardrails must reach. */

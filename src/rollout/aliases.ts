@@ -222,5 +222,6 @@ function newAlias(name: string): Alias {
     rollout: null,
     rolloutNumber: 0,
     revision: 0,
+    edit: 0,
   };
 }

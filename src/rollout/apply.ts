@@ -154,7 +154,7 @@ function differences(world: World, change: Change): PlanStep["changes"] {
     ...change.killSwitches.map((killSwitch) => [world.killSwitches.get(killSwitch.key), killSwitch] as const),
     ...change.flags.map((flag) => [world.flags.get(flag.key), flag] as const),
   ];
-  const ignored = new Set(["revision", "createdAt", "createdBy", "rolloutNumber"]);
+  const ignored = new Set(["revision", "edit", "createdAt", "createdBy", "rolloutNumber"]);
   return pairs.flatMap(([before, after]) =>
     Object.entries(after)
       .filter(([path]) => !ignored.has(path))

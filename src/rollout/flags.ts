@@ -24,7 +24,7 @@ export function putFlag(world: World, command: CommandOf<"putFlag">): Transition
   const action = before ? "flag.update" : "flag.create";
   return changed({
     ...emptyChange(action, `flag:${key}`, `${before ? "Changed" : "Created"} flag ${key}.`),
-    flags: [{ key, definition, revision: before?.revision ?? 0 }],
+    flags: [{ key, definition, revision: before?.revision ?? 0, edit: before?.edit ?? 0 }],
   });
 }
 

@@ -123,7 +123,13 @@ export function putKillSwitch(world: World, command: CommandOf<"putKillSwitch">)
       `${before ? "Changed" : "Created"} kill switch ${command.key}.`,
     ),
     killSwitches: [
-      { key: command.key, engaged: before?.engaged ?? [], failSafe: command.failSafe, revision: before?.revision ?? 0 },
+      {
+        key: command.key,
+        engaged: before?.engaged ?? [],
+        failSafe: command.failSafe,
+        revision: before?.revision ?? 0,
+        edit: before?.edit ?? 0,
+      },
     ],
   });
 }

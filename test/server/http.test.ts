@@ -232,8 +232,8 @@ test("a repeated signal answers already_rolled_back and changes nothing, also fr
 
 test("If-Match guards a change against one that came meanwhile; a rollback needs none", async () => {
   const server = await exposing();
-  const { body: alias } = await server.call<{ revision: number }>("GET", "/v1/aliases/support-agent");
-  const stale = { headers: { "if-match": `"${alias.revision - 1}"` } };
+  const { body: alias } = await server.call<{ edit: number }>("GET", "/v1/aliases/support-agent");
+  const stale = { headers: { "if-match": `"${alias.edit - 1}"` } };
   const refused = await server.call("PUT", "/v1/flags/f", { state: "ENABLED", variants: { on: true } });
   expect(refused.status).toBe(200);
   const conflict = await server.call(
@@ -245,6 +245,38 @@ test("If-Match guards a change against one that came meanwhile; a rollback needs
   expect(conflict.body).toMatchObject({ code: "revision_conflict" });
   const rolled = await server.call("POST", "/v1/aliases/support-agent/rollback", { reason: "x" }, stale);
   expect(rolled.status).toBe(200);
+});
+
+test("of two changes that name the same edit of a document, one is refused, also where runtimes see neither", async () => {
+  const server = await testServer();
+  await server.call("POST", "/v1/apply", SUPPORT_AGENT);
+  const read = await server.call<{ edit: number; revision: number }>("GET", "/v1/aliases/support-agent");
+  expect(read.headers.get("etag")).toBe(`"${read.body.edit}"`);
+  const headers = { "if-match": read.headers.get("etag") ?? "" };
+  const policy = (max: number) => ({ policy: { guardrails: [{ metric: "error_rate", max }] } });
+  const one = await server.call("PUT", "/v1/aliases/support-agent", policy(0.1), { headers });
+  const two = await server.call("PUT", "/v1/aliases/support-agent", policy(0.9), { headers });
+  expect([one.status, two.status]).toEqual([200, 409]);
+  expect(two.body).toMatchObject({ code: "revision_conflict", hint: expect.stringContaining("ETag") });
+  const after = await server.call("GET", "/v1/aliases/support-agent");
+  expect(after.body).toMatchObject({ edit: read.body.edit + 1, revision: read.body.revision });
+});
+
+test("If-Match names a document that is there: none that is still to be made, or that was made anew", async () => {
+  const server = await testServer();
+  const flag = { state: "ENABLED", variants: { on: true }, defaultVariant: "on" };
+  for (const ifMatch of ['"1"', "*"]) {
+    const refused = await server.call("PUT", "/v1/flags/f", flag, { headers: { "if-match": ifMatch } });
+    expect(refused.body).toMatchObject({ code: "revision_conflict" });
+  }
+  await server.call("PUT", "/v1/flags/f", flag);
+  const etag = (await server.call("GET", "/v1/flags/f")).headers.get("etag") ?? "";
+  await server.call("DELETE", "/v1/flags/f");
+  await server.call("PUT", "/v1/flags/f", flag);
+  const stale = await server.call("DELETE", "/v1/flags/f", undefined, { headers: { "if-match": etag } });
+  expect(stale.body).toMatchObject({ code: "revision_conflict" });
+  const any = await server.call("DELETE", "/v1/flags/f", undefined, { headers: { "if-match": "*" } });
+  expect(any.status).toBe(200);
 });
 
 test("an Idempotency-Key makes a repeated request the same request, and another request an error", async () => {

@@ -217,6 +217,7 @@ const ALIAS: Alias = {
   },
   rolloutNumber: 1,
   revision: 1,
+  edit: 1,
 };
 
 const WORLD: World = {

@@ -3,7 +3,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { FlagbackError, type Role, type Token } from "@flagback/schemas";
-import type { Store, StoredToken } from "../store/store.ts";
+import type { Store, StoredToken, WriteRecord } from "../store/store.ts";
 
 const SELECTOR_BYTES = 6;
 const SECRET_BYTES = 24;
@@ -33,20 +33,21 @@ export class Tokens {
     return this.#byId.size === 0;
   }
 
-  /** Makes a token. The secret is answered here once and kept nowhere. */
+  /** Makes a token. The secret is answered here once and kept nowhere. `recordOf` says what is written with it. */
   async create(
     draft: Pick<Token, "role" | "name" | "aliases">,
     by: string,
     at: string,
+    recordOf?: (token: Token) => WriteRecord,
   ): Promise<{ readonly token: Token; readonly secret: string }> {
     const id = randomBytes(SELECTOR_BYTES).toString("hex");
     const secretPart = randomBytes(SECRET_BYTES).toString("hex");
     const token: Token = { id, ...draft, createdAt: at, createdBy: by };
-    await this.#keep({ ...token, secretHash: hash(secretPart).toString("hex") });
+    await this.#keep({ ...token, secretHash: hash(secretPart).toString("hex") }, recordOf?.(token));
     return { token, secret: `fb_${draft.role}_${id}_${secretPart}` };
   }
 
-  async revoke(id: string, at: string): Promise<Token> {
+  async revoke(id: string, at: string, recordOf: (token: Token) => WriteRecord): Promise<Token> {
     const token = this.#byId.get(id);
     if (!token) {
       throw new FlagbackError({
@@ -56,7 +57,7 @@ export class Tokens {
       });
     }
     const { secretHash, ...revoked } = { ...token, revokedAt: token.revokedAt ?? at };
-    await this.#keep({ ...revoked, secretHash });
+    await this.#keep({ ...revoked, secretHash }, recordOf(revoked));
     return revoked;
   }
 
@@ -74,8 +75,8 @@ export class Tokens {
     });
   }
 
-  async #keep(token: StoredToken): Promise<void> {
-    await this.#store.putToken(token);
+  async #keep(token: StoredToken, record: WriteRecord | undefined): Promise<void> {
+    await this.#store.putToken(token, record);
     this.#byId.set(token.id, token);
   }
 }

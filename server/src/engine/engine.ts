@@ -13,7 +13,7 @@ import {
 } from "@flagback/core";
 import { type Actor, type AuditEvent, FlagbackError, type PlanStep } from "@flagback/schemas";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
-import type { Commit, HistoryEntry, LedgerWrites, Loaded, Store } from "../store/store.ts";
+import type { HistoryEntry, LedgerWrites, Loaded, RequestKey, Store } from "../store/store.ts";
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
 import { Serial } from "./serial.ts";
@@ -34,9 +34,10 @@ export interface Executed {
 }
 
 export interface ExecuteOptions {
-  /** Refuse where the target document is at another revision. */
-  readonly ifMatch?: number;
-  readonly idempotency?: Commit["idempotency"];
+  /** Refuse where the target document is at another edit, or where there is none; `*` is any edit. */
+  readonly ifMatch?: number | "*";
+  /** Answer a repeat of this request with what it was answered first. */
+  readonly idempotency?: RequestKey;
   /** For the incident of a stop by the brain. */
   readonly decideMs?: number;
   readonly outcomesToDecision?: number;
@@ -97,19 +98,25 @@ export class Engine {
    */
   execute(command: Command, actor: Actor, options: ExecuteOptions = {}): Promise<Executed> {
     return this.#serial.run(async () => {
-      const repeated = options.idempotency && (await this.#repeated(options.idempotency));
-      if (repeated) return repeated;
-      checkRevision(this.#world, command, options.ifMatch);
+      const repeated = await this.#answered<Executed>(options.idempotency);
+      if (repeated) return { ...repeated.answer, auditId: repeated.auditId ?? undefined };
+      checkEdit(this.#world, command, options.ifMatch);
       const at = this.#circumstances(actor);
       const result = accepted(transition(this.#world, command, at));
       if (result.kind === "change") return await this.#commit(result.change, at, options);
-      const { kind: status, action, summary } = result;
-      const base = { status, action, summary, revision: this.history.head.revision, isVisible: false };
-      if (result.kind === "already_rolled_back") {
-        return { ...base, decisionId: result.decisionId, incident: result.incident };
-      }
-      return { ...base, plan: result.plan };
+      const { kind, ...rest } = result;
+      const executed = { ...rest, status: kind, revision: this.history.head.revision, isVisible: false };
+      if (options.idempotency) await this.#store.putIdempotent({ ...options.idempotency, answer: executed }, at.now);
+      return executed;
     });
+  }
+
+  /**
+   * Runs work that changes no document in its turn among the commands. A repeat of its request gets the stored answer
+   * instead; the work stores that with what it writes.
+   */
+  once<Answer>(request: RequestKey | undefined, work: () => Promise<Answer>): Promise<Answer> {
+    return this.#serial.run(async () => (await this.#answered<Answer>(request))?.answer ?? work());
   }
 
   /** Makes counts durable. A failure keeps them for the next attempt. */
@@ -138,7 +145,17 @@ export class Engine {
       touched.length === 0
         ? undefined
         : { revision, mark: markAfter(head.mark, { put: visible.put, delete: visible.deleted }), touched };
-    const stamped = history ? stamp(change, touched, revision) : change;
+    const stamped = stamp(this.#world, change, touched, revision);
+    const executed: Omit<Executed, "auditId"> = {
+      status: "done",
+      action: stamped.action,
+      summary: stamped.summary,
+      revision: history?.revision ?? head.revision,
+      isVisible: history !== undefined,
+      decisionId: stamped.decision?.id,
+      incident: stamped.incident?.id,
+      plan: stamped.plan,
+    };
     const commit = {
       at: at.now,
       aliases: stamped.aliases,
@@ -155,7 +172,7 @@ export class Engine {
         outcomesToDecision: options.outcomesToDecision ?? null,
       },
       alerts: stamped.alerts,
-      idempotency: options.idempotency,
+      idempotency: options.idempotency && { ...options.idempotency, answer: executed },
     };
     const { auditId, commitMs } = await this.#withLedger(this.#book, (ledger) =>
       this.#store.commit({ ...commit, ledger }),
@@ -163,17 +180,7 @@ export class Engine {
     this.#world = worldAfter(this.#world, stamped);
     if (history) this.history.push(history);
     for (const listener of this.#listeners) listener.committed({ change: stamped, history, commitMs });
-    return {
-      status: "done",
-      action: stamped.action,
-      summary: stamped.summary,
-      revision: this.history.head.revision,
-      isVisible: history !== undefined,
-      auditId,
-      decisionId: stamped.decision?.id,
-      incident: stamped.incident?.id,
-      plan: stamped.plan,
-    };
+    return { ...executed, auditId };
   }
 
   async #withLedger<Result>(
@@ -192,28 +199,20 @@ export class Engine {
     }
   }
 
-  async #repeated(idempotency: NonNullable<Commit["idempotency"]>): Promise<Executed | undefined> {
-    const found = await this.#store.findIdempotent(idempotency.tokenId, idempotency.key);
+  async #answered<Answer>(
+    request: RequestKey | undefined,
+  ): Promise<{ readonly answer: Answer; readonly auditId: number | null } | undefined> {
+    const found = request && (await this.#store.findIdempotent(request.tokenId, request.key));
     if (!found) return undefined;
-    if (found.bodyHash !== idempotency.bodyHash) {
+    if (found.bodyHash !== request.bodyHash) {
       throw new FlagbackError({
         code: "idempotency_key_reused",
-        message: `The Idempotency-Key ${idempotency.key} was used for another request.`,
+        message: `The Idempotency-Key ${request.key} was used for another request.`,
         hint: "Use a fresh key for each new request, and the same key only to repeat one.",
       });
     }
-    const [row] = await this.#store.readAudit({ id: found.auditId, limit: 1 });
-    if (!row) return undefined;
-    return {
-      status: "done",
-      action: row.action,
-      summary: row.summary,
-      revision: row.revision ?? this.history.head.revision,
-      isVisible: row.revision !== undefined,
-      auditId: row.id,
-      decisionId: row.decisionId,
-      incident: row.incident,
-    };
+    // The hash names method and path, so the answer is of the kind that this path stores.
+    return { answer: found.answer as Answer, auditId: found.auditId };
   }
 
   #circumstances(actor: Actor): Circumstances {
@@ -237,16 +236,26 @@ function accepted(result: Transition): Exclude<Transition, { kind: "refused" }> 
   return result;
 }
 
-/** Writes the revision into the documents that runtimes see changed. */
-function stamp(change: Change, touched: HistoryEntry["touched"], revision: number): Change {
-  const isTouched = (kind: HistoryEntry["touched"][number]["kind"], key: string) =>
-    touched.some((each) => each.kind === kind && each.key === key);
+/** Writes the revision into the documents that runtimes see changed, and the edit into every one. */
+function stamp(world: World, change: Change, touched: HistoryEntry["touched"], revision: number): Change {
+  const stamped = <Document extends { readonly revision: number; readonly edit: number }>(
+    kind: HistoryEntry["touched"][number]["kind"],
+    key: string,
+    before: Document | undefined,
+    document: Document,
+  ): Document => {
+    const isTouched = touched.some((each) => each.kind === kind && each.key === key);
+    const seen = isTouched ? revision : document.revision;
+    return { ...document, revision: seen, edit: Math.max((before?.edit ?? 0) + 1, seen) };
+  };
   return {
     ...change,
-    aliases: change.aliases.map((alias) => (isTouched("alias", alias.name) ? { ...alias, revision } : alias)),
-    killSwitches: change.killSwitches.map((each) => (isTouched("killSwitch", each.key) ? { ...each, revision } : each)),
-    flags: change.flags.map((flag) => (isTouched("flag", flag.key) ? { ...flag, revision } : flag)),
-    ...(change.incident ? { incident: { ...change.incident, revision } } : {}),
+    aliases: change.aliases.map((each) => stamped("alias", each.name, world.aliases.get(each.name), each)),
+    killSwitches: change.killSwitches.map((each) =>
+      stamped("killSwitch", each.key, world.killSwitches.get(each.key), each),
+    ),
+    flags: change.flags.map((each) => stamped("flag", each.key, world.flags.get(each.key), each)),
+    ...(change.incident && touched.length > 0 ? { incident: { ...change.incident, revision } } : {}),
   };
 }
 
@@ -263,35 +272,41 @@ function auditRow(change: Change, at: Circumstances, revision: number | undefine
   };
 }
 
-function checkRevision(world: World, command: Command, ifMatch: number | undefined): void {
-  if (ifMatch === undefined) return;
-  const current = revisionOf(world, command);
-  if (current === undefined || current === ifMatch) return;
+function checkEdit(world: World, command: Command, ifMatch: ExecuteOptions["ifMatch"]): void {
+  const guarded = ifMatch === undefined ? undefined : documentOf(world, command);
+  if (!guarded) return;
+  const { document } = guarded;
+  if (document && (ifMatch === "*" || document.edit === ifMatch)) return;
   throw new FlagbackError({
     code: "revision_conflict",
-    message: `The document is at revision ${current}, not ${ifMatch}: somebody changed it meanwhile.`,
-    hint: "Read it again, look at what changed, and repeat with the new revision.",
+    message: document
+      ? `The document is at edit ${document.edit}, not ${ifMatch}: somebody changed it meanwhile.`
+      : "There is no such document, so none that If-Match could name.",
+    hint: "Read it again, look at what changed, and repeat with its new ETag.",
   });
 }
 
-/** Revision of the document that a command is about. Emergencies (rollback, engage, stop) have none: they lose no races. */
-function revisionOf(world: World, command: Command): number | undefined {
+/** The document that a command is about. Emergencies (rollback, engage, stop) name none: they lose no races. */
+function documentOf(
+  world: World,
+  command: Command,
+): { readonly document: { readonly edit: number } | undefined } | undefined {
   switch (command.kind) {
     case "putAlias":
-      return world.aliases.get(command.name)?.revision;
+      return { document: world.aliases.get(command.name) };
     case "addCandidates":
     case "declareStable":
     case "startRollout":
     case "resumeRollout":
     case "promote":
     case "unlock":
-      return world.aliases.get(command.alias)?.revision;
+      return { document: world.aliases.get(command.alias) };
     case "release":
     case "putKillSwitch":
-      return world.killSwitches.get(command.key)?.revision;
+      return { document: world.killSwitches.get(command.key) };
     case "putFlag":
     case "deleteFlag":
-      return world.flags.get(command.key)?.revision;
+      return { document: world.flags.get(command.key) };
     case "registerVersion":
     case "retireVersion":
     case "pauseRollout":

@@ -1,17 +1,21 @@
 /**
- * How every change is asked for over HTTP: `If-Match`, `Idempotency-Key`, and `?wait=applied`.
+ * How every change is asked for over HTTP: `If-Match`, `Idempotency-Key`, and `?wait=applied`. Refusals are not kept for
+ * repeats: they changed nothing, and what they complained of may be mended.
  */
 import type { Command } from "@flagback/core";
 import { type ChangeAnswer, FlagbackError } from "@flagback/schemas";
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import * as z from "zod";
 import { digestOf } from "../engine/canonical.ts";
 import type { Executed, ExecuteOptions } from "../engine/engine.ts";
+import type { RequestKey, WriteRecord } from "../store/store.ts";
 import { actorOf, type ServerContext } from "./context.ts";
 
 /** Longest that a request waits for runtimes to apply its change, in milliseconds. */
 const MAX_WAIT_MS = 60_000;
 const DEFAULT_WAIT_MS = 5_000;
+/** Characters of an `Idempotency-Key`; the server keeps each for a day. */
+const MAX_KEY_LENGTH = 128;
 
 /** Query of every change. */
 export const ChangeQuery = z.object({
@@ -33,21 +37,54 @@ export async function change(
   return answer(context, executed, request.query);
 }
 
-/** Headers of a change. @throws FlagbackError `bad_request` where `If-Match` is no revision. */
+/**
+ * Carries out what changes no document (tokens, webhooks), with its audit row, and once for each `Idempotency-Key`.
+ * `work` writes the record that `recordOf` makes of its audit row and of the answer to repeats, which holds no secret.
+ */
+export async function administer<Answer>(
+  context: ServerContext,
+  request: ChangeRequest,
+  work: (recordOf: (row: AuditText, repeatAnswer: unknown) => WriteRecord, at: string) => Promise<Answer>,
+): Promise<Answer> {
+  const key = requestKeyOf(request);
+  const at = new Date(context.now()).toISOString();
+  const recordOf = (row: AuditText, repeatAnswer: unknown): WriteRecord => ({
+    audit: { ...row, actor: actorOf(request.token), timestamp: at },
+    idempotency: key && { ...key, answer: repeatAnswer },
+  });
+  const answer = await context.engine.once(key, () => work(recordOf, at));
+  context.auditSignal.ring();
+  return answer;
+}
+
+type AuditText = Pick<WriteRecord["audit"], "action" | "target" | "summary">;
+
+/** Says which edit of the document is answered, for `If-Match`. */
+export function withETag<Document extends { readonly edit: number }>(
+  reply: Pick<FastifyReply, "header">,
+  document: Document,
+): Document {
+  reply.header("etag", `"${document.edit}"`);
+  return document;
+}
+
+/** Headers of a change. @throws FlagbackError `bad_request` where `If-Match` or `Idempotency-Key` is none. */
 export function optionsOf(request: ChangeRequest): ExecuteOptions {
+  return { ifMatch: ifMatchOf(request.headers["if-match"]), idempotency: requestKeyOf(request) };
+}
+
+function requestKeyOf(request: ChangeRequest): RequestKey | undefined {
   const key = request.headers["idempotency-key"];
-  return {
-    ifMatch: ifMatchOf(request.headers["if-match"]),
-    ...(typeof key === "string"
-      ? {
-          idempotency: {
-            tokenId: request.token.id,
-            key,
-            bodyHash: digestOf([request.method, request.url, request.body ?? null]),
-          },
-        }
-      : {}),
-  };
+  if (typeof key !== "string") return undefined;
+  if (key.length === 0 || key.length > MAX_KEY_LENGTH) {
+    throw new FlagbackError({
+      code: "bad_request",
+      message: `The Idempotency-Key has ${key.length} characters; 1 to ${MAX_KEY_LENGTH} are taken.`,
+      hint: "Make a fresh UUID for each new request.",
+    });
+  }
+  const bodyHash = digestOf([request.method, request.url, request.body ?? null]);
+  return { tokenId: request.token.id, key, bodyHash };
 }
 
 async function answer(context: ServerContext, executed: Executed, query: ChangeQuery): Promise<ChangeAnswer> {
@@ -61,13 +98,13 @@ async function answer(context: ServerContext, executed: Executed, query: ChangeQ
   return { ...body, propagation };
 }
 
-function ifMatchOf(header: string | undefined): number | undefined {
-  if (header === undefined || header === "*") return undefined;
-  const [, revision] = /^"?(\d{1,15})"?$/.exec(header) ?? [];
-  if (revision !== undefined) return Number(revision);
+function ifMatchOf(header: string | undefined): ExecuteOptions["ifMatch"] {
+  if (header === undefined || header === "*") return header;
+  const [, edit] = /^"?(\d{1,15})"?$/.exec(header) ?? [];
+  if (edit !== undefined) return Number(edit);
   throw new FlagbackError({
     code: "bad_request",
-    message: `If-Match is ${header}, which is no revision.`,
-    hint: 'Send the document\'s revision, such as If-Match: "12".',
+    message: `If-Match is ${header}, which is no edit of a document.`,
+    hint: 'Send the ETag that the document was answered with, such as If-Match: "12".',
   });
 }

@@ -33,8 +33,8 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX outbox_due ON outbox (next_at_ms) WHERE next_at_ms IS NOT NULL;
   CREATE TABLE tokens (id TEXT PRIMARY KEY, secret_hash TEXT NOT NULL, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE idempotency (
-    token_id TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL, audit_id INTEGER NOT NULL, at TEXT NOT NULL,
-    PRIMARY KEY (token_id, key)
+    token_id TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL, answer TEXT NOT NULL, audit_id INTEGER,
+    at TEXT NOT NULL, PRIMARY KEY (token_id, key)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE instances (
     instance TEXT PRIMARY KEY, token_id TEXT NOT NULL, through INTEGER NOT NULL, tick INTEGER NOT NULL

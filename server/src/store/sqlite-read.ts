@@ -14,7 +14,6 @@ export function readAudit(database: Database.Database, query: AuditQuery): Audit
     values.push(value);
   };
   where("audit.id > ?", query.after);
-  where("audit.id = ?", query.id);
   where("target = ?", query.target);
   where("decision_id = ?", query.decisionId);
   const filter = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";

@@ -4,18 +4,18 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { FlagbackError } from "@flagback/schemas";
+import { FlagbackError, type Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { migrate } from "./migrations.ts";
 import { LedgerWriter, loadLedger } from "./sqlite-ledger.ts";
 import { readAudit, readIncidents } from "./sqlite-read.ts";
-import type { Commit, Loaded, Store } from "./store.ts";
+import type { AnsweredRequest, Commit, Loaded, Store, StoredToken, WriteRecord } from "./store.ts";
 
 /** Pages kept in memory, in KiB. The working set is the open ticks and the newest runs. */
 const CACHE_KIB = 32 * 1024;
 /** The WAL is folded into the file every so many pages: seldom enough to batch, often enough to stay small. */
 const CHECKPOINT_PAGES = 2_000;
-/** A repeated `Idempotency-Key` is recognised for a day. */
+/** A repeated `Idempotency-Key` is recognised for at least a day. */
 const KEPT_IDEMPOTENCY_MS = 86_400_000;
 
 /**
@@ -114,10 +114,12 @@ function sqliteStore(database: Database.Database): Store {
     putPropagation: sql(
       "INSERT INTO propagation VALUES (?, ?) ON CONFLICT DO UPDATE SET switch_status = excluded.switch_status",
     ),
-    putIdempotency: sql("INSERT INTO idempotency (token_id, key, body_hash, audit_id, at) VALUES (?, ?, ?, ?, ?)"),
+    putIdempotency: sql(
+      "INSERT INTO idempotency (token_id, key, body_hash, answer, audit_id, at) VALUES (?, ?, ?, ?, ?, ?)",
+    ),
     pruneIdempotency: sql("DELETE FROM idempotency WHERE at < ?"),
     findIdempotency: sql(
-      "SELECT body_hash AS bodyHash, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?",
+      "SELECT body_hash AS bodyHash, answer, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?",
     ),
     putToken: sql("INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
     dueAlerts: sql(`SELECT id, body, attempts FROM outbox
@@ -152,6 +154,16 @@ function sqliteStore(database: Database.Database): Store {
       ).lastInsertRowid,
     );
 
+  const insertAnswer = (request: AnsweredRequest, auditId: number | null, at: string): void => {
+    const { tokenId, key, bodyHash, answer } = request;
+    statements.putIdempotency.run(tokenId, key, bodyHash, JSON.stringify(answer), auditId, at);
+    statements.pruneIdempotency.run(new Date(Date.parse(at) - KEPT_IDEMPOTENCY_MS).toISOString());
+  };
+  const insertRecord = ({ audit, idempotency }: WriteRecord): void => {
+    const auditId = insertAudit(audit);
+    if (idempotency) insertAnswer(idempotency, auditId, audit.timestamp);
+  };
+
   const commit = database.transaction((change: Commit): number => {
     // The counts that a decision was judged on come first, so that the decision can be replayed from the file.
     ledger.write(change.ledger);
@@ -178,11 +190,7 @@ function sqliteStore(database: Database.Database): Store {
     }
     for (const alert of change.alerts) statements.putAlert.run(JSON.stringify(alert), change.at);
     const auditId = insertAudit(change.audit);
-    if (change.idempotency) {
-      const { tokenId, key, bodyHash } = change.idempotency;
-      statements.putIdempotency.run(tokenId, key, bodyHash, auditId, change.at);
-      statements.pruneIdempotency.run(new Date(Date.parse(change.at) - KEPT_IDEMPOTENCY_MS).toISOString());
-    }
+    if (change.idempotency) insertAnswer(change.idempotency, auditId, change.at);
     return auditId;
   });
   /** Measured after the fact, so it can't be part of the transaction that it measures, nor fail it. */
@@ -198,9 +206,20 @@ function sqliteStore(database: Database.Database): Store {
     for (const row of rows) statements.putPropagation.run(row.revision, row.switchStatus);
   });
 
-  const deleteWebhook = database.transaction((id: string): boolean => {
+  const putIdempotent = database.transaction((request: AnsweredRequest, at: string) => insertAnswer(request, null, at));
+  const putToken = database.transaction(({ secretHash, ...token }: StoredToken, record?: WriteRecord) => {
+    statements.putToken.run(token.id, secretHash, JSON.stringify(token));
+    if (record) insertRecord(record);
+  });
+  const putWebhook = database.transaction((webhook: Webhook, record: WriteRecord) => {
+    statements.putDocument.run("webhook", webhook.id, JSON.stringify(webhook));
+    insertRecord(record);
+  });
+  const deleteWebhook = database.transaction((id: string, record: WriteRecord): boolean => {
     statements.dropAlerts.run(id);
-    return statements.deleteDocument.run("webhook", id).changes > 0;
+    if (statements.deleteDocument.run("webhook", id).changes === 0) return false;
+    insertRecord(record);
+    return true;
   });
 
   return {
@@ -216,18 +235,17 @@ function sqliteStore(database: Database.Database): Store {
     appendAudit: guarded((row) => insertAudit(row)),
     writePropagation: guarded((rows) => writePropagation.immediate(rows)),
     readAudit: guarded((query) => readAudit(database, query)),
-    findIdempotent: guarded(
-      (tokenId, key) =>
-        statements.findIdempotency.get(tokenId, key) as { bodyHash: string; auditId: number } | undefined,
-    ),
+    findIdempotent: guarded((tokenId, key) => {
+      const row = statements.findIdempotency.get(tokenId, key) as
+        | { bodyHash: string; answer: string; auditId: number | null }
+        | undefined;
+      return row && { ...row, answer: JSON.parse(row.answer) as unknown };
+    }),
+    putIdempotent: guarded((request, at) => putIdempotent.immediate(request, at)),
     readIncidents: guarded((id) => readIncidents(database, id)),
-    putToken: guarded(({ secretHash, ...token }) => {
-      statements.putToken.run(token.id, secretHash, JSON.stringify(token));
-    }),
-    putWebhook: guarded((webhook) => {
-      statements.putDocument.run("webhook", webhook.id, JSON.stringify(webhook));
-    }),
-    deleteWebhook: guarded((id) => deleteWebhook.immediate(id)),
+    putToken: guarded((token, record) => putToken.immediate(token, record)),
+    putWebhook: guarded((webhook, record) => putWebhook.immediate(webhook, record)),
+    deleteWebhook: guarded((id, record) => deleteWebhook.immediate(id, record)),
     dueAlerts: guarded((webhookId, nowMs, limit) =>
       (statements.dueAlerts.all(webhookId, nowMs, limit) as { id: number; body: string; attempts: number }[]).map(
         (row) => ({ ...row, body: JSON.parse(row.body) as unknown }),

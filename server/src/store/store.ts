@@ -93,6 +93,26 @@ export interface LedgerWrites {
   readonly tick: number;
 }
 
+/** Names a request that its sender may repeat. */
+export interface RequestKey {
+  readonly tokenId: string;
+  /** Its `Idempotency-Key`. */
+  readonly key: string;
+  /** Hash of method, path and body: the same key with another one is another request. */
+  readonly bodyHash: string;
+}
+
+/** A request with what its repeats are answered: JSON, and without secrets. */
+export interface AnsweredRequest extends RequestKey {
+  readonly answer: unknown;
+}
+
+/** What belongs to a write that changes no documents. */
+export interface WriteRecord {
+  readonly audit: Omit<AuditEvent, "id">;
+  readonly idempotency?: AnsweredRequest;
+}
+
 /** A change with everything that belongs to it. */
 export interface Commit {
   readonly at: string;
@@ -111,7 +131,7 @@ export interface Commit {
     readonly alias?: string;
     readonly incident?: string;
   }[];
-  readonly idempotency?: { readonly tokenId: string; readonly key: string; readonly bodyHash: string };
+  readonly idempotency?: AnsweredRequest;
   readonly ledger: LedgerWrites;
 }
 
@@ -155,8 +175,6 @@ export interface AuditQuery {
   readonly after?: number;
   readonly limit: number;
   readonly target?: string;
-  /** Only this row. */
-  readonly id?: number;
   readonly decisionId?: string;
 }
 
@@ -169,14 +187,17 @@ export interface Store {
   appendAudit(row: Omit<AuditEvent, "id">): Promise<number>;
   writePropagation(rows: readonly PropagationRow[]): Promise<void>;
   readAudit(query: AuditQuery): Promise<AuditEvent[]>;
+  /** The answer to an earlier request with this key, and the audit row that was written with it. */
   findIdempotent(
     tokenId: string,
     key: string,
-  ): Promise<{ readonly bodyHash: string; readonly auditId: number } | undefined>;
+  ): Promise<{ readonly bodyHash: string; readonly answer: unknown; readonly auditId: number | null } | undefined>;
+  /** Keeps the answer to a request that wrote nothing. */
+  putIdempotent(request: AnsweredRequest, at: string): Promise<void>;
   readIncidents(id?: string): Promise<StoredIncident[]>;
-  putToken(token: StoredToken): Promise<void>;
-  putWebhook(webhook: Webhook): Promise<void>;
-  deleteWebhook(id: string): Promise<boolean>;
+  putToken(token: StoredToken, record?: WriteRecord): Promise<void>;
+  putWebhook(webhook: Webhook, record: WriteRecord): Promise<void>;
+  deleteWebhook(id: string, record: WriteRecord): Promise<boolean>;
   /** A webhook's rows to deliver now, oldest first. */
   dueAlerts(webhookId: string, nowMs: number, limit: number): Promise<OutboxRow[]>;
   alertDelivered(id: number, at: string): Promise<void>;

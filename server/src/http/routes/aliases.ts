@@ -11,7 +11,7 @@ import {
   UnlockBody,
 } from "@flagback/schemas";
 import * as z from "zod";
-import { ChangeQuery, change } from "../changes.ts";
+import { ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
 
 const ByName = z.object({ name: z.string() });
@@ -21,8 +21,8 @@ export function aliasRoutes(app: App, context: ServerContext): void {
     aliases: [...context.engine.world.aliases.values()],
   }));
 
-  app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
-    findAlias(context, request.params.name),
+  app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, (request, reply) =>
+    withETag(reply, findAlias(context, request.params.name)),
   );
 
   app.put(
