@@ -26,16 +26,44 @@ const DECIDE_LIMIT_NS = 1_000;
 const RECORD_LIMIT_NS = 1_000;
 
 const GUARDRAILS: CompiledGuardrail[] = [
-  { name: "error_rate", kind: "error_rate", p0: 0.05, mode: "automatic", share: 0.25 / 0.55 },
-  { name: "latency_p95_ms", kind: "latency", p0: 0.05, limitMs: 1_800, mode: "automatic", share: 0.15 / 0.55 },
-  { name: "tool_failure_rate", kind: "tool_failure", p0: 0.03, mode: "automatic", share: 0.15 / 0.55 },
+  { name: "error_rate", kind: "error_rate", p0: 0.05, mode: "automatic", action: "rollback", share: 0.25 / 0.55 },
+  {
+    name: "latency_p95_ms",
+    kind: "latency",
+    p0: 0.05,
+    limitMs: 1_800,
+    mode: "automatic",
+    action: "rollback",
+    share: 0.15 / 0.55,
+  },
+  {
+    name: "tool_failure_rate",
+    kind: "tool_failure",
+    p0: 0.03,
+    mode: "automatic",
+    action: "rollback",
+    share: 0.15 / 0.55,
+  },
 ];
+
+const RELATIVE: CompiledGuardrail = {
+  name: "error_rate vs stable",
+  kind: "error_rate",
+  p0: 0.05,
+  relative: { maxOddsRatio: 1.5, floor: 0.01 },
+  mode: "automatic",
+  action: "rollback",
+  share: 1,
+};
+const RUNTIMES = 50;
 
 export const decide: Benchmark = { summary: "cost of the detector's step, of judging and of recording", run };
 
 function run(): Report {
   const ledger = healthyLedger(GUARDRAILS);
   const binary = healthyLedger(GUARDRAILS.slice(0, 2));
+  const relative = healthyLedger([RELATIVE]);
+  const fleet = heldBackLedger();
   const floor = nanosecondsPer(1, floorStep);
   const rows: Row[] = [
     { what: "floor: six multiply-adds and one exp", value: floor, unit: "ns" },
@@ -52,6 +80,18 @@ function run(): Report {
       floor,
       DECIDE_LIMIT_NS,
     ),
+    timed(
+      `judge, ${OPEN_TICKS} open ticks, compared with stable, per guardrail-tick`,
+      nanosecondsPer(OPEN_TICKS, () => judge(relative).logE),
+      floor,
+      DECIDE_LIMIT_NS,
+    ),
+    // Asked in the worst moment only: the evidence is there, and one runtime carries it.
+    timed(
+      `judge, held back by one of ${RUNTIMES} runtimes, per guardrail-tick`,
+      nanosecondsPer(OPEN_TICKS, () => judge(fleet).logE),
+      floor,
+    ),
     timed("record one outcome on three guardrails", nanosecondsPer(1, recordStep()), floor, RECORD_LIMIT_NS),
   ];
   const failures = rows
@@ -60,8 +100,8 @@ function run(): Report {
   return { rows, failures };
 }
 
-function timed(what: string, value: number, floor: number, limit: number): Row {
-  return { what, value, unit: "ns", ratioToFloor: value / floor, limit };
+function timed(what: string, value: number, floor: number, limit?: number): Row {
+  return { what, value, unit: "ns", ratioToFloor: value / floor, ...(limit === undefined ? {} : { limit }) };
 }
 
 /** Median over samples of nanoseconds per unit of work, where one call of `work` does `units` of them. */
@@ -109,10 +149,10 @@ function recordStep(): () => number {
   return () => {
     const tick = Math.floor(recorded / 1_000);
     if (recorded % 1_000 === 0) {
-      recordAssigned(ledger, tick, 1_000);
+      recordAssigned(ledger, "candidate", "r1", tick, 1_000);
       if (tick > OPEN_TICKS) freezeThrough(ledger, tick - OPEN_TICKS);
     }
-    recordOutcome(ledger, tick, outcomes[recorded & 255] as Outcome);
+    recordOutcome(ledger, "candidate", "r1", tick, outcomes[recorded & 255] as Outcome);
     recorded += 1;
     return tick;
   };
@@ -122,11 +162,33 @@ function healthyLedger(guardrails: CompiledGuardrail[]): Ledger {
   const nextOutcome = outcomeOf(xoshiro128(3));
   const ledger = newLedger(guardrails, 0.01, 1);
   for (let tick = 0; tick < OPEN_TICKS; tick++) {
-    recordAssigned(ledger, tick, OUTCOMES_PER_TICK);
-    for (let i = 0; i < OUTCOMES_PER_TICK; i++) recordOutcome(ledger, tick, nextOutcome());
+    for (const arm of ["candidate", "stable"] as const) {
+      recordAssigned(ledger, arm, "r1", tick, OUTCOMES_PER_TICK);
+      for (let i = 0; i < OUTCOMES_PER_TICK; i++) recordOutcome(ledger, arm, "r1", tick, nextOutcome());
+    }
   }
   // A stop would end the replay early and flatter the judge.
   if (judge(ledger).kind === "stop") throw new Error("the benchmark's healthy ledger stopped");
+  return ledger;
+}
+
+/** One run of each runtime in each tick; one runtime sends only failures, so that every judgement asks the others. */
+function heldBackLedger(): Ledger {
+  const ledger = newLedger([{ ...(GUARDRAILS[0] as CompiledGuardrail), share: 1 }], 0.01, 1);
+  const nextOutcome = outcomeOf(xoshiro128(4));
+  for (let tick = 0; tick < OPEN_TICKS; tick++) {
+    for (let r = 0; r < RUNTIMES; r++) {
+      const n = r === 0 ? 10 : 1;
+      recordAssigned(ledger, "candidate", `r${r}`, tick, n);
+      for (let i = 0; i < n; i++) {
+        const outcome = nextOutcome();
+        recordOutcome(ledger, "candidate", `r${r}`, tick, r === 0 ? { ...outcome, status: "failure" } : outcome);
+      }
+    }
+  }
+  const verdict = judge(ledger);
+  if (verdict.kind !== "allow" || verdict.heldBackBy !== "r0")
+    throw new Error("the benchmark's liar holds nothing back");
   return ledger;
 }
 

@@ -2,7 +2,8 @@
 export type { Clock } from "./clock.ts";
 export type { ProviderLogger } from "./logger.ts";
 export type { FlagbackProviderOptions } from "./options.ts";
-export type { Announcement, Assignment, DropReason, OutboxStatistics } from "./outcomes/outbox.ts";
+export type { Announcement, Assignment } from "./outcomes/assignments.ts";
+export type { DropReason, OutboxStatistics } from "./outcomes/outbox.ts";
 export type { OutcomeDetails } from "./outcomes/outcome.ts";
 export { FlagbackProvider, OUTCOME_EVENT } from "./provider.ts";
 export type { OpenRun, RunHost } from "./run-host.ts";

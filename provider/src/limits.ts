@@ -59,6 +59,8 @@ export const OUTCOME_WITHIN_MS = 5;
 export const MAX_SLOW_DOWN_MS = 10_000;
 /** Runs whose assignment is remembered until their outcome is durable, to announce it again to a restored server. */
 export const MAX_OPEN_ASSIGNMENTS = 100_000;
+/** Runs that are watched for passing a latency limit. The latency of those beyond it is judged by their outcome alone. */
+export const MAX_WATCHED_RUNS = 100_000;
 /** Targeting keys whose last evaluations are remembered for `track`, at most twice this. */
 export const MAX_ATTRIBUTED_KEYS = 10_000;
 /** Run ids of one generation that are remembered to keep them unique, at most twice this. */

@@ -19,7 +19,8 @@ import type { Status } from "./connection/state.ts";
 import { closed, refused, unreachable } from "./init-errors.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
-import { type Announcement, type Assignment, Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
+import type { Announcement, Assignment } from "./outcomes/assignments.ts";
+import { Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
 import { OutcomeReporter } from "./outcomes/reporter.ts";
 import { type OpenRun, type RunHost, registerHost } from "./run-host.ts";
 import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
@@ -213,8 +214,8 @@ export class FlagbackProvider implements Provider, RunHost {
     return revoked && Object.hasOwn(revoked, version) ? revoked[version] : undefined;
   }
 
-  assign(assignment: Assignment): Announcement {
-    return this.#reporter.assign(assignment);
+  assign(assignment: Assignment, ageMs = 0): Announcement {
+    return this.#reporter.assign(assignment, ageMs, this.#alias(assignment.alias)?.latencyLimitsMs ?? []);
   }
 
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void {

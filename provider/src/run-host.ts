@@ -6,7 +6,7 @@
 import type { Attributes } from "@flagback/core/evaluation";
 import type { Revoke } from "@flagback/schemas";
 import type { JsonValue } from "@openfeature/core";
-import type { Announcement, Assignment } from "./outcomes/outbox.ts";
+import type { Announcement, Assignment } from "./outcomes/assignments.ts";
 
 /** A run that is under way, as its provider sees it. */
 export interface OpenRun {
@@ -22,8 +22,11 @@ export interface RunHost {
   payloadOf(alias: string, version: string, targetingKey: string): JsonValue | undefined;
   /** What runs on a version should do that was rolled back; undefined where it was not. */
   revocationOf(alias: string, version: string): Revoke | undefined;
-  /** A run was handed to a version: it is announced within 250 ms. */
-  assign(assignment: Assignment): Announcement;
+  /**
+   * A run was handed to a version: it is announced within 250 ms. It started `ageMs` ago, by default now; while it is open,
+   * it is reported as overdue for each latency limit of its alias that it passes.
+   */
+  assign(assignment: Assignment, ageMs?: number): Announcement;
   /**
    * How a run on an assignment went, once for each run. Never throws. A run id that an earlier run on the alias had gets a
    * suffix, because the server counts one outcome for each id.

@@ -3,7 +3,7 @@
  */
 import * as z from "zod";
 import { MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
-import { Policy } from "./policy.ts";
+import { GuardrailAction, GuardrailMode, Policy } from "./policy.ts";
 import {
   Digest,
   isShallow,
@@ -91,12 +91,16 @@ export const Rollout = z.strictObject({
   stage: Name,
   startedAt: Timestamp,
   stageStartedAt: Timestamp,
+  /** Revision that started it: runs assigned before it belong to no arm of it. */
+  startRevision: Revision.optional(),
   /** The policy as it was when the rollout started; frozen. */
   policy: Policy,
   /** SHA-256 of the frozen policy's canonical JSON. */
   policyHash: Digest,
   /** Present while the brain holds the rollout. */
   hold: z.strictObject({ cause: HoldCause, since: Timestamp, summary: Text }).optional(),
+  /** Causes that it was held for; a person who resumes has seen them, so none holds it twice. */
+  heldFor: z.array(HoldCause).optional(),
   endedAt: Timestamp.optional(),
   decisionId: Digest.optional(),
 });
@@ -180,6 +184,34 @@ export const GuardrailEvidence = z.strictObject({
   share: z.number().min(0).max(1),
   /** ln(C / alpha): the log e-value that the weighted sum needs. */
   threshold: z.number(),
+  /** What is counted, such as `error_rate`; a `critical` event and a `budget` are no statistics, and their logE is 0. */
+  kind: z.string().optional(),
+  mode: GuardrailMode.optional(),
+  action: GuardrailAction.optional(),
+  /** In the metric's own unit: milliseconds, dollars, a quality. A budget's k is dollars spent, and its rate k / limit. */
+  limit: z.number().optional(),
+  /** The logE with which this guardrail alone would stop. */
+  neededLogE: z.number().optional(),
+  /** The tick in which the bad segment began, as estimated, and what was counted since. */
+  startTick: z.int().min(0).optional(),
+  since: z.strictObject({ n: z.int().min(0), k: z.number().min(0) }).optional(),
+  /** Guardrails that compare with stable: the odds ratio allowed, and the rate up to which nothing stops. */
+  maxOddsRatio: z.number().min(1).optional(),
+  floor: z.number().min(0).max(1).optional(),
+  /** Evidence that the candidate does worse than stable. */
+  relativeLogE: z.number().optional(),
+  /** Evidence that the guardrail is kept; ln 20 proves it. */
+  healthLogE: z.number().optional(),
+  /** The stable arm in the same ticks. */
+  stable: z
+    .strictObject({
+      n: z.int().min(0),
+      k: z.number().min(0),
+      rate: z.number().min(0),
+      logE: z.number().optional(),
+      healthLogE: z.number(),
+    })
+    .optional(),
 });
 export type GuardrailEvidence = z.infer<typeof GuardrailEvidence>;
 

@@ -6,7 +6,9 @@ import { MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
 import { Duration, durationMs, Name } from "./primitives.ts";
 
 export const GuardrailMode = z.enum(["automatic", "approval", "observe"]);
+export type GuardrailMode = z.infer<typeof GuardrailMode>;
 export const GuardrailAction = z.enum(["rollback", "freeze", "switch"]);
+export type GuardrailAction = z.infer<typeof GuardrailAction>;
 
 /** `error_rate`, `tool_failure_rate`, `latency_p95_ms` (any quantile), `quality`, `cost_usd_mean`, `safety.<flag>`, `custom.<name>`, `spend_usd_per_hour`. */
 export const Metric = z

@@ -21,8 +21,8 @@ export const RuntimeAlias = z.object({
   /** Version ids that were rolled back and what their runs in flight should do. */
   revoked: z.record(VersionId, Revoke),
   outcomeTimeoutMs: z.int().min(1),
-  /** The tightest latency guardrail's limit, so that a hang can be reported at once. */
-  latencyLimitMs: z.number().optional(),
+  /** Limits of the latency guardrails, ascending: a run still open past one is reported at once, so that a hang is judged. */
+  latencyLimitsMs: z.array(z.number()).optional(),
   onLeaseLapse: z.enum(["stable", "last"]),
 });
 export type RuntimeAlias = z.infer<typeof RuntimeAlias>;

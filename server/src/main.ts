@@ -2,6 +2,7 @@
  * Composition: everything that makes a server, put together once.
  */
 import { join } from "node:path";
+import { isUnderWay } from "@flagback/core";
 import { type Actor, FlagbackError, type Webhook } from "@flagback/schemas";
 import { type Logger, pino } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
@@ -111,6 +112,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const alerts = new AlertSender({ store, webhooks, log, now });
     engine.listen({
       committed: ({ change, commitMs }) => {
+        // Runtimes have the new weights at the latest when the lease of the one that is farthest behind has lapsed.
+        const settledTick = clock.now() + 1 + Math.ceil(leaseMs / TICK_MS);
+        for (const alias of change.aliases) if (isUnderWay(alias)) book.weightsChanged(alias, settledTick);
         auditSignal.ring();
         if (change.alerts.length > 0) alerts.wake();
         if (change.decision) metrics.rollbackSeconds.observe({ phase: "commit" }, commitMs / 1_000);
@@ -121,6 +125,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
     const tick = setInterval(() => {
       try {
+        evaluator.tick();
         const changed = book.advance();
         if (changed.size > 0) evaluator.markDirty(changed);
         if (book.hasUnwritten()) groupCommit.schedule();

@@ -2,11 +2,17 @@
  * What an outcome says about a guardrail: its badness, or nothing (BRAIN 2.1, DESIGN 11).
  */
 import type { Outcome } from "@flagback/schemas";
+import type { CompiledGuardrail } from "./compiled.ts";
 import { MILLIONTHS } from "./detector.ts";
-import type { CompiledGuardrail } from "./guardrails.ts";
 
 const GOOD = 0;
 const BAD = MILLIONTHS;
+/** A dollar, in the unit that budgets count in. */
+export const MICRODOLLARS = 1_000_000;
+
+/** Why a run says nothing about its version. Each class is compared with stable's, so that failure can't hide in one. */
+export const EXCLUSIONS = ["cancelled", "blocked", "client", "policy", "isDefault"] as const;
+export type Exclusion = (typeof EXCLUSIONS)[number];
 
 /**
  * Whether an outcome can count against the version it ran on. These never do: a caller's default, a drill, a blocked run,
@@ -18,23 +24,76 @@ export function countsAgainstVersion(outcome: Outcome): boolean {
   return outcome.status !== "cancelled" && isOfTheVersion(outcome);
 }
 
-/** Badness in integer millionths, rounded down, 0 to 1 000 000; `null` where the outcome says nothing about the guardrail. */
+/** The class that an outcome is excluded in, the first that applies; `null` for one that counts, and for a drill. */
+export function exclusionOf(outcome: Outcome): Exclusion | null {
+  if (outcome.drill) return null;
+  if (outcome.isDefault) return "isDefault";
+  if (outcome.status === "blocked" || (outcome.blockedWrites ?? 0) > 0) return "blocked";
+  if (outcome.errorOrigin === "client" || outcome.errorOrigin === "policy") return outcome.errorOrigin;
+  return outcome.status === "cancelled" ? "cancelled" : null;
+}
+
+/**
+ * Badness in integer millionths, rounded down, 0 to 1 000 000; `null` where the outcome says nothing about the guardrail.
+ * A budget is no badness: its number is the run's cost in microdollars, rounded down. Money is spent whatever came of the
+ * run, so all outcomes count there but drills and callers' defaults.
+ */
 export function badnessOf(guardrail: CompiledGuardrail, outcome: Outcome): number | null {
+  if (guardrail.kind === "budget") return spentBy(outcome);
   if (!isOfTheVersion(outcome)) return null;
+  if (guardrail.kind === "error_rate") return errorBadness(outcome);
+  if (guardrail.kind === "latency") return latencyBadness(outcome, guardrail.limitMs ?? Number.POSITIVE_INFINITY);
+  if (outcome.status === "cancelled") return null;
+  if (guardrail.relative !== undefined) return hit(isHit(guardrail, outcome));
   switch (guardrail.kind) {
-    case "error_rate":
-      return errorBadness(outcome);
-    case "latency":
-      return latencyBadness(outcome, guardrail.limitMs ?? Number.POSITIVE_INFINITY);
     case "tool_failure":
       return toolBadness(outcome);
+    case "quality":
+      return outcome.quality === undefined ? null : BAD - Math.ceil(outcome.quality * BAD);
+    case "cost":
+      return partOfCap(outcome.costUsd, guardrail);
+    case "custom_mean":
+      return partOfCap(metricOf(guardrail, outcome), guardrail);
+    case "safety":
+    case "critical":
+    case "custom_quantile":
+      return hit(isHit(guardrail, outcome));
+  }
+}
+
+/**
+ * Whether a run is bad where it can only be that or not: what is compared with stable. `null` where the outcome says
+ * nothing. Of a mean, a value above the mean allowed is a hit; of tool calls, any that failed.
+ */
+export function isHit(guardrail: CompiledGuardrail, outcome: Outcome): boolean | null {
+  const { kind, field = "", limit = Number.POSITIVE_INFINITY } = guardrail;
+  switch (kind) {
+    case "error_rate":
+    case "latency":
+    case "budget": {
+      const badness = badnessOf(guardrail, outcome);
+      return badness === null ? null : badness > 0;
+    }
+    case "tool_failure":
+      return (outcome.toolCalls ?? 0) === 0 ? null : (outcome.toolErrors ?? 0) > 0;
+    case "quality":
+      return outcome.quality === undefined ? null : outcome.quality < limit;
+    case "cost":
+      return outcome.costUsd === undefined ? null : outcome.costUsd > limit;
+    case "custom_mean":
+    case "custom_quantile": {
+      const value = metricOf(guardrail, outcome);
+      return value === undefined ? null : value > limit;
+    }
+    case "safety":
+    case "critical":
+      return outcome.safetyFlags?.includes(field) ?? false;
   }
 }
 
 function isOfTheVersion(outcome: Outcome): boolean {
-  if (outcome.isDefault || outcome.drill || outcome.status === "blocked") return false;
-  if ((outcome.blockedWrites ?? 0) > 0) return false;
-  return outcome.errorOrigin !== "client" && outcome.errorOrigin !== "policy";
+  const exclusion = exclusionOf(outcome);
+  return !outcome.drill && (exclusion === null || exclusion === "cancelled");
 }
 
 function errorBadness(outcome: Outcome): number | null {
@@ -62,6 +121,26 @@ function latencyBadness(outcome: Outcome, limitMs: number): number | null {
 
 function toolBadness(outcome: Outcome): number | null {
   const calls = outcome.toolCalls ?? 0;
-  if (outcome.status === "cancelled" || calls === 0) return null;
+  if (calls === 0) return null;
   return Math.min(BAD, Math.floor(((outcome.toolErrors ?? 0) * MILLIONTHS) / calls));
+}
+
+/** Capping lowers the mean only. Numbers below 0 count as 0, so a mean is for numbers that are never negative. */
+function partOfCap(value: number | undefined, { cap = 1 }: CompiledGuardrail): number | null {
+  if (value === undefined) return null;
+  return Math.floor((Math.min(Math.max(value, 0), cap) * MILLIONTHS) / cap);
+}
+
+/** Not a property of the language's own, and not NaN: no such number may reach a counter. */
+function metricOf({ field = "" }: CompiledGuardrail, { metrics }: Outcome): number | undefined {
+  const value = metrics !== undefined && Object.hasOwn(metrics, field) ? metrics[field] : undefined;
+  return Number.isNaN(value) ? undefined : value;
+}
+
+function spentBy({ costUsd, drill, isDefault }: Outcome): number | null {
+  return costUsd === undefined || drill || isDefault ? null : Math.floor(costUsd * MICRODOLLARS);
+}
+
+function hit(value: boolean | null): number | null {
+  return value === null ? null : value ? BAD : GOOD;
 }

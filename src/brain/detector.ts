@@ -1,7 +1,7 @@
 /**
  * The spending Shiryaev-Roberts e-detector of one guardrail (BRAIN 2.2), for 0/1 badness and, by the piecewise chord, for
- * fractions (BRAIN 2.4). Its state is six logarithms; the functions that take `logS` change it in place, because this is
- * the hot path.
+ * fractions (BRAIN 2.4). Its state is six logarithms, not sums with a common scale: a bet that is nothing beside another today
+ * may be all that is left tomorrow. The functions that take `logS` change it in place, because this is the hot path.
  *
  * Array indices below are in range by construction, which is what `as number` says.
  */
@@ -10,7 +10,7 @@
 const LOG_ODDS_STEPS = [0.2, 0.45, 0.85, 1.5, 2.7, 5.0] as const;
 /** Prior weight of each alternative (BRAIN 2.2, pi). */
 const PRIOR = [0.1, 0.18, 0.18, 0.18, 0.18, 0.18] as const;
-const LOG_PRIOR: readonly number[] = PRIOR.map(Math.log);
+export const LOG_PRIOR: readonly number[] = PRIOR.map(Math.log);
 
 /** Spending schedule (BRAIN 2.2): weight placed at the start, weight spread over the horizon, and the horizon's scale. */
 const START_WEIGHT = 0.7;
@@ -19,9 +19,10 @@ const HORIZON_OUTCOMES = 2_000;
 /** logE before the first outcome. */
 export const START_LOG_E = Math.log(START_WEIGHT);
 /** Weight added when a later stage begins, and what each later stage adds to C (BRAIN 2.2, s_k). */
-const STAGE_LUMP = 0.05;
+export const STAGE_LUMP = 0.05;
 
-const ALTERNATIVES = LOG_ODDS_STEPS.length;
+/** Alternatives that are bet on, in each detector. */
+export const ALTERNATIVES = LOG_ODDS_STEPS.length;
 /** Equal bins over [0, 1] that fractions are counted in. */
 export const BINS = 10;
 /** Badness 1, in the integer unit that ledgers count in. */
@@ -86,18 +87,18 @@ export function newLogS(): number[] {
   return LOG_PRIOR.map((value) => value + Math.log(START_WEIGHT));
 }
 
-/** Multiplies in a tick's likelihood: `good` and `bad` outcomes, also fractional numbers of them. */
-export function multiplyCounts(logS: number[], grid: Grid, good: number, bad: number): void {
+/** `ln L_j` of a tick, for each alternative, into `logL`: `good` and `bad` outcomes, also fractional numbers of them. */
+export function likelihoodOfCounts(grid: Grid, good: number, bad: number, logL: number[]): void {
   for (let j = 0; j < ALTERNATIVES; j++) {
-    logS[j] = (logS[j] as number) + bad * (grid.bad[j] as number) + good * (grid.good[j] as number);
+    logL[j] = bad * (grid.bad[j] as number) + good * (grid.good[j] as number);
   }
 }
 
 /**
- * Multiplies in a lower bound of a tick's likelihood of fractions. `ln L_j` is concave, so inside a bin it lies above the
+ * A lower bound of a tick's `ln L_j` of fractions, into `logL`. `ln L_j` is concave, so inside a bin it lies above the
  * chord between the bin's edges, and a bin's count and sum say how much of the chord's ends it weighs.
  */
-export function multiplyFractions(logS: number[], grid: Grid, bins: Bins, extraGood: number): void {
+export function likelihoodOfFractions(grid: Grid, bins: Bins, extraGood: number, logL: number[]): void {
   const weights = new Array<number>(EDGES).fill(0);
   weights[0] = extraGood;
   for (let bin = 0; bin < BINS; bin++) {
@@ -112,8 +113,13 @@ export function multiplyFractions(logS: number[], grid: Grid, bins: Bins, extraG
     for (let edge = 0; edge < EDGES; edge++) {
       sum += (weights[edge] as number) * (grid.edges[j * EDGES + edge] as number);
     }
-    logS[j] = (logS[j] as number) + sum;
+    logL[j] = sum;
   }
+}
+
+/** Multiplies a tick's likelihood in. */
+export function multiply(logS: number[], logL: readonly number[]): void {
+  for (let j = 0; j < ALTERNATIVES; j++) logS[j] = (logS[j] as number) + (logL[j] as number);
 }
 
 /** Bin of a fraction in millionths. The last bin holds 1. */
@@ -133,7 +139,7 @@ export function addRestarts(logS: number[], logWeight: number): void {
   }
 }
 
-const LOG_STAGE_LUMP = Math.log(STAGE_LUMP);
+export const LOG_STAGE_LUMP = Math.log(STAGE_LUMP);
 
 /** Adds the restarts that a later stage's beginning pays for. */
 export function addStageLump(logS: number[]): void {
@@ -145,8 +151,12 @@ export function logThreshold(alpha: number, stages: number): number {
   return Math.log((1 + STAGE_LUMP * (stages - 1)) / alpha);
 }
 
+/** Beyond this distance in logs the lesser of two is no digit of their sum: e^-40 is below half an ulp of 1. */
+const NEGLIGIBLE = 40;
+
 /** `ln(exp(a) + exp(b))` that never overflows. */
-function logAddExp(a: number, b: number): number {
+export function logAddExp(a: number, b: number): number {
+  if (Math.abs(a - b) > NEGLIGIBLE) return Math.max(a, b);
   return a > b ? a + Math.log1p(Math.exp(b - a)) : b + Math.log1p(Math.exp(a - b));
 }
 
@@ -164,23 +174,27 @@ export function logSumExp(values: readonly number[]): number {
 export interface Detector {
   readonly grid: Grid;
   readonly logS: number[];
+  /** Room for a tick's likelihood. */
+  readonly logL: number[];
   /** Outcomes so far: the spending schedule's argument. */
   assigned: number;
 }
 
 export function newDetector(p0: number): Detector {
-  return { grid: gridOf(p0), logS: newLogS(), assigned: 0 };
+  return { grid: gridOf(p0), logS: newLogS(), logL: [], assigned: 0 };
 }
 
 /** One tick of `n` outcomes, `k` of them bad. Returns logE as it is decided on: before the tick's restarts are added. */
 export function stepDetector(detector: Detector, n: number, k: number): number {
-  multiplyCounts(detector.logS, detector.grid, n - k, k);
+  likelihoodOfCounts(detector.grid, n - k, k, detector.logL);
+  multiply(detector.logS, detector.logL);
   return closeTick(detector, n);
 }
 
 /** One tick of fractions. Returns logE as it is decided on. */
 export function stepDetectorByFractions(detector: Detector, bins: Bins): number {
-  multiplyFractions(detector.logS, detector.grid, bins, 0);
+  likelihoodOfFractions(detector.grid, bins, 0, detector.logL);
+  multiply(detector.logS, detector.logL);
   return closeTick(
     detector,
     bins.n.reduce((sum, n) => sum + n, 0),

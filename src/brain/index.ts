@@ -1,4 +1,6 @@
-export { badnessOf, countsAgainstVersion } from "./badness.ts";
+export { badnessOf, countsAgainstVersion, EXCLUSIONS, type Exclusion, exclusionOf, isHit } from "./badness.ts";
+export type { CompiledGuardrail, GuardrailKind, RelativeTest } from "./compiled.ts";
+export { type Arm, type Counts, type GuardrailCounts, pendingOf, type RuntimeCounts } from "./counts.ts";
 export {
   addStageLump,
   type Bins,
@@ -9,27 +11,43 @@ export {
   stepDetector,
   stepDetectorByFractions,
 } from "./detector.ts";
+export { explain } from "./explain.ts";
+export { type CompiledGuardrails, compileGuardrails } from "./guardrails.ts";
+export { healthOf, isHealthy } from "./health.ts";
+export { freezeThrough, judge } from "./judge.ts";
+export { MAX_RUNTIMES, SHARED_BUCKETS } from "./leave-one-out.ts";
 export {
-  type CompiledGuardrail,
-  type CompiledGuardrails,
-  compileGuardrails,
-  type GuardrailKind,
-} from "./guardrails.ts";
-export { freezeThrough, judge, type Verdict } from "./judge.ts";
-export {
+  type ArmCounts,
   addCounts,
   beginStage,
+  beginTick,
+  type CountsRow,
   cloneLedger,
-  type GuardrailCounts,
+  type ExpectedShare,
+  endOverdue,
+  expectShare,
   type Ledger,
-  type LedgerPrefix,
   newLedger,
-  pendingOf,
   recordAssigned,
   recordLost,
   recordMissing,
   recordOutcome,
+  recordOverdue,
+  rowsOf,
   settleExcluded,
   type TickCounts,
 } from "./ledger.ts";
+export type { LedgerPrefix, RuntimeState } from "./prefix.ts";
 export { HEALTHY_LOG_E, isProvenHealthy, reverseLogE } from "./recovery.ts";
+export { newRelative, type RelativeState, relativeLogE, stepRelative, type TwoArms } from "./relative.ts";
+export type {
+  AllowVerdict,
+  Carrier,
+  ExclusionEvidence,
+  ExposureEvidence,
+  HoldReason,
+  HoldVerdict,
+  Judgement,
+  StopVerdict,
+  Verdict,
+} from "./verdict.ts";

@@ -1,165 +1,170 @@
 /**
- * The verdict on a ledger (BRAIN 2.5 and 2.6): replays the detectors over the open ticks, in order, with pending runs
- * counted as good, and stops at the first tick where the weighted sum over the guardrails reaches its threshold.
+ * The verdict on a ledger (BRAIN 2.5 to 2.7): replays the detectors over the open ticks, in order, with the candidate's
+ * pending runs counted as good, and stops at the first tick where the rules lead to a stop.
  */
-import type { Attribution, GuardrailEvidence, StopReason } from "@flagback/schemas";
-import {
-  addRestarts,
-  addStageLump,
-  type Grid,
-  gridOf,
-  logEvidence,
-  logSpent,
-  logSumExp,
-  logThreshold,
-  MILLIONTHS,
-  multiplyCounts,
-  multiplyFractions,
-} from "./detector.ts";
-import type { CompiledGuardrail } from "./guardrails.ts";
-import {
-  clonePrefix,
-  type GuardrailCounts,
-  type Ledger,
-  type LedgerPrefix,
-  pendingOf,
-  type TickCounts,
-} from "./ledger.ts";
+import type { GuardrailMode } from "@flagback/schemas";
+import { CONSEQUENCES, consequenceOf, type Group } from "./consequence.ts";
+import { ARMS, type Counts } from "./counts.ts";
+import { decide, type Exit, heaviestOf, sumOf } from "./decide.ts";
+import { evidenceOf } from "./evidence.ts";
+import { exclusionsOf, exposureOf, isExclusionExcess, isMismatch } from "./exposure.ts";
+import { freezeOthers } from "./leave-one-out.ts";
+import { isClosed, type Ledger, type TickCounts } from "./ledger.ts";
+import { cloneProgress, type LedgerPrefix } from "./prefix.ts";
+import { addLumpsThrough, endTick, multiplyTick, newReplay, othersOf, type Replay } from "./replay.ts";
+import type { AllowVerdict, HoldReason, Judgement, StandingVerdict, StopVerdict, Verdict } from "./verdict.ts";
 
-interface Judgement {
-  /** Log of the weighted sum of e-values, at the deciding tick or the last one. */
-  readonly logE: number;
-  /** The highest it ever was. */
-  readonly peakLogE: number;
-  /** ln(C / alpha). */
-  readonly threshold: number;
-  /** The deciding tick, or the last one with counts; `null` where there is none. */
-  readonly tick: number | null;
-  /** How each guardrail stood at that tick. */
-  readonly guardrails: GuardrailEvidence[];
-  /** Name of the automatic guardrail that weighs most in the sum. */
-  readonly leading: string;
-}
+type Undecided = Exclude<Exit, { kind: "stop" }>;
 
-/** What the brain concludes. Absolute crossings are `undetermined` until stable's ledger is judged beside the candidate's. */
-export type Verdict =
-  | (Judgement & { readonly kind: "allow"; readonly reason?: undefined; readonly attribution?: undefined })
-  | (Judgement & { readonly kind: "stop"; readonly reason: StopReason; readonly attribution: Attribution });
+/** A log e-value that stands for none: the log of the smallest number. JSON has no -Infinity. */
+const NO_LOG_E = -745;
 
 /** Judges the ledger. Pure: the same ledger gives the same verdict, also after JSON. */
 export function judge(ledger: Ledger): Verdict {
-  const state = clonePrefix(ledger.prefix);
-  replay(ledger, state, Number.POSITIVE_INFINITY);
-  const judgement = judgementOf(ledger, state);
-  return state.crossed
-    ? { kind: "stop", reason: "sla_breach", attribution: "undetermined", ...judgement }
-    : { kind: "allow", ...judgement };
+  const replay = newReplay(ledger, cloneProgress(ledger.prefix));
+  walk(replay, Number.POSITIVE_INFINITY);
+  const { state } = replay;
+  const standing = state.standing ?? standingOf(replay, { kind: "allow" });
+  const stop = stopOf(state);
+  // What stable suffers from too comes before what would only be asked or frozen.
+  const isLesser = stop !== undefined && consequenceOf(stop) !== "rollback";
+  if (isLesser && standing.kind === "hold" && standing.reason === "shared_cause") return standing;
+  return stop ?? standing;
 }
 
 /**
  * Moves the ticks up to and including `tick` into the prefix, which never changes the verdict. Changes the ledger in place.
- * @throws RangeError where one of them has a pending run: its counts could still change.
+ * @throws RangeError where one of them has a pending run or may still get one: its counts could still change.
  */
 export function freezeThrough(ledger: Ledger, tick: number): void {
   if (tick <= ledger.prefix.throughTick) return;
   const open = ledger.ticks.findIndex((counts) => counts.tick > tick);
   const frozen = open === -1 ? ledger.ticks : ledger.ticks.slice(0, open);
-  for (const counts of frozen) {
-    const pending = counts.assigned - counts.settled - counts.missing - counts.lost;
-    if (pending !== 0) throw new RangeError(`tick ${counts.tick} cannot freeze: ${pending} of its runs are pending`);
+  if (!isClosed(ledger, tick)) throw new RangeError(`tick ${tick} cannot freeze: it may still get assignments`);
+  frozen.forEach(refusePending);
+  const replay = newReplay(ledger, ledger.prefix);
+  const others = othersOf(replay);
+  walk(replay, tick);
+  const { state } = replay;
+  if (!isDecided(state)) {
+    state.standing ??= standingOf(replay, { kind: "allow" });
+    addLumpsThrough(ledger, state, tick);
+    state.runtimes = freezeOthers(others, frozen.length, tick);
   }
-  replay(ledger, ledger.prefix, tick);
+  state.throughTick = tick;
   ledger.ticks = open === -1 ? [] : ledger.ticks.slice(open);
+  const inForce = ledger.expected.findLastIndex((entry) => entry.tick <= tick);
+  if (inForce > 0) ledger.expected.splice(0, inForce);
 }
 
-/** Advances `state` over the ticks up to and including `throughTick`. Judging and freezing are this one walk. */
-function replay(ledger: Ledger, state: LedgerPrefix, throughTick: number): void {
-  const grids = ledger.guardrails.map((guardrail) => gridOf(guardrail.p0));
-  const logShares = ledger.guardrails.map((guardrail) => Math.log(guardrail.share));
-  const threshold = logThreshold(ledger.alpha, ledger.stages);
-  for (const counts of ledger.ticks) {
-    if (counts.tick > throughTick || state.crossed) break;
-    beginStages(ledger, state, counts.tick);
-    replayTick(ledger.guardrails, grids, counts, state);
-    const logE = weightedLogE(logShares, state.logE);
-    state.tick = counts.tick;
-    state.throughTick = counts.tick;
+/** Goes through the open ticks up to and including `throughTick`, or to the one that decides on a rollback. */
+function walk(replay: Replay, throughTick: number): void {
+  const { ledger, state } = replay;
+  const end = ledger.ticks.findIndex((counts) => counts.tick > throughTick);
+  const ticks = end === -1 ? ledger.ticks.length : end;
+  for (let index = 0; index < ticks && !isDecided(state); index++) {
+    const counts = ledger.ticks[index] as TickCounts;
+    multiplyTick(replay, counts);
+    const exit = decideTick(replay, index, counts.tick);
+    if (isDecided(state)) return;
+    if (index === ticks - 1) state.standing = standingOf(replay, exit);
+    endTick(replay, counts);
+  }
+}
+
+/** Notes what is decided at the tick, and answers the gravest of what is not. */
+function decideTick(replay: Replay, index: number, tick: number): Undecided {
+  const { state } = replay;
+  let undecided: Undecided = { kind: "allow" };
+  for (const group of replay.groups) {
+    const logE = sumOf(replay, group.tested);
     if (logE > state.peakLogE) state.peakLogE = logE;
-    // Decided before restarts are added: they bet from the next outcome on.
-    if (logE >= threshold) state.crossed = true;
-    else endTick(counts, state);
+    if (state.stops.some((stop) => consequenceOf(stop) === group.consequence)) continue;
+    const exit = decide(replay, index, group, logE);
+    if (exit.kind === "stop") state.stops.push(stopVerdictOf(replay, exit));
+    else if (undecided.kind === "allow" || exit.kind === "shared") undecided = exit;
   }
-  if (throughTick === Number.POSITIVE_INFINITY) return;
-  if (!state.crossed) beginStages(ledger, state, throughTick);
-  state.throughTick = throughTick;
+  noteHold(state, "shared_cause", tick, undecided.kind === "shared");
+  noteHold(state, "sample_ratio", tick, isMismatch(state));
+  noteHold(state, "excluded_runs", tick, isExclusionExcess(state.exposure));
+  return undecided;
 }
 
-/** Adds the lumps of stages that began after the last tick gone through and not after `tick`. */
-function beginStages(ledger: Ledger, state: LedgerPrefix, tick: number): void {
-  for (const lumpTick of ledger.lumpTicks) {
-    if (lumpTick > state.throughTick && lumpTick <= tick) state.detectors.forEach(addStageLump);
+function noteHold({ holdsSince }: LedgerPrefix, reason: HoldReason, tick: number, holds: boolean): void {
+  holdsSince[reason] = holds ? (holdsSince[reason] ?? tick) : null;
+}
+
+/** Only a rollback ends it: what leads to less must not keep a rollback from being found later. */
+function isDecided(state: LedgerPrefix): boolean {
+  return state.stops.some((stop) => consequenceOf(stop) === "rollback");
+}
+
+/** The gravest stop so far. */
+function stopOf({ stops }: LedgerPrefix): StopVerdict | undefined {
+  return CONSEQUENCES.flatMap((consequence) => stops.filter((stop) => consequenceOf(stop) === consequence))[0];
+}
+
+function stopVerdictOf(replay: Replay, exit: Extract<Exit, { kind: "stop" }>): StopVerdict {
+  const { reason, attribution, leading, others } = exit;
+  const judgement = judgementOf(replay, leading, others.carriers);
+  return { kind: "stop", reason, attribution, ...judgement };
+}
+
+/** Allowed or held, as of the last tick. */
+function standingOf(replay: Replay, exit: Undecided): StandingVerdict {
+  const { holdsSince } = replay.state;
+  const judgement =
+    exit.kind === "allow"
+      ? judgementOf(replay, undefined, [])
+      : judgementOf(replay, exit.leading, exit.others.carriers);
+  // A shared cause first: it is the one that may still end in a stop.
+  for (const reason of ["shared_cause", "sample_ratio", "excluded_runs"] as const) {
+    const sinceTick = holdsSince[reason];
+    if (sinceTick === null) continue;
+    const attribution = reason === "shared_cause" ? ({ attribution: "shared" } as const) : {};
+    return { kind: "hold", reason, ...attribution, sinceTick, ...judgement };
   }
+  const allow: AllowVerdict = { kind: "allow", ...judgement };
+  const heldBackBy = exit.kind === "held_back" ? exit.others.heldBackBy : undefined;
+  return heldBackBy === undefined ? allow : { ...allow, heldBackBy };
 }
 
-function replayTick(
-  guardrails: readonly CompiledGuardrail[],
-  grids: readonly Grid[],
-  counts: TickCounts,
-  state: LedgerPrefix,
-): void {
-  const pending = pendingOf(counts);
-  for (let g = 0; g < guardrails.length; g++) {
-    // Every array has one entry for each guardrail.
-    const { judged, bad, bins } = counts.guardrails[g] as GuardrailCounts;
-    const missing = (guardrails[g] as CompiledGuardrail).kind === "error_rate" ? counts.missing : 0;
-    const grid = grids[g] as Grid;
-    const logS = state.detectors[g] as number[];
-    const badTotal = bad + missing * MILLIONTHS;
-    const n = judged + pending + missing;
-    if (bins) multiplyFractions(logS, grid, bins, pending);
-    else multiplyCounts(logS, grid, n - badTotal / MILLIONTHS, badTotal / MILLIONTHS);
-    state.logE[g] = logEvidence(logS);
-    const total = state.totals[g] as { n: number; bad: number };
-    total.n += n;
-    total.bad += badTotal;
-  }
-}
-
-function endTick(counts: TickCounts, state: LedgerPrefix): void {
-  const logWeight = logSpent(state.assigned, counts.assigned);
-  for (const logS of state.detectors) addRestarts(logS, logWeight);
-  state.assigned += counts.assigned;
-}
-
-/** `ln(sum of v_i E_i)`. An observed guardrail has share 0, hence weight `-Infinity`. */
-function weightedLogE(logShares: readonly number[], logE: readonly number[]): number {
-  return logSumExp(weightedTerms(logShares, logE));
-}
-
-function weightedTerms(logShares: readonly number[], logE: readonly number[]): number[] {
-  return logShares.map((logShare, g) => logShare + (logE[g] as number));
-}
-
-function judgementOf(ledger: Ledger, state: LedgerPrefix): Judgement {
-  const threshold = logThreshold(ledger.alpha, ledger.stages);
-  const terms = weightedTerms(
-    ledger.guardrails.map((guardrail) => Math.log(guardrail.share)),
-    state.logE,
-  );
-  const leading = ledger.guardrails[terms.indexOf(Math.max(...terms))];
-  const guardrails = ledger.guardrails.map((guardrail, g): GuardrailEvidence => {
-    // Both arrays have one entry for each guardrail.
-    const { n, bad } = state.totals[g] as { n: number; bad: number };
-    const k = bad / MILLIONTHS;
-    const { name, p0, share } = guardrail;
-    return { guardrail: name, n, k, rate: n === 0 ? 0 : k / n, p0, logE: state.logE[g] as number, share, threshold };
-  });
+function judgementOf(replay: Replay, leading: number | undefined, carriers: Judgement["carriers"]): Judgement {
+  const { ledger, plans, state, threshold } = replay;
+  const group = groupOf(replay, leading);
+  const leader = leading ?? (group && heaviestOf(replay, group.tested));
+  const guardrail = leader === undefined ? undefined : plans[leader]?.guardrail;
+  const mode: GuardrailMode = guardrail?.mode ?? "observe";
   return {
-    logE: logSumExp(terms),
+    alpha: ledger.alpha,
+    logE: Math.max(NO_LOG_E, group === undefined ? NO_LOG_E : sumOf(replay, group.tested)),
     peakLogE: state.peakLogE,
     threshold,
     tick: state.tick,
-    guardrails,
-    leading: leading?.name ?? "",
+    guardrails: evidenceOf(replay),
+    leading: guardrail?.name ?? "",
+    mode,
+    action: guardrail?.action ?? "rollback",
+    carriers,
+    exclusions: exclusionsOf(state),
+    exposure: exposureOf(state),
   };
+}
+
+/** The group of the guardrail, or without one the group with the most evidence. */
+function groupOf(replay: Replay, leading: number | undefined): Group | undefined {
+  const { groups, plans } = replay;
+  const guardrail = leading === undefined ? undefined : plans[leading]?.guardrail;
+  if (guardrail !== undefined) return groups.find(({ consequence }) => consequence === consequenceOf(guardrail));
+  const sums = groups.map(({ tested }) => sumOf(replay, tested));
+  return groups[sums.indexOf(Math.max(...sums))];
+}
+
+function refusePending({ tick, arms }: TickCounts): void {
+  for (const arm of ARMS) {
+    const all: readonly Counts[] = [arms[arm].total, ...arms[arm].runtimes];
+    const pending = all.map(({ assigned, settled, missing, lost }) => assigned - settled - missing - lost);
+    const open = pending.find((each) => each !== 0);
+    if (open !== undefined) throw new RangeError(`tick ${tick} cannot freeze: ${open} of its runs are pending`);
+  }
 }

@@ -1,56 +1,50 @@
 /**
- * The assignment ledger of one (alias, version, rolloutNumber): outcome counts by the tick in which the run's assignment
- * was registered (BRAIN 2.6). Plain JSON data, all counters integers that only grow, so that replicas merge by sum. The
- * functions change the ledger in place, because recording is the hot path; `cloneLedger` takes a copy to keep.
+ * The assignment ledger of one rollout of an alias: outcome counts of both arms by the tick in which the run's assignment
+ * was registered (BRAIN 2.6), and within a tick by runtime. Plain JSON data. The functions change the ledger in place,
+ * because recording is the hot path; `cloneLedger` takes a copy to keep.
  */
 import type { Outcome } from "@flagback/schemas";
-import { badnessOf } from "./badness.ts";
-import { BINS, type Bins, binOf, newLogS, START_LOG_E } from "./detector.ts";
-import type { CompiledGuardrail } from "./guardrails.ts";
+import { badnessOf, type Exclusion, exclusionOf, isHit } from "./badness.ts";
+import type { CompiledGuardrail } from "./compiled.ts";
+import {
+  ARMS,
+  type Arm,
+  addBadness,
+  addTo,
+  type Counts,
+  cloneCounts,
+  type GuardrailCounts,
+  newCounts,
+  pendingOf,
+  type RuntimeCounts,
+} from "./counts.ts";
+import { MILLIONTHS } from "./detector.ts";
+import { clonePrefix, type LedgerPrefix, newPrefix } from "./prefix.ts";
 
-/** What one tick's outcomes say about one guardrail. */
-export interface GuardrailCounts {
-  /** Settled outcomes that say something about the guardrail. */
-  judged: number;
-  /** Sum of their badness, in millionths. */
-  bad: number;
-  /** Kinds whose badness is a fraction only. */
-  bins?: Bins;
+/** One arm of a tick. */
+export interface ArmCounts {
+  /** The sum over the runtimes, kept up to date by every function here. */
+  total: Counts;
+  /** Ascending by the runtime's name, so that the order of arrival leaves no trace. */
+  runtimes: RuntimeCounts[];
 }
 
-/** One tick. Pending runs are `assigned - settled - missing - lost`. */
 export interface TickCounts {
   /** The server's tick, an integer from 0. */
   tick: number;
-  assigned: number;
-  /** Runs whose outcome is known, also where it says nothing about any guardrail. */
-  settled: number;
-  /** Runs without an outcome at `outcomeTimeout`: bad for the error rate, excluded elsewhere. */
-  missing: number;
-  /** Runs of a host that was lost in silence: excluded everywhere. */
-  lost: number;
-  /** In the order of the ledger's guardrails. */
-  guardrails: GuardrailCounts[];
+  arms: Record<Arm, ArmCounts>;
 }
 
-/** Where replaying stands after the last tick that it went through. */
-export interface LedgerPrefix {
-  /** Every tick up to it is frozen; -1 before the first. */
-  throughTick: number;
-  /** Runs assigned in the ticks gone through. */
-  assigned: number;
-  /** Six logarithms for each guardrail. */
-  detectors: number[][];
-  /** Evidence for each guardrail: outcomes counted and their badness in millionths. */
-  totals: { n: number; bad: number }[];
-  /** logE of each guardrail as it was decided on at `tick`. */
-  logE: number[];
-  /** Highest logE of the weighted sum so far. */
-  peakLogE: number;
-  /** The last tick with counts, or the one where the threshold was reached; `null` before the first. */
-  tick: number | null;
-  /** True once the threshold was reached: everything above stays as it was then. */
-  crossed: boolean;
+/** The candidate's share of the assignments of both arms, in thousandths of a percent, from a tick on. */
+export interface ExpectedShare {
+  tick: number;
+  candidateWeight: number;
+}
+
+/** What a database holds: the counts of one runtime on one arm in one tick. */
+export interface CountsRow extends RuntimeCounts {
+  arm: Arm;
+  tick: number;
 }
 
 /** All that a verdict depends on; a decision stores exactly this. */
@@ -61,6 +55,10 @@ export interface Ledger {
   stages: number;
   /** Ticks at which a later stage began, ascending; its lump is added before that tick's outcomes. */
   lumpTicks: number[];
+  /** Ticks from this one on may still get assignments; `null` where none can, as in recorded data. */
+  openFrom: number | null;
+  /** Ascending. Empty where nobody says what to expect; then exposure is not tested. */
+  expected: ExpectedShare[];
   prefix: LedgerPrefix;
   /** Open ticks, ascending. */
   ticks: TickCounts[];
@@ -76,68 +74,136 @@ export function newLedger(guardrails: readonly CompiledGuardrail[], alpha: numbe
     alpha,
     stages,
     lumpTicks: [],
-    prefix: {
-      throughTick: -1,
-      assigned: 0,
-      detectors: guardrails.map(newLogS),
-      totals: guardrails.map(() => ({ n: 0, bad: 0 })),
-      logE: guardrails.map(() => START_LOG_E),
-      peakLogE: START_LOG_E,
-      tick: null,
-      crossed: false,
-    },
+    openFrom: null,
+    expected: [],
+    prefix: newPrefix(guardrails),
     ticks: [],
   };
 }
 
 /** Registers `n` assignments. @throws RangeError where the tick is frozen or the number is not a count. */
-export function recordAssigned(ledger: Ledger, tick: number, n: number): void {
-  openTick(ledger, tick).assigned += count(n);
+export function recordAssigned(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): void {
+  const assigned = count(n);
+  const side = openTick(ledger, tick).arms[arm];
+  openRuntime(ledger, side, runtime).assigned += assigned;
+  side.total.assigned += assigned;
 }
 
-/** Settles one pending run of the tick. @throws RangeError where the tick is frozen or has none pending. */
-export function recordOutcome(ledger: Ledger, tick: number, outcome: Outcome): void {
-  const counts = pendingTick(ledger, tick, 1);
+/**
+ * Settles one pending run. `overdueLimitsMs` are the latency limits that it was counted overdue for while it was open, so
+ * that those guardrails don't judge it twice.
+ * @throws RangeError where the tick is frozen or the runtime has none pending in it.
+ */
+export function recordOutcome(
+  ledger: Ledger,
+  arm: Arm,
+  runtime: string,
+  tick: number,
+  outcome: Outcome,
+  overdueLimitsMs: readonly number[] = [],
+): void {
+  const [total, counts] = pendingCounts(ledger, arm, runtime, tick, 1);
+  total.settled += 1;
   counts.settled += 1;
+  const exclusion = exclusionOf(outcome);
+  if (exclusion !== null) {
+    total.excluded[exclusion] += 1;
+    counts.excluded[exclusion] += 1;
+  }
   for (let g = 0; g < ledger.guardrails.length; g++) {
-    // Both arrays have one entry for each guardrail.
-    const badness = badnessOf(ledger.guardrails[g] as CompiledGuardrail, outcome);
-    if (badness !== null) addBadness(counts.guardrails[g] as GuardrailCounts, badness);
+    // All three arrays have one entry for each guardrail.
+    const guardrail = ledger.guardrails[g] as CompiledGuardrail;
+    if (guardrail.limitMs !== undefined && overdueLimitsMs.includes(guardrail.limitMs)) continue;
+    const badness = badnessOf(guardrail, outcome);
+    if (badness === null) continue;
+    const into = counts.guardrails[g] as GuardrailCounts;
+    const hit = into.bins !== undefined && isHit(guardrail, outcome) === true;
+    addBadness(into, badness, hit);
+    addBadness(total.guardrails[g] as GuardrailCounts, badness, hit);
+  }
+  for (const limitMs of overdueLimitsMs) endOverdue(ledger, arm, runtime, tick, limitMs, 1);
+}
+
+/**
+ * Judges `n` runs that are still open past a latency limit: however they end, they exceed it. So a hang is judged at the
+ * limit, and not when it times out. @throws RangeError as {@link recordOutcome}.
+ */
+export function recordOverdue(
+  ledger: Ledger,
+  arm: Arm,
+  runtime: string,
+  tick: number,
+  limitMs: number,
+  n: number,
+): void {
+  for (const counts of pendingCounts(ledger, arm, runtime, tick, n)) {
+    for (const into of latencyCounts(ledger, counts, limitMs)) {
+      into.judged += n;
+      into.bad += n * MILLIONTHS;
+      into.overdue = (into.overdue ?? 0) + n;
+    }
   }
 }
 
-/** Settles `n` pending runs that say nothing about any guardrail. @throws RangeError as {@link recordOutcome}. */
-export function settleExcluded(ledger: Ledger, tick: number, n: number): void {
-  pendingTick(ledger, tick, n).settled += n;
+/** Notes that `n` overdue runs have ended, with a report or without. @throws RangeError where the tick is frozen. */
+export function endOverdue(ledger: Ledger, arm: Arm, runtime: string, tick: number, limitMs: number, n: number): void {
+  for (const counts of pendingCounts(ledger, arm, runtime, tick, 0)) {
+    for (const into of latencyCounts(ledger, counts, limitMs)) into.overdueEnded = (into.overdueEnded ?? 0) + n;
+  }
+}
+
+function latencyCounts(ledger: Ledger, counts: Counts, limitMs: number): GuardrailCounts[] {
+  return counts.guardrails.filter(
+    (_each, g) => ledger.guardrails[g]?.kind === "latency" && ledger.guardrails[g]?.limitMs === limitMs,
+  );
+}
+
+/**
+ * Settles `n` pending runs that say nothing about any guardrail, as `exclusion` says why; without it they belong to no
+ * class, as drills do. @throws RangeError as {@link recordOutcome}.
+ */
+export function settleExcluded(
+  ledger: Ledger,
+  arm: Arm,
+  runtime: string,
+  tick: number,
+  n: number,
+  exclusion?: Exclusion,
+): void {
+  for (const counts of pendingCounts(ledger, arm, runtime, tick, n)) {
+    counts.settled += n;
+    if (exclusion !== undefined) counts.excluded[exclusion] += n;
+  }
 }
 
 /** Counts `n` pending runs as missing: no outcome within `outcomeTimeout`. @throws RangeError as {@link recordOutcome}. */
-export function recordMissing(ledger: Ledger, tick: number, n: number): void {
-  pendingTick(ledger, tick, n).missing += n;
+export function recordMissing(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): void {
+  for (const counts of pendingCounts(ledger, arm, runtime, tick, n)) counts.missing += n;
 }
 
 /** Counts `n` pending runs as lost with their host. @throws RangeError as {@link recordOutcome}. */
-export function recordLost(ledger: Ledger, tick: number, n: number): void {
-  pendingTick(ledger, tick, n).lost += n;
+export function recordLost(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): void {
+  for (const counts of pendingCounts(ledger, arm, runtime, tick, n)) counts.lost += n;
 }
 
 /**
  * Adds a row of counts, as a replica or the database holds it. Rows of one tick may be added in any order and any split;
- * a single row may settle more than it assigned, their sum may not. @throws RangeError where the tick is frozen.
+ * a single row may settle more than it assigned, their sum may not.
+ * @throws RangeError where the tick is frozen or the row is of other guardrails.
  */
-export function addCounts(ledger: Ledger, row: TickCounts): void {
-  const counts = openTick(ledger, row.tick);
-  counts.assigned += row.assigned;
-  counts.settled += row.settled;
-  counts.missing += row.missing;
-  counts.lost += row.lost;
-  counts.guardrails.forEach((into, g) => {
-    const from = row.guardrails[g];
-    if (from === undefined) throw new RangeError(`the row of tick ${row.tick} has no counts of guardrail ${g}`);
-    into.judged += from.judged;
-    into.bad += from.bad;
-    if (into.bins && from.bins) addBins(into.bins, from.bins);
-  });
+export function addCounts(ledger: Ledger, row: CountsRow): void {
+  if (row.guardrails.length !== ledger.guardrails.length)
+    throw new RangeError(`the row of tick ${row.tick} has counts of ${row.guardrails.length} guardrails`);
+  const side = openTick(ledger, row.tick).arms[row.arm];
+  addTo(openRuntime(ledger, side, row.runtime), row);
+  addTo(side.total, row);
+}
+
+/** The rows of an open tick, candidate first, ascending by runtime. Copies; none where the tick is not open. */
+export function rowsOf(ledger: Ledger, tick: number): CountsRow[] {
+  const found = findTick(ledger, tick);
+  if (found === undefined) return [];
+  return ARMS.flatMap((arm) => found.arms[arm].runtimes.map((counts) => ({ arm, tick, ...cloneCounts(counts) })));
 }
 
 /**
@@ -148,66 +214,76 @@ export function addCounts(ledger: Ledger, row: TickCounts): void {
 export function beginStage(ledger: Ledger, tick: number): void {
   if (ledger.lumpTicks.length >= ledger.stages - 1) return;
   const last = ledger.ticks.at(-1);
-  const lumpTick = last !== undefined && last.tick >= tick && last.assigned > 0 ? last.tick + 1 : tick;
+  const isTaken = last !== undefined && last.tick >= tick && ARMS.some((arm) => last.arms[arm].total.assigned > 0);
+  const lumpTick = isTaken ? last.tick + 1 : tick;
   if (lumpTick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
   if (lumpTick < (ledger.lumpTicks.at(-1) ?? 0))
     throw new RangeError(`a stage cannot begin at tick ${tick}, before the last one`);
   ledger.lumpTicks.push(lumpTick);
 }
 
-/** Runs of the tick whose outcome is not known. Never negative, also where a replica's assignments are not here yet. */
-export function pendingOf(counts: TickCounts): number {
-  return Math.max(0, counts.assigned - counts.settled - counts.missing - counts.lost);
+/**
+ * Says that `tick` has begun: it and later ones may still get assignments, earlier ones are closed. The comparison with stable
+ * is of a tick as a whole, so it waits until the tick is closed, or looking often would cost some of alpha; everything else
+ * is judged at once. Call it before judging wherever assignments still come in.
+ */
+export function beginTick(ledger: Ledger, tick: number): void {
+  ledger.openFrom = Math.max(tick, ledger.openFrom ?? 0);
+}
+
+/** Whether a tick gets no more assignments. */
+export function isClosed({ openFrom }: Ledger, tick: number): boolean {
+  return openFrom === null || tick < openFrom;
+}
+
+/**
+ * Says which share of both arms' assignments the candidate should have from `tick` on, in thousandths of a percent. What is
+ * past is forgotten when it freezes. @throws RangeError for another weight, a frozen tick, or one before the last change.
+ */
+export function expectShare(ledger: Ledger, tick: number, candidateWeight: number): void {
+  if (!Number.isInteger(candidateWeight) || candidateWeight < 0 || candidateWeight > 100_000)
+    throw new RangeError(`a weight is an integer from 0 to 100000, not ${candidateWeight}`);
+  if (tick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
+  const last = ledger.expected.at(-1);
+  if (last !== undefined && tick < last.tick) throw new RangeError(`the weight changed later, at tick ${last.tick}`);
+  if (last?.tick === tick) last.candidateWeight = candidateWeight;
+  else if (last?.candidateWeight !== candidateWeight) ledger.expected.push({ tick, candidateWeight });
 }
 
 /** A copy that shares nothing with the ledger but its compiled guardrails, which never change. */
 export function cloneLedger(ledger: Ledger): Ledger {
+  const cloneArm = ({ total, runtimes }: ArmCounts): ArmCounts => ({
+    total: cloneCounts(total),
+    runtimes: runtimes.map(cloneCounts),
+  });
   return {
     ...ledger,
     guardrails: [...ledger.guardrails],
     lumpTicks: [...ledger.lumpTicks],
+    expected: ledger.expected.map((entry) => ({ ...entry })),
     prefix: clonePrefix(ledger.prefix),
-    ticks: ledger.ticks.map((counts) => ({ ...counts, guardrails: counts.guardrails.map(cloneGuardrailCounts) })),
+    ticks: ledger.ticks.map(({ tick, arms }) => ({
+      tick,
+      arms: { candidate: cloneArm(arms.candidate), stable: cloneArm(arms.stable) },
+    })),
   };
 }
 
-export function clonePrefix(prefix: LedgerPrefix): LedgerPrefix {
-  return {
-    ...prefix,
-    detectors: prefix.detectors.map((logS) => [...logS]),
-    totals: prefix.totals.map((total) => ({ ...total })),
-    logE: [...prefix.logE],
-  };
+/** The runtime's counts in one arm of a tick. */
+export function runtimeIn(side: ArmCounts, runtime: string): RuntimeCounts | undefined {
+  const found = side.runtimes[indexOf(side.runtimes.length, (i) => (side.runtimes[i]?.runtime ?? "") < runtime)];
+  return found?.runtime === runtime ? found : undefined;
 }
 
-function cloneGuardrailCounts(counts: GuardrailCounts): GuardrailCounts {
-  return counts.bins ? { ...counts, bins: { n: [...counts.bins.n], sum: [...counts.bins.sum] } } : { ...counts };
-}
-
-function addBadness(counts: GuardrailCounts, badness: number): void {
-  counts.judged += 1;
-  counts.bad += badness;
-  if (counts.bins === undefined) return;
-  const bin = binOf(badness);
-  // binOf answers an index of the ten bins.
-  counts.bins.n[bin] = (counts.bins.n[bin] as number) + 1;
-  counts.bins.sum[bin] = (counts.bins.sum[bin] as number) + badness;
-}
-
-function addBins(into: Bins, from: Bins): void {
-  for (let bin = 0; bin < BINS; bin++) {
-    into.n[bin] = (into.n[bin] ?? 0) + (from.n[bin] ?? 0);
-    into.sum[bin] = (into.sum[bin] ?? 0) + (from.sum[bin] ?? 0);
-  }
-}
-
-function pendingTick(ledger: Ledger, tick: number, n: number): TickCounts {
-  const counts = findTick(ledger, tick);
-  if (counts === undefined || pendingOf(counts) < count(n)) {
+/** The total and the runtime's counts, of which `n` are pending. */
+function pendingCounts(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): [Counts, Counts] {
+  const side = findTick(ledger, tick)?.arms[arm];
+  const counts = side && runtimeIn(side, runtime);
+  if (side === undefined || counts === undefined || pendingOf(counts) < count(n)) {
     if (tick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
-    throw new RangeError(`tick ${tick} has ${counts ? pendingOf(counts) : 0} pending runs, not ${n}`);
+    throw new RangeError(`${runtime} has ${counts ? pendingOf(counts) : 0} runs pending in tick ${tick}, not ${n}`);
   }
-  return counts;
+  return [side.total, counts];
 }
 
 function openTick(ledger: Ledger, tick: number): TickCounts {
@@ -215,39 +291,40 @@ function openTick(ledger: Ledger, tick: number): TickCounts {
   if (found) return found;
   if (!Number.isSafeInteger(tick) || tick < 0) throw new RangeError(`a tick is an integer from 0, not ${tick}`);
   if (tick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
-  const counts: TickCounts = {
-    tick,
-    assigned: 0,
-    settled: 0,
-    missing: 0,
-    lost: 0,
-    guardrails: ledger.guardrails.map(newGuardrailCounts),
-  };
-  ledger.ticks.splice(indexFrom(ledger.ticks, tick), 0, counts);
+  const newArm = (): ArmCounts => ({ total: newCounts(ledger.guardrails), runtimes: [] });
+  const counts: TickCounts = { tick, arms: { candidate: newArm(), stable: newArm() } };
+  ledger.ticks.splice(tickIndex(ledger.ticks, tick), 0, counts);
   return counts;
 }
 
-function newGuardrailCounts(guardrail: CompiledGuardrail): GuardrailCounts {
-  if (guardrail.kind !== "tool_failure") return { judged: 0, bad: 0 };
-  return { judged: 0, bad: 0, bins: { n: new Array<number>(BINS).fill(0), sum: new Array<number>(BINS).fill(0) } };
+function openRuntime(ledger: Ledger, side: ArmCounts, runtime: string): RuntimeCounts {
+  const index = indexOf(side.runtimes.length, (i) => (side.runtimes[i]?.runtime ?? "") < runtime);
+  const found = side.runtimes[index];
+  if (found?.runtime === runtime) return found;
+  const counts = { runtime, ...newCounts(ledger.guardrails) };
+  side.runtimes.splice(index, 0, counts);
+  return counts;
 }
 
 function findTick(ledger: Ledger, tick: number): TickCounts | undefined {
   const last = ledger.ticks.at(-1);
   if (last === undefined || last.tick < tick) return undefined;
   if (last.tick === tick) return last;
-  const found = ledger.ticks[indexFrom(ledger.ticks, tick)];
+  const found = ledger.ticks[tickIndex(ledger.ticks, tick)];
   return found?.tick === tick ? found : undefined;
 }
 
-/** Index of the first open tick that is not before `tick`. */
-function indexFrom(ticks: readonly TickCounts[], tick: number): number {
+function tickIndex(ticks: readonly TickCounts[], tick: number): number {
+  return indexOf(ticks.length, (i) => (ticks[i] as TickCounts).tick < tick);
+}
+
+/** The first index that is not before what is looked for; the list's length where all are. */
+function indexOf(length: number, isBefore: (index: number) => boolean): number {
   let low = 0;
-  let high = ticks.length;
+  let high = length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    // The middle lies between the ends.
-    if ((ticks[middle] as TickCounts).tick < tick) low = middle + 1;
+    if (isBefore(middle)) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -4,7 +4,7 @@
  */
 import type { HoldCause, KillSwitch } from "@flagback/schemas";
 import type { CommandOf } from "./commands.ts";
-import { underWay } from "./pause.ts";
+import { rollbackable } from "./pause.ts";
 import { breachScope, rolloutOwner } from "./rollback.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
@@ -18,16 +18,34 @@ const HOLD_MEANING: Readonly<Record<HoldCause, string>> = {
   approval: "a guardrail that needs approval was breached",
 };
 
+/** A graver cause takes the place of a lesser one. */
+const GRAVITY: Readonly<Record<HoldCause, number>> = {
+  no_data: 0,
+  sample_ratio: 1,
+  excluded_runs: 1,
+  approval: 2,
+  freeze: 2,
+  shared_cause: 3,
+};
+
+/** A promoted version can't be held at a weight any more, but its kill switches can be engaged. */
 export function holdRollout(world: World, command: CommandOf<"holdRollout">, at: Circumstances): Transition {
-  const found = underWay(world, command.alias);
+  const found = rollbackable(world, command.alias, at.now);
   if ("code" in found) return refused(found);
   const { alias, rollout } = found;
   const action = "rollout.hold";
-  if (rollout.hold) {
+  if (rollout.hold && GRAVITY[command.cause] <= GRAVITY[rollout.hold.cause]) {
     return {
       kind: "unchanged",
       action,
       summary: `The rollout of ${rollout.candidate} is held already (${rollout.hold.cause}).`,
+    };
+  }
+  if (command.cause !== "no_data" && rollout.heldFor?.includes(command.cause)) {
+    return {
+      kind: "unchanged",
+      action,
+      summary: `Somebody resumed ${rollout.candidate} after a hold for ${command.cause}.`,
     };
   }
   const text = `Rollout held ${rollout.candidate}, reason=${command.cause}, stage=${rollout.stage}: ${HOLD_MEANING[command.cause]}`;
@@ -41,12 +59,20 @@ export function holdRollout(world: World, command: CommandOf<"holdRollout">, at:
   };
   const killSwitches: KillSwitch[] = rollout.policy.onBreach.engage.flatMap((key) => {
     const killSwitch = command.engage ? world.killSwitches.get(key) : undefined;
-    return killSwitch ? [{ ...killSwitch, engaged: [...killSwitch.engaged, entry] }] : [];
+    const kept = killSwitch?.engaged.filter((each) => each.id !== entry.id) ?? [];
+    return killSwitch ? [{ ...killSwitch, engaged: [...kept, entry] }] : [];
   });
   return changed({
     ...emptyChange(action, `alias:${alias.name}`, `${text}. ${command.summary}`),
     aliases: [
-      { ...alias, rollout: { ...rollout, hold: { cause: command.cause, since: at.now, summary: command.summary } } },
+      {
+        ...alias,
+        rollout: {
+          ...rollout,
+          hold: { cause: command.cause, since: at.now, summary: command.summary },
+          heldFor: [...new Set([...(rollout.heldFor ?? []), command.cause])],
+        },
+      },
     ],
     killSwitches,
     alerts: [{ kind: "hold", text, alias: alias.name }],

@@ -2,11 +2,11 @@
  * Pausing a rollout, and letting it go on. The evaluator keeps judging meanwhile.
  */
 import type { Alias, KillSwitch, Refusal, Rollout } from "@flagback/schemas";
-import { isUnderWay } from "./aliases.ts";
+import { canRollBack, isUnderWay } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound } from "./refusals.ts";
 import { rolloutOwner } from "./rollback.ts";
-import { changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /** Keeps the weights as they are until somebody resumes. */
 export function pauseRollout(world: World, command: CommandOf<"pauseRollout">): Transition {
@@ -28,12 +28,12 @@ export function pauseRollout(world: World, command: CommandOf<"pauseRollout">): 
 }
 
 /** Ends a pause or a hold, and releases what the hold engaged. */
-export function resumeRollout(world: World, command: CommandOf<"resumeRollout">): Transition {
-  const found = underWay(world, command.alias);
+export function resumeRollout(world: World, command: CommandOf<"resumeRollout">, at: Circumstances): Transition {
+  const found = rollbackable(world, command.alias, at.now);
   if ("code" in found) return refused(found);
   const { alias, rollout } = found;
   const action = "rollout.resume";
-  if (rollout.state === "exposing" && !rollout.hold) {
+  if (rollout.state !== "paused" && !rollout.hold) {
     return { kind: "unchanged", action, summary: `The rollout of ${rollout.candidate} goes on already.` };
   }
   const { hold, ...going } = rollout;
@@ -47,10 +47,16 @@ export function resumeRollout(world: World, command: CommandOf<"resumeRollout">)
       `alias:${alias.name}`,
       `The rollout of ${rollout.candidate} goes on${hold ? ` after a hold (${hold.cause})` : ""}.`,
     ),
-    aliases: [{ ...alias, rollout: { ...going, state: "exposing" } }],
+    aliases: [{ ...alias, rollout: { ...going, state: rollout.state === "paused" ? "exposing" : rollout.state } }],
     killSwitches,
     audit: { reason: command.reason, toVersion: rollout.candidate, stage: rollout.stage },
   });
+}
+
+/** The alias with the rollout that can still be rolled back, promoted or not, or why there is none. */
+export function rollbackable(world: World, name: string, now: string): ReturnType<typeof underWay> {
+  const alias = world.aliases.get(name);
+  return alias?.rollout && canRollBack(alias, now) ? { alias, rollout: alias.rollout } : underWay(world, name);
 }
 
 /** The alias with the rollout under way, or why there is none. */

@@ -86,7 +86,7 @@ function runtimeAlias(world: World, alias: Alias): RuntimeAlias {
       lockedVersions(world, alias).map((id) => [id, policy?.onBreach.revoke ?? "block_writes"]),
     ),
     outcomeTimeoutMs: policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS,
-    ...(latencyLimits.length > 0 ? { latencyLimitMs: Math.min(...latencyLimits) } : {}),
+    ...(latencyLimits.length > 0 ? { latencyLimitsMs: [...new Set(latencyLimits)].sort((a, b) => a - b) } : {}),
     onLeaseLapse: policy?.onLeaseLapse ?? "stable",
   };
 }

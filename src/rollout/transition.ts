@@ -31,7 +31,7 @@ export function transition(world: World, command: Command, at: Circumstances): T
     case "pauseRollout":
       return pauseRollout(world, command);
     case "resumeRollout":
-      return resumeRollout(world, command);
+      return resumeRollout(world, command, at);
     case "promote":
       return promote(world, command, at);
     case "holdRollout":

@@ -4,10 +4,19 @@ import { describe, expect, test } from "vitest";
 import { makeExperiments } from "../../bench/src/detect/catalogue.ts";
 import { column, replicate } from "../../bench/src/detect/experiment.ts";
 import { goldenErrors } from "../../bench/src/detect/golden.ts";
+import {
+  HORIZONS,
+  leaveOneOutExperiment,
+  RUNTIME_COUNTS,
+  SPREAD_RATES,
+  WITHOUT_RULE,
+  withRuntimes,
+} from "../../bench/src/detect/leave-one-out.ts";
 import { check, failuresOf } from "../../bench/src/detect/limit.ts";
 import { PEERS, type Peer } from "../../bench/src/detect/peers.ts";
 import { oracleShiryaevRoberts, oracleSprt } from "../../bench/src/detect/product.ts";
 import { atRate, delayExperiment, PRODUCT } from "../../bench/src/detect/rates.ts";
+import { ABSOLUTE_PRODUCT, RELATIVE_PRODUCT, relativeExperiment, SCENARIOS } from "../../bench/src/detect/relative.ts";
 import { medianOf } from "../../bench/src/detect/statistics.ts";
 import { type Stream, streamOf } from "../../bench/src/detect/streams.ts";
 
@@ -124,6 +133,46 @@ function seededStream(seed: number, rate: number, length: number): Stream {
   return streamOf(bits);
 }
 
+describe("one runtime can't decide alone", () => {
+  const samplesAt = (rate: (typeof SPREAD_RATES)[number]) => {
+    const experiment = leaveOneOutExperiment(rate);
+    return { columns: experiment.columns, replications: 20, values: replicate(experiment, 0, 20) };
+  };
+
+  test("the rule costs nothing where one runtime carries all runs", () => {
+    const samples = samplesAt(0.3);
+    expect(column(samples, withRuntimes(1))).toEqual(column(samples, WITHOUT_RULE));
+  });
+
+  test.each(SPREAD_RATES)("it only ever delays, and a candidate broken everywhere still stops: %s", (rate) => {
+    const samples = samplesAt(rate);
+    const without = column(samples, WITHOUT_RULE);
+    for (const count of RUNTIME_COUNTS) {
+      const stops = column(samples, withRuntimes(count));
+      for (const [r, stop] of stops.entries()) expect(stop).toBeGreaterThanOrEqual(without[r] as number);
+      expect(Math.max(...stops)).toBeLessThan(HORIZONS[rate]);
+    }
+  });
+});
+
+describe("candidate against stable", () => {
+  const scenarioOf = (name: string) => SCENARIOS.find((each) => each.name === name)!;
+
+  test("an incident that hits both arms stops the absolute test and not the relative one", () => {
+    const experiment = relativeExperiment(scenarioOf("shared incident .01 to .30 at 2 000"), 0.5);
+    const samples = { columns: experiment.columns, replications: 5, values: replicate(experiment, 0, 5) };
+    expect(column(samples, RELATIVE_PRODUCT).every((stop) => stop === Number.POSITIVE_INFINITY)).toBe(true);
+    expect(column(samples, ABSOLUTE_PRODUCT).every(Number.isFinite)).toBe(true);
+  });
+
+  test("a candidate that always fails is stopped by its first ten outcomes", () => {
+    // BRAIN 3.6: 10/10 at a weight of 10 %.
+    const experiment = relativeExperiment(scenarioOf("candidate 1.0, stable .01"), 0.1);
+    const samples = { columns: experiment.columns, replications: 5, values: replicate(experiment, 0, 5) };
+    expect([...column(samples, RELATIVE_PRODUCT)]).toEqual([10, 10, 10, 10, 10]);
+  });
+});
+
 describe("the checker of limits", () => {
   const claim = { id: "X", what: "median delay", limit: 10, unit: "outcomes" };
 
@@ -153,7 +202,13 @@ describe("the checker of limits", () => {
 
 test("one seed gives the same numbers in any part of any experiment", () => {
   const [first, second] = [makeExperiments(), makeExperiments()];
-  for (const id of ["hazard a 0.15", "hazard b 0.1 0.3", "hazard e", "relative 0.5 candidate .10, stable .01"]) {
+  for (const id of [
+    "leave one out 0.3",
+    "hazard a 0.15",
+    "hazard b 0.1 0.3",
+    "hazard e",
+    "relative 0.5 candidate .10, stable .01",
+  ]) {
     const index = first.findIndex((experiment) => experiment.id === id);
     const whole = replicate(first[index]!, 0, 3);
     expect([...replicate(second[index]!, 2, 3)]).toEqual([...whole.slice(-first[index]!.columns.length)]);

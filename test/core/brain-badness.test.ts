@@ -1,4 +1,4 @@
-import { badnessOf, countsAgainstVersion } from "@flagback/core";
+import { badnessOf, type CompiledGuardrail, countsAgainstVersion, isHit } from "@flagback/core";
 import type { Outcome } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -86,5 +86,63 @@ describe("tool failures", () => {
         expect(badnessOf(toolFailure, outcome({ toolCalls, toolErrors }))).toBe(expected);
       }),
     );
+  });
+});
+
+describe("numbers that runs report", () => {
+  const of = (fields: Pick<CompiledGuardrail, "kind"> & Partial<CompiledGuardrail>): CompiledGuardrail => ({
+    ...errorRate,
+    ...fields,
+  });
+  const quality = of({ kind: "quality", p0: 0.2, limit: 0.8 });
+  const cost = of({ kind: "cost", p0: 0.12, limit: 0.12, cap: 1 });
+  const toxic = of({ kind: "safety", p0: 0.002, field: "toxic" });
+  const steps = of({ kind: "custom_mean", p0: 0.25, limit: 10, cap: 40, field: "steps" });
+  const stepsP95 = of({ kind: "custom_quantile", p0: 0.05, limit: 40, field: "steps" });
+  const budget = of({ kind: "budget", p0: 0, limit: 200 });
+
+  test.each<[string, CompiledGuardrail, Partial<Outcome>, number | null, boolean | null]>([
+    // By hand: 1 - 0.7, in millionths; 0.7 itself is no double, and the badness is not rounded up.
+    ["a quality", quality, { quality: 0.7 }, 300_000, true],
+    ["a quality at its least", quality, { quality: 0.8 }, 200_000, false],
+    ["a perfect quality", quality, { quality: 1 }, 0, false],
+    ["no quality", quality, {}, null, null],
+    ["a cost", cost, { costUsd: 0.25 }, 250_000, true],
+    ["a cost above the cap", cost, { costUsd: 30 }, BAD, true],
+    ["no cost", cost, {}, null, null],
+    ["a flag", toxic, { safetyFlags: ["rude", "toxic"] }, BAD, true],
+    ["another flag", toxic, { safetyFlags: ["rude"] }, 0, false],
+    ["no flags", toxic, {}, 0, false],
+    ["a custom number", steps, { metrics: { steps: 30 } }, 750_000, true],
+    ["a negative custom number", steps, { metrics: { steps: -4 } }, 0, false],
+    ["a custom number that is none", steps, { metrics: { steps: Number.NaN } }, null, null],
+    ["another custom number", steps, { metrics: { other: 30 } }, null, null],
+    ["a name of the language's own", of({ ...steps, field: "constructor" }), { metrics: { steps: 1 } }, null, null],
+    ["a custom number at its limit", stepsP95, { metrics: { steps: 40 } }, 0, false],
+    ["a custom number above its limit", stepsP95, { metrics: { steps: 40.5 } }, BAD, true],
+    ["money of a failed run", budget, { costUsd: 1.5, status: "failure" }, 1_500_000, true],
+    ["money of a cancelled run", budget, { costUsd: 1.5, status: "cancelled" }, 1_500_000, true],
+    ["money of a drill", budget, { costUsd: 1.5, drill: true }, null, null],
+  ])("%s counts by its size", (_, guardrail, fields, badness, isBad) => {
+    expect(badnessOf(guardrail, outcome(fields))).toBe(badness);
+    expect(isHit(guardrail, outcome(fields))).toBe(isBad);
+  });
+
+  test("a cancelled run says nothing about any of them", () => {
+    const cancelled = outcome({
+      status: "cancelled",
+      quality: 0,
+      costUsd: 9,
+      safetyFlags: ["toxic"],
+      metrics: { steps: 99 },
+    });
+    for (const guardrail of [quality, cost, toxic, steps, stepsP95]) expect(badnessOf(guardrail, cancelled)).toBeNull();
+  });
+
+  test("what is compared with stable is whether a run was bad, not by how much", () => {
+    const relative = { relative: { maxOddsRatio: 1.5, floor: 0.01 } };
+    expect(badnessOf({ ...quality, ...relative }, outcome({ quality: 0.7 }))).toBe(BAD);
+    expect(badnessOf({ ...toolFailure, ...relative }, outcome({ toolCalls: 9, toolErrors: 1 }))).toBe(BAD);
+    expect(badnessOf({ ...toolFailure, ...relative }, outcome({ toolCalls: 9 }))).toBe(0);
   });
 });

@@ -1,4 +1,4 @@
-import { compileGuardrails } from "@flagback/core";
+import { type CompiledGuardrail, compileGuardrails } from "@flagback/core";
 import type { Policy, PolicyInput } from "@flagback/schemas";
 import { describe, expect, test } from "vitest";
 import { policy } from "./support-brain.ts";
@@ -11,8 +11,15 @@ function compiled(guardrails: Guardrails, stage?: string) {
   return result.guardrails;
 }
 
+/** The schema refuses some of these numbers before; what is compiled is trusted by the detectors, so it checks as well. */
 function refusal(guardrails: Guardrails | Policy) {
-  const result = compileGuardrails(Array.isArray(guardrails) ? policy(guardrails) : guardrails);
+  const parsed = Array.isArray(guardrails)
+    ? {
+        ...policy([]),
+        guardrails: guardrails.map((each) => ({ mode: "automatic", action: "rollback", ...each }) as const),
+      }
+    : guardrails;
+  const result = compileGuardrails(parsed);
   if (result.ok) throw new Error("the policy was not refused");
   return result.refusal;
 }
@@ -76,22 +83,85 @@ describe("compiling", () => {
   });
 });
 
+describe("every metric", () => {
+  const only = (guardrail: Guardrails[number]) => compiled([guardrail])[0]!;
+
+  test.each<[string, Guardrails[number], Partial<CompiledGuardrail>]>([
+    // BRAIN 2.1: badness 1 - quality, so a mean of 0.2 is allowed.
+    ["quality", { metric: "quality", min: 0.8 }, { kind: "quality", p0: 0.2, limit: 0.8 }],
+    ["a mean cost", { metric: "cost_usd_mean", max: 0.12, cap: 1 }, { kind: "cost", p0: 0.12, limit: 0.12, cap: 1 }],
+    ["a safety rate", { metric: "safety.pii_leak", max: 0.002 }, { kind: "safety", p0: 0.002, field: "pii_leak" }],
+    ["a critical event", { metric: "safety.pii_leak", max: 0 }, { kind: "critical", p0: 0, share: 0 }],
+    ["a budget", { metric: "spend_usd_per_hour", max: 200 }, { kind: "budget", p0: 0, limit: 200, share: 0 }],
+    [
+      "a custom quantile",
+      { metric: "custom.steps", p95: 40 },
+      { name: "custom.steps p95", kind: "custom_quantile", p0: 0.05, limit: 40, field: "steps" },
+    ],
+    [
+      "a custom mean",
+      { metric: "custom.steps", max: 10, cap: 40 },
+      { name: "custom.steps", kind: "custom_mean", p0: 0.25, limit: 10, cap: 40, field: "steps" },
+    ],
+    [
+      "a comparison",
+      { metric: "error_rate", relativeTo: "stable", maxOddsRatio: 2, max: 0.1 },
+      // BRAIN 2.3: the floor is a fifth of the absolute threshold.
+      { name: "error_rate vs stable", p0: 0.1, relative: { maxOddsRatio: 2, floor: 0.02 } },
+    ],
+    [
+      "a comparison by latency",
+      { metric: "latency_p95_ms", relativeTo: "stable", max: 1_800 },
+      { p0: 0.05, limitMs: 1_800, relative: { maxOddsRatio: 1.5, floor: 0.01 } },
+    ],
+    [
+      "a comparison by quality",
+      { metric: "quality", relativeTo: "stable", min: 0.75 },
+      { p0: 0.25, limit: 0.75, relative: { maxOddsRatio: 1.5, floor: 0.05 } },
+    ],
+    [
+      "approval and another action",
+      { metric: "error_rate", max: 0.05, mode: "approval", action: "freeze" },
+      { mode: "approval", action: "freeze", share: 1 },
+    ],
+  ])("%s is compiled", (_, guardrail, expected) => {
+    expect(only(guardrail)).toMatchObject(expected);
+  });
+
+  test("a comparison takes its threshold from the guardrail of the same metric, or allows 5 %", () => {
+    const relative = { metric: "error_rate", relativeTo: "stable" } as const;
+    expect(compiled([{ metric: "error_rate", max: 0.1 }, relative])[1]!.p0).toBe(0.1);
+    expect(compiled([{ metric: "latency_p50_ms", max: 9 }, relative])[1]!.p0).toBe(0.05);
+    const latency = { metric: "latency_p95_ms", relativeTo: "stable" } as const;
+    expect(compiled([seed[1]!, latency])[1]!.limitMs).toBe(1_800);
+  });
+
+  test("the shares of all kinds are those of the book, with equal parts inside a kind", () => {
+    const all = compiled([
+      ...seed,
+      { metric: "error_rate", relativeTo: "stable" },
+      { metric: "latency_p95_ms", relativeTo: "stable" },
+      { metric: "tool_failure_rate", relativeTo: "stable" },
+      { metric: "quality", min: 0.8 },
+      { metric: "cost_usd_mean", max: 0.12, cap: 1 },
+      { metric: "safety.a", max: 0.01 },
+      { metric: "safety.b", max: 0.01 },
+      { metric: "safety.c", max: 0 },
+      { metric: "spend_usd_per_hour", max: 1 },
+    ]);
+    // BRAIN 2.5, over their sum of 1.05.
+    const parts = [0.25, 0.15, 0.15, 0.2, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025, 0, 0];
+    all.forEach(({ share }, g) => {
+      expect(share).toBeCloseTo(parts[g]! / 1.05, 14);
+    });
+  });
+});
+
 describe("refusing", () => {
-  test.each<[string, Guardrails[number], string]>([
-    ["quality", { metric: "quality", min: 0.8 }, "guardrails[1].metric"],
-    ["a mean cost", { metric: "cost_usd_mean", max: 0.1, cap: 1 }, "guardrails[1].metric"],
-    ["a budget", { metric: "spend_usd_per_hour", max: 200 }, "guardrails[1].metric"],
-    ["a safety flag", { metric: "safety.pii_leak", max: 0 }, "guardrails[1].metric"],
-    ["a custom number", { metric: "custom.steps", p95: 40 }, "guardrails[1].metric"],
-    ["a comparison", { metric: "error_rate", relativeTo: "stable", maxOddsRatio: 1.5 }, "guardrails[1].relativeTo"],
-    ["approval", { metric: "latency_p95_ms", max: 9, mode: "approval" }, "guardrails[1].mode"],
-    ["freeze", { metric: "latency_p95_ms", max: 9, action: "freeze" }, "guardrails[1].action"],
-    ["switch", { metric: "latency_p95_ms", max: 9, action: "switch" }, "guardrails[1].action"],
-    ["one stage's threshold", { ...seed[1]!, stages: { canary: { max: 9 } } }, "guardrails[1].stages.canary"],
-  ])("%s is not judged yet, and the refusal names the field", (_, guardrail, field) => {
-    const { code, message, hint } = refusal([seed[0]!, guardrail]);
+  test("one stage's threshold is not judged yet, and the refusal names the field", () => {
+    const { code, message, hint } = refusal([seed[0]!, { ...seed[1]!, stages: { canary: { max: 9 } } }]);
     expect(code).toBe("guardrail_unsupported");
-    expect(message).toMatch(new RegExp(`^${field.replaceAll(/[[\].]/g, "\\$&")}: `));
+    expect(message).toMatch(/^guardrails\[1\]\.stages\.canary: /);
     expect(hint).not.toBe("");
   });
 
@@ -109,6 +179,28 @@ describe("refusing", () => {
       { metric: "error_rate", max: 0.05, maxOddsRatio: 2 },
       "guardrails[0].maxOddsRatio",
     ],
+    ["a rate that is no number", { metric: "error_rate", max: Number.NaN }, "guardrails[0].max"],
+    ["a negative rate", { metric: "error_rate", max: -0.1 }, "guardrails[0].max"],
+    ["a latency without end", { metric: "latency_p95_ms", max: Number.POSITIVE_INFINITY }, "guardrails[0].max"],
+    ["a quality without a min", { metric: "quality" }, "guardrails[0].min"],
+    ["a quality that every run must reach", { metric: "quality", min: 1 }, "guardrails[0].min"],
+    ["a quality of nothing", { metric: "quality", min: 0 }, "guardrails[0].min"],
+    ["a quality with a max", { metric: "quality", min: 0.8, max: 0.9 }, "guardrails[0].max"],
+    ["a mean cost without a cap", { metric: "cost_usd_mean", max: 0.1 }, "guardrails[0].cap"],
+    ["a mean cost at its cap", { metric: "cost_usd_mean", max: 1, cap: 1 }, "guardrails[0].max"],
+    ["a cap of 0", { metric: "cost_usd_mean", max: 1, cap: 0 }, "guardrails[0].cap"],
+    ["a safety rate above 1", { metric: "safety.pii_leak", max: 2 }, "guardrails[0].max"],
+    ["a custom number without a limit", { metric: "custom.steps" }, "guardrails[0].cap"],
+    ["a custom number with two limits", { metric: "custom.steps", p95: 40, p99: 50 }, "guardrails[0].p99"],
+    ["a budget of nothing", { metric: "spend_usd_per_hour", max: 0 }, "guardrails[0].max"],
+    [
+      "an odds ratio below 1",
+      { metric: "error_rate", relativeTo: "stable", maxOddsRatio: 0.5 },
+      "guardrails[0].maxOddsRatio",
+    ],
+    ["a comparison without a limit", { metric: "latency_p95_ms", relativeTo: "stable" }, "guardrails[0].max"],
+    ["a comparison of money", { metric: "cost_usd_mean", relativeTo: "stable", max: 1 }, "guardrails[0].relativeTo"],
+    ["a share of a critical event", { metric: "safety.pii_leak", max: 0, share: 0.5 }, "guardrails[0].share"],
     ["shares that don't sum to 1", { ...seed[0]!, share: 0.4 }, "guardrails[0].share"],
   ])("%s is impossible, and the refusal names the field", (_, guardrail, field) => {
     const { code, problems } = refusal([guardrail]);
@@ -160,11 +252,11 @@ describe("refusing", () => {
 
   test("every problem is listed, and one that is invalid decides the code", () => {
     const { code, message, problems } = refusal([
-      { metric: "quality", min: 0.8 },
+      { metric: "quality", max: 0.8 },
       { metric: "error_rate", max: 3 },
-      { metric: "tool_failure_rate", max: 0.03, mode: "approval", action: "freeze" },
+      { ...seed[2]!, stages: { canary: { max: 0.04 } } },
     ]);
-    // By hand: the metric, the max, the mode and the action.
+    // By hand: the max that quality does not take, the min it lacks, the rate of 3, the single stage.
     expect(problems).toHaveLength(4);
     expect(code).toBe("policy_invalid");
     expect(message).toMatch(/^4 problems/);

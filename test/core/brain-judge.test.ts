@@ -31,8 +31,8 @@ const failure = outcome({ status: "failure" });
 function ledgerOf(guardrails: CompiledGuardrail[], ticks: Outcome[][], alpha = 0.01): Ledger {
   const ledger = newLedger(guardrails, alpha, 1);
   ticks.forEach((outcomes, tick) => {
-    recordAssigned(ledger, tick, outcomes.length);
-    for (const each of outcomes) recordOutcome(ledger, tick, each);
+    recordAssigned(ledger, "candidate", "r1", tick, outcomes.length);
+    for (const each of outcomes) recordOutcome(ledger, "candidate", "r1", tick, each);
   });
   return ledger;
 }
@@ -114,11 +114,11 @@ describe("the verdict", () => {
 
   test("a later stage brings its lump and needs its part of C", () => {
     const ledger = newLedger([errorRate], 0.01, 2);
-    recordAssigned(ledger, 0, 10);
-    settleExcluded(ledger, 0, 10);
+    recordAssigned(ledger, "candidate", "r1", 0, 10);
+    settleExcluded(ledger, "candidate", "r1", 0, 10);
     beginStage(ledger, 1);
-    recordAssigned(ledger, 1, 1);
-    settleExcluded(ledger, 1, 1);
+    recordAssigned(ledger, "candidate", "r1", 1, 1);
+    settleExcluded(ledger, "candidate", "r1", 1, 1);
     const verdict = judge(ledger);
     // By hand: E = W(10) + 0.05 after ten runs without evidence, W(10) = .7 + .3 (1 - 1/sqrt(1.005)).
     expect(verdict.logE).toBeCloseTo(Math.log(1.05 - 0.3 / Math.sqrt(1.005)), 12);
@@ -129,7 +129,7 @@ describe("the verdict", () => {
 describe("runs without an outcome", () => {
   const evidence = (record: (ledger: Ledger) => void) => {
     const ledger = newLedger(threeGuardrails, 0.01, 1);
-    recordAssigned(ledger, 0, 3);
+    recordAssigned(ledger, "candidate", "r1", 0, 3);
     record(ledger);
     return judge(ledger);
   };
@@ -146,7 +146,7 @@ describe("runs without an outcome", () => {
   });
 
   test("a missing run is bad for the error rate and says nothing elsewhere", () => {
-    const verdict = evidence((ledger) => recordMissing(ledger, 0, 3));
+    const verdict = evidence((ledger) => recordMissing(ledger, "candidate", "r1", 0, 3));
     expect(verdict.guardrails.map(({ n, k }) => [n, k])).toEqual([
       [3, 3],
       [0, 0],
@@ -158,7 +158,7 @@ describe("runs without an outcome", () => {
 
   test("lost and excluded runs say nothing anywhere", () => {
     for (const record of [recordLost, settleExcluded]) {
-      const verdict = evidence((ledger) => record(ledger, 0, 3));
+      const verdict = evidence((ledger) => record(ledger, "candidate", "r1", 0, 3));
       expect(verdict.guardrails.map(({ n, k }) => [n, k])).toEqual([
         [0, 0],
         [0, 0],
@@ -173,9 +173,9 @@ describe("runs without an outcome", () => {
       [0, 50],
       [1, 2],
     ] as const) {
-      recordAssigned(ledger, tick, n);
-      settleExcluded(ledger, tick, n / 2);
-      recordLost(ledger, tick, n / 2);
+      recordAssigned(ledger, "candidate", "r1", tick, n);
+      settleExcluded(ledger, "candidate", "r1", tick, n / 2);
+      recordLost(ledger, "candidate", "r1", tick, n / 2);
     }
     // By hand: without evidence E is the weight placed by then, W(50) = 1 - .3 / sqrt(1.025).
     expect(judge(ledger).logE).toBeCloseTo(Math.log(1 - 0.3 / Math.sqrt(1.025)), 12);
@@ -195,16 +195,19 @@ function ledgerOfCounts(ticks: (AnyTick | null)[], isDone: (tick: number) => boo
     if (counts === null) return;
     const { good, bad, pending, missing, lost, excluded } = counts;
     const open = isDone(tick) ? 0 : pending;
-    recordAssigned(ledger, tick, good + bad + open + missing + lost + excluded);
-    const recorded = ledger.ticks.at(-1)!;
-    Object.assign(recorded, { settled: good + bad + excluded, missing, lost });
-    for (const each of recorded.guardrails) {
-      each.judged = good + bad;
-      each.bad = bad * 1_000_000;
-      if (!each.bins) continue;
-      each.bins.n[0] = good;
-      each.bins.n[9] = bad;
-      each.bins.sum[9] = bad * 1_000_000;
+    recordAssigned(ledger, "candidate", "r1", tick, good + bad + open + missing + lost + excluded);
+    const { total, runtimes } = ledger.ticks.at(-1)!.arms.candidate;
+    for (const recorded of [total, runtimes[0]!]) {
+      Object.assign(recorded, { settled: good + bad + excluded, missing, lost });
+      for (const each of recorded.guardrails) {
+        each.judged = good + bad;
+        each.bad = bad * 1_000_000;
+        if (!each.bins) continue;
+        each.hits = bad;
+        each.bins.n[0] = good;
+        each.bins.n[9] = bad;
+        each.bins.sum[9] = bad * 1_000_000;
+      }
     }
   });
   return ledger;
@@ -277,16 +280,16 @@ describe("properties", () => {
         const seen = newLedger(threeGuardrails, 1e-12, 1);
         const completed = newLedger(threeGuardrails, 1e-12, 1);
         ticks.forEach((runs, tick) => {
-          recordAssigned(seen, tick, runs.length);
-          recordAssigned(completed, tick, runs.length);
+          recordAssigned(seen, "candidate", "r1", tick, runs.length);
+          recordAssigned(completed, "candidate", "r1", tick, runs.length);
           for (const { end, isReported } of runs) {
             const fields = {
               bad: { status: "failure", durationMs: 5_000, toolCalls: 3, toolErrors: 1 },
               good: { status: "success", durationMs: 100, toolCalls: 3 },
               cancelled: { status: "cancelled" },
             } as const satisfies Record<string, Partial<Outcome>>;
-            if (isReported) recordOutcome(seen, tick, outcome(fields[end]));
-            recordOutcome(completed, tick, outcome(fields[end]));
+            if (isReported) recordOutcome(seen, "candidate", "r1", tick, outcome(fields[end]));
+            recordOutcome(completed, "candidate", "r1", tick, outcome(fields[end]));
           }
           expect(judge(seen).logE).toBeLessThanOrEqual(judge(completed).logE + 1e-9);
         });
@@ -305,7 +308,7 @@ describe("failures that report fast and successes that report late", () => {
     const ledger = newLedger([errorRate], 0.01, 1);
     const reports: { at: number; tick: number; outcome: Outcome }[][] = [];
     for (let second = 0; second < seconds; second++) {
-      recordAssigned(ledger, second, STARTS_PER_SECOND);
+      recordAssigned(ledger, "candidate", "r1", second, STARTS_PER_SECOND);
       for (let run = 0; run < STARTS_PER_SECOND; run++) {
         const isBad = nextIsBad(rng, errorProbability);
         const at = second + run / STARTS_PER_SECOND + nextExponential(rng, isBad ? 1 : 30);
@@ -313,7 +316,7 @@ describe("failures that report fast and successes that report late", () => {
         reports[Math.floor(at)] = due;
         due.push({ at, tick: second, outcome: isBad ? failure : outcome() });
       }
-      for (const report of reports[second] ?? []) recordOutcome(ledger, report.tick, report.outcome);
+      for (const report of reports[second] ?? []) recordOutcome(ledger, "candidate", "r1", report.tick, report.outcome);
       if (judge(ledger).kind === "stop") return second + 1;
     }
     return null;

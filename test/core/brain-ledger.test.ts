@@ -10,6 +10,7 @@ import {
   recordLost,
   recordMissing,
   recordOutcome,
+  rowsOf,
   settleExcluded,
 } from "@flagback/core";
 import type { Outcome } from "@flagback/schemas";
@@ -22,27 +23,29 @@ const empty = () => newLedger(threeGuardrails, 0.01, 5);
 describe("recording", () => {
   test("an outcome is counted in the tick of its assignment, for each guardrail that it says something about", () => {
     const ledger = empty();
-    recordAssigned(ledger, 7, 3);
-    recordAssigned(ledger, 8, 1);
-    recordOutcome(ledger, 7, outcome({ status: "failure", toolCalls: 4, toolErrors: 1 }));
-    recordOutcome(ledger, 7, outcome({ durationMs: 2_000 }));
-    expect(ledger.ticks.map(({ tick, assigned, settled }) => [tick, assigned, settled])).toEqual([
+    recordAssigned(ledger, "candidate", "r1", 7, 3);
+    recordAssigned(ledger, "candidate", "r1", 8, 1);
+    recordOutcome(ledger, "candidate", "r1", 7, outcome({ status: "failure", toolCalls: 4, toolErrors: 1 }));
+    recordOutcome(ledger, "candidate", "r1", 7, outcome({ durationMs: 2_000 }));
+    expect(
+      ledger.ticks.map(({ tick, arms: { candidate } }) => [tick, candidate.total.assigned, candidate.total.settled]),
+    ).toEqual([
       [7, 3, 2],
       [8, 1, 0],
     ]);
-    const [errors, slow, tools] = ledger.ticks[0]!.guardrails;
+    const [errors, slow, tools] = ledger.ticks[0]!.arms.candidate.total.guardrails;
     expect([errors!.judged, errors!.bad]).toEqual([2, 1_000_000]);
     expect([slow!.judged, slow!.bad]).toEqual([1, 1_000_000]);
     expect([tools!.judged, tools!.bad]).toEqual([1, 250_000]);
     expect(tools!.bins!.n).toEqual([0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
     expect(tools!.bins!.sum[2]).toBe(250_000);
-    expect(pendingOf(ledger.ticks[0]!)).toBe(1);
+    expect(pendingOf(ledger.ticks[0]!.arms.candidate.total)).toBe(1);
   });
 
   test("ticks stay in order however they arrive", () => {
     const ledger = empty();
-    for (const tick of [5, 2, 9, 2, 7]) recordAssigned(ledger, tick, 1);
-    expect(ledger.ticks.map(({ tick, assigned }) => [tick, assigned])).toEqual([
+    for (const tick of [5, 2, 9, 2, 7]) recordAssigned(ledger, "candidate", "r1", tick, 1);
+    expect(ledger.ticks.map(({ tick, arms }) => [tick, arms.candidate.total.assigned])).toEqual([
       [2, 2],
       [5, 1],
       [7, 1],
@@ -52,35 +55,35 @@ describe("recording", () => {
 
   test("excluded, missing and lost runs are no longer pending", () => {
     const ledger = empty();
-    recordAssigned(ledger, 1, 10);
-    settleExcluded(ledger, 1, 2);
-    recordMissing(ledger, 1, 3);
-    recordLost(ledger, 1, 4);
-    expect(pendingOf(ledger.ticks[0]!)).toBe(1);
+    recordAssigned(ledger, "candidate", "r1", 1, 10);
+    settleExcluded(ledger, "candidate", "r1", 1, 2);
+    recordMissing(ledger, "candidate", "r1", 1, 3);
+    recordLost(ledger, "candidate", "r1", 1, 4);
+    expect(pendingOf(ledger.ticks[0]!.arms.candidate.total)).toBe(1);
   });
 
   test("more outcomes than assignments are a broken promise", () => {
     const ledger = empty();
-    recordAssigned(ledger, 1, 1);
-    recordOutcome(ledger, 1, outcome());
-    expect(() => recordOutcome(ledger, 1, outcome())).toThrow(RangeError);
-    expect(() => recordMissing(ledger, 1, 1)).toThrow(RangeError);
-    expect(() => recordOutcome(ledger, 2, outcome())).toThrow(RangeError);
-    expect(() => recordAssigned(ledger, 1, -1)).toThrow(RangeError);
-    expect(() => recordAssigned(ledger, 1.5, 1)).toThrow(RangeError);
+    recordAssigned(ledger, "candidate", "r1", 1, 1);
+    recordOutcome(ledger, "candidate", "r1", 1, outcome());
+    expect(() => recordOutcome(ledger, "candidate", "r1", 1, outcome())).toThrow(RangeError);
+    expect(() => recordMissing(ledger, "candidate", "r1", 1, 1)).toThrow(RangeError);
+    expect(() => recordOutcome(ledger, "candidate", "r1", 2, outcome())).toThrow(RangeError);
+    expect(() => recordAssigned(ledger, "candidate", "r1", 1, -1)).toThrow(RangeError);
+    expect(() => recordAssigned(ledger, "candidate", "r1", 1.5, 1)).toThrow(RangeError);
     expect(ledger.ticks).toHaveLength(1);
-    expect(pendingOf(ledger.ticks[0]!)).toBe(0);
+    expect(pendingOf(ledger.ticks[0]!.arms.candidate.total)).toBe(0);
   });
 
   test("a clone shares no count with its original", () => {
     const ledger = empty();
-    recordAssigned(ledger, 1, 5);
-    recordOutcome(ledger, 1, outcome({ toolCalls: 2, toolErrors: 1 }));
+    recordAssigned(ledger, "candidate", "r1", 1, 5);
+    recordOutcome(ledger, "candidate", "r1", 1, outcome({ toolCalls: 2, toolErrors: 1 }));
     const clone = cloneLedger(ledger);
     const before = JSON.stringify(clone);
     expect(JSON.stringify(ledger)).toBe(before);
-    recordOutcome(ledger, 1, outcome({ status: "failure", toolCalls: 2, toolErrors: 2 }));
-    recordMissing(ledger, 1, 3);
+    recordOutcome(ledger, "candidate", "r1", 1, outcome({ status: "failure", toolCalls: 2, toolErrors: 2 }));
+    recordMissing(ledger, "candidate", "r1", 1, 3);
     freezeThrough(ledger, 1);
     beginStage(ledger, 4);
     expect(JSON.stringify(clone)).toBe(before);
@@ -90,9 +93,9 @@ describe("recording", () => {
 describe("freezing", () => {
   test("a tick with a pending run does not freeze, and nothing has changed then", () => {
     const ledger = empty();
-    recordAssigned(ledger, 1, 1);
-    recordAssigned(ledger, 2, 1);
-    recordOutcome(ledger, 1, outcome());
+    recordAssigned(ledger, "candidate", "r1", 1, 1);
+    recordAssigned(ledger, "candidate", "r1", 2, 1);
+    recordOutcome(ledger, "candidate", "r1", 1, outcome());
     const before = JSON.stringify(ledger);
     expect(() => freezeThrough(ledger, 2)).toThrow(/1 of its runs are pending/);
     expect(JSON.stringify(ledger)).toBe(before);
@@ -100,14 +103,14 @@ describe("freezing", () => {
 
   test("a frozen tick takes no more counts", () => {
     const ledger = empty();
-    recordAssigned(ledger, 1, 1);
-    recordOutcome(ledger, 1, outcome());
+    recordAssigned(ledger, "candidate", "r1", 1, 1);
+    recordOutcome(ledger, "candidate", "r1", 1, outcome());
     freezeThrough(ledger, 3);
     expect(ledger.ticks).toEqual([]);
     expect(ledger.prefix.throughTick).toBe(3);
-    expect(() => recordAssigned(ledger, 3, 1)).toThrow(/frozen/);
-    expect(() => recordOutcome(ledger, 1, outcome())).toThrow(/frozen/);
-    recordAssigned(ledger, 4, 1);
+    expect(() => recordAssigned(ledger, "candidate", "r1", 3, 1)).toThrow(/frozen/);
+    expect(() => recordOutcome(ledger, "candidate", "r1", 1, outcome())).toThrow(/frozen/);
+    recordAssigned(ledger, "candidate", "r1", 4, 1);
     freezeThrough(ledger, 2);
     expect(ledger.prefix.throughTick).toBe(3);
   });
@@ -117,7 +120,7 @@ describe("stages", () => {
   test("a stage begins between ticks: in the next one where this one has assignments", () => {
     const ledger = newLedger([errorRate], 0.01, 4);
     beginStage(ledger, 3);
-    recordAssigned(ledger, 5, 1);
+    recordAssigned(ledger, "candidate", "r1", 5, 1);
     beginStage(ledger, 5);
     beginStage(ledger, 9);
     expect(ledger.lumpTicks).toEqual([3, 6, 9]);
@@ -160,8 +163,8 @@ describe("order and replicas", () => {
 
   function recorded(list: { tick: number; outcome: Outcome }[]): Ledger {
     const ledger = empty();
-    for (const { tick } of list) recordAssigned(ledger, tick, 1);
-    for (const item of list) recordOutcome(ledger, item.tick, item.outcome);
+    for (const { tick } of list) recordAssigned(ledger, "candidate", "r1", tick, 1);
+    for (const item of list) recordOutcome(ledger, "candidate", "r1", item.tick, item.outcome);
     return ledger;
   }
 
@@ -181,7 +184,8 @@ describe("order and replicas", () => {
       fc.property(items, (list) => {
         const merged = empty();
         for (const replica of [2, 0, 1]) {
-          for (const row of recorded(list.filter((item) => item.replica === replica)).ticks) addCounts(merged, row);
+          const part = recorded(list.filter((item) => item.replica === replica));
+          for (const { tick } of part.ticks) for (const row of rowsOf(part, tick)) addCounts(merged, row);
         }
         expect(JSON.stringify(merged)).toBe(JSON.stringify(recorded(list)));
       }),
@@ -190,13 +194,13 @@ describe("order and replicas", () => {
 
   test("assignments and outcomes may come in rows of their own", () => {
     const ledger = empty();
-    recordAssigned(ledger, 1, 2);
-    const [row] = cloneLedger(ledger).ticks;
+    recordAssigned(ledger, "candidate", "r1", 1, 2);
+    const [row] = rowsOf(ledger, 1);
     const other = empty();
     addCounts(other, { ...row!, assigned: 0, settled: 2 });
-    expect(pendingOf(other.ticks[0]!)).toBe(0);
+    expect(pendingOf(other.ticks[0]!.arms.candidate.total)).toBe(0);
     addCounts(other, row!);
-    expect(pendingOf(other.ticks[0]!)).toBe(0);
-    expect(other.ticks[0]!.assigned).toBe(2);
+    expect(pendingOf(other.ticks[0]!.arms.candidate.total)).toBe(0);
+    expect(other.ticks[0]!.arms.candidate.total.assigned).toBe(2);
   });
 });

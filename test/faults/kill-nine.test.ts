@@ -19,6 +19,8 @@ test("after 20 kills every acknowledged change and every acknowledged outcome is
   const first = await serverProcess(dataDir);
   const admin = bearer(first.adminToken ?? "");
   await post(first.url, "/v1/apply", admin, SUPPORT_AGENT);
+  // From here on the version that the load reports on is the stable arm of a ledger.
+  await post(first.url, "/v1/aliases/support-agent/rollout", admin, { candidate: "support-agent@2.4.0" });
   const { secret } = (await post(first.url, "/v1/tokens", admin, { role: "runtime", name: "load" })) as {
     secret: string;
   };
@@ -176,7 +178,8 @@ function batch(seq: number): OutcomeBatch {
   return {
     type: "outcomes",
     seq,
-    assigned: [{ alias: "support-agent", version: VERSION, revision: 1, n: 2 }],
+    overdue: [],
+    assigned: [{ alias: "support-agent", version: VERSION, revision: 1_000, n: 2 }],
     items: [item(0, "success"), item(1, "failure")],
   };
 }
@@ -189,11 +192,10 @@ async function counts(server: { kill(): Promise<void> }, dataDir: string) {
   const result = {
     through: row<{ through: number }>("SELECT through FROM instances").through,
     totals: row<object>(
-      "SELECT sum(assigned) AS assigned, sum(settled) AS settled, sum(failures) AS failures FROM ledgers",
+      "SELECT sum(assigned) AS assigned, sum(settled) AS settled, sum(failures) AS failures FROM totals",
     ),
-    inTicks: row<object>(
-      `SELECT sum(counts ->> '$.assigned') AS assigned, sum(counts ->> '$.settled') AS settled FROM ticks`,
-    ),
+    inTicks: row<object>(`SELECT sum(counts ->> '$.assigned') AS assigned, sum(counts ->> '$.settled') AS settled FROM
+      (SELECT stable AS counts FROM frozen_ticks UNION ALL SELECT counts FROM open_ticks WHERE arm = 'stable')`),
     runs: row<{ runs: number }>("SELECT count(*) AS runs FROM runs").runs,
   };
   database.close();

@@ -79,6 +79,25 @@ test("an incident says how long deciding and committing took, and after how many
   });
 });
 
+test("runs of an earlier rollout are no evidence in a later one of the same version", async () => {
+  const server = await exposing();
+  const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
+  const { revision } = await runtime.next("snapshot");
+  await server.call("POST", "/v1/aliases/support-agent/rollback", { reason: "x" });
+  await server.call("POST", "/v1/aliases/support-agent/unlock", { version: CANDIDATE, reason: "x" });
+  await server.call("POST", "/v1/aliases/support-agent/rollout", { candidate: CANDIDATE });
+  // Handed out under the first rollout's revision, while the runtime was cut off.
+  const late = batch(1, 20, 20, "late");
+  runtime.send({ ...late, assigned: late.assigned.map((each) => ({ ...each, revision })) });
+  runtime.send(batch(2, 40, 0, "now"));
+  await runtime.next("outcomesAck", (ack) => ack.through === 2);
+  const judged = await eventually("the second rollout is judged", async () => {
+    const now = await standing(server);
+    return now.evidence.length > 0 && now;
+  });
+  expect(judged).toMatchObject({ state: "exposing", evidence: [{ n: 40, k: 0 }] });
+});
+
 test("outcomes of stable never stop the candidate, and blocked, cancelled or client failures never count against it", async () => {
   const server = await exposing();
   const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
@@ -88,8 +107,8 @@ test("outcomes of stable never stop the candidate, and blocked, cancelled or cli
     type: "outcomes",
     seq: 1,
     assigned: [
-      { alias: "support-agent", version: stable, revision: 1, n: 20 },
-      { alias: "support-agent", version: CANDIDATE, revision: 1, n: 40 },
+      { alias: "support-agent", version: stable, revision: 1_000, n: 20 },
+      { alias: "support-agent", version: CANDIDATE, revision: 1_000, n: 40 },
     ],
     items: [
       ...Array.from({ length: 20 }, (_, n) => ({ ...base, runId: `s${n}`, version: stable, status: "failure" })),
@@ -123,7 +142,7 @@ function batch(seq: number, n: number, failures: number, prefix: string) {
   return {
     type: "outcomes",
     seq,
-    assigned: [{ alias: "support-agent", version: CANDIDATE, revision: 1, n }],
+    assigned: [{ alias: "support-agent", version: CANDIDATE, revision: 1_000, n }],
     items: Array.from({ length: n }, (_, index) => ({
       assignedSeq: seq,
       runId: `${prefix}-${seq}-${index}`,

@@ -9,7 +9,8 @@ const RUN = { alias: "support-agent", version: "support-agent@2.4.0", revision: 
 const outcome = (runId: string): Outcome => ({ runId, alias: RUN.alias, version: RUN.version, status: "success" });
 const batch = (
   frame: string | null,
-): Omit<OutcomeBatch, "items"> & { items: { runId: string; assignedSeq: number }[] } => JSON.parse(frame ?? "null");
+): Omit<OutcomeBatch, "items"> & { items: { runId: string; assignedSeq: number; overdueLimitsMs?: number[] }[] } =>
+  JSON.parse(frame ?? "null");
 const outbox = (maxOutcomes = 1_000) => new Outbox({ maxOutcomes, maxOutcomeBytes: 1_000_000 });
 
 function connected(maxOutcomes?: number): Outbox {
@@ -59,6 +60,13 @@ describe("a batch", () => {
     expect(batch(box.next(1_000)).items).toHaveLength(3);
     expect(batch(box.next(1_000)).items).toHaveLength(3);
     expect(batch(box.next(1_000)).items).toHaveLength(1);
+  });
+
+  test("splits a group that has more runs than the schema allows", () => {
+    const box = connected();
+    for (let i = 0; i < 200_001; i++) box.assign(RUN, 0);
+    // MAX_GROUP_RUNS is 100 000.
+    expect(batch(box.next(1_000)).assigned.map((group) => group.n)).toEqual([100_000, 100_000, 1]);
   });
 
   test("is one of at most four on their way", () => {
@@ -273,7 +281,7 @@ describe("an acknowledgement", () => {
   });
 });
 
-test("whatever is cut, lost or crashed, the server counts every outcome once and never more than were assigned", () => {
+test("whatever is cut, lost or crashed, the server counts every outcome and overdue run once, never more than assigned", () => {
   // A server as the protocol has it: in order or closed, counts in memory, durable only by commit, and a crash forgets the rest.
   const action = fc.constantFrom("run", "run", "assign", "finish", "send", "send", "commit", "cut", "crash");
   fc.assert(
@@ -281,21 +289,29 @@ test("whatever is cut, lost or crashed, the server counts every outcome once and
       const box = outbox();
       let nowMs = 0;
       let runs = 0;
-      const open: { announcement: ReturnType<Outbox["assign"]>; runId: string }[] = [];
-      let durable = { through: 0, runIds: [] as string[], assigned: 0 };
+      let limitsPassed = 0;
+      const open: { announcement: ReturnType<Outbox["assign"]>; runId: string; startedMs: number }[] = [];
+      const finish = ({ announcement, runId, startedMs }: (typeof open)[number]) => {
+        limitsPassed += [100, 400].filter((limitMs) => nowMs - startedMs > limitMs).length;
+        box.report(announcement, outcome(runId), nowMs);
+      };
+      let durable = { through: 0, runIds: [] as string[], assigned: 0, overdue: 0, ofEnded: 0 };
       let memory = durable;
       const connect = () => box.resume(durable.through, LIMITS);
       const sendAll = () => {
         for (let frame = box.next(nowMs); frame !== null; frame = box.next(nowMs)) {
-          const { seq, items, assigned } = batch(frame);
+          const { seq, items, assigned, overdue = [] } = batch(frame);
           expect(seq).toBe(memory.through + 1);
           memory = {
             through: seq,
             runIds: [...memory.runIds, ...items.map((item) => item.runId)],
             assigned: memory.assigned + assigned.reduce((sum, group) => sum + group.n, 0),
+            overdue: memory.overdue + overdue.reduce((sum, group) => sum + group.n, 0),
+            ofEnded: memory.ofEnded + items.reduce((sum, item) => sum + (item.overdueLimitsMs?.length ?? 0), 0),
           };
           expect(memory.runIds.length).toBeLessThanOrEqual(memory.assigned);
-          for (const item of items) expect(item.assignedSeq).toBeLessThanOrEqual(seq);
+          expect(memory.ofEnded).toBeLessThanOrEqual(memory.overdue);
+          for (const item of [...items, ...overdue]) expect(item.assignedSeq).toBeLessThanOrEqual(seq);
         }
       };
       const commit = () => {
@@ -309,12 +325,15 @@ test("whatever is cut, lost or crashed, the server counts every outcome once and
           case "run":
             run(box, `r${runs++}`);
             break;
-          case "assign":
-            open.push({ announcement: box.assign(RUN, nowMs), runId: `r${runs++}` });
+          case "assign": {
+            const announcement = box.assign(RUN, nowMs);
+            box.watch(announcement, nowMs, [100, 400]);
+            open.push({ announcement, runId: `r${runs++}`, startedMs: nowMs });
             break;
+          }
           case "finish": {
             const ended = open.shift();
-            if (ended) box.report(ended.announcement, outcome(ended.runId), nowMs);
+            if (ended) finish(ended);
             break;
           }
           case "send":
@@ -335,14 +354,14 @@ test("whatever is cut, lost or crashed, the server counts every outcome once and
             break;
         }
       }
-      for (const ended of open) box.report(ended.announcement, outcome(ended.runId), nowMs);
+      for (const ended of open) finish(ended);
       for (let i = 0; i < 200 && !box.isEmpty; i++) {
         nowMs += 1_000;
         sendAll();
         commit();
       }
       expect([...durable.runIds].sort()).toEqual(Array.from({ length: runs }, (_, i) => `r${i}`).sort());
-      expect(durable.assigned).toBe(runs);
+      expect(durable).toMatchObject({ assigned: runs, overdue: limitsPassed, ofEnded: limitsPassed });
     }),
   );
 });

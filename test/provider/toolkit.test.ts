@@ -101,6 +101,29 @@ describe("a run", () => {
     expect(server.batches.flatMap((batch) => batch.assigned)).toHaveLength(1);
   });
 
+  test("that hangs is reported as overdue while it is open, once for each latency limit of its alias", async () => {
+    // Out of order, twice and impossible, as only a faulty server sends them.
+    await change(alias({ revision: 2, latencyLimitsMs: [20, 10, 20, 0, -1] }));
+    const overdue = () => server.batches.flatMap((batch) => batch.overdue ?? []);
+    await withRun(options({ conversationId: candidateConversation() }), async (run) => {
+      await run.pin("support-agent", STABLE);
+      await run.pin("planner", STABLE);
+      await server.until(() => overdue().length === 2);
+      expect(server.outcomes).toEqual([]);
+    });
+    await server.until(() => server.outcomes.length === 2);
+    const said = { alias: "support-agent", version: CANDIDATE, assignedSeq: 1, n: 1 };
+    expect(overdue()).toEqual([
+      { ...said, limitMs: 10 },
+      { ...said, limitMs: 20 },
+    ]);
+    const named = server.outcomes.map((outcome) => [outcome.alias, outcome.overdueLimitsMs]);
+    expect(named).toEqual([
+      ["support-agent", [10, 20]],
+      ["planner", undefined],
+    ]);
+  });
+
   test("that throws is a failure with the error's name, and the error goes on", async () => {
     const error = new RangeError("too far");
     const failing = withRun(options(), async (run) => {

@@ -5,7 +5,8 @@ import { LedgerBook } from "../../server/src/ledger/ledger-book.ts";
 import { TickClock } from "../../server/src/ledger/tick-clock.ts";
 import type { LedgerWrites, Loaded } from "../../server/src/store/store.ts";
 
-const KEY = { alias: "agent", version: "agent@2", rolloutNumber: 1 };
+const ROLLOUT = { alias: "agent", rolloutNumber: 1 };
+const KEY = { ...ROLLOUT, version: "agent@2" };
 const ALL = () => true;
 
 test("a run without a report is pending, and pending counts as good", () => {
@@ -91,23 +92,46 @@ test("a restart keeps every count, every open assignment and the verdict", () =>
 test("counts that could not be written are handed out again", () => {
   const { book } = opened();
   book.countBatch("i", batch(1, 2, ["failure"]), ALL);
-  const writes = book.collect();
+  book.collect();
   expect(book.hasUnwritten()).toBe(false);
-  book.restore(writes);
+  book.restore();
   book.countBatch("i", batch(2, 1, ["success"]), ALL);
   const again = book.collect();
   expect(again.instances).toMatchObject([{ through: 2 }]);
   expect(again.runs.map((run) => run.runId)).toEqual(["run-1-0", "run-2-0"]);
-  expect(again.ticks).toMatchObject([{ counts: { assigned: 3, settled: 2 } }]);
+  expect(again.counts).toMatchObject([{ row: { arm: "candidate", runtime: "i", assigned: 3, settled: 2 } }]);
   expect(book.durableThrough("i")).toBe(0);
   book.confirm(again);
   expect(book.durableThrough("i")).toBe(2);
 });
 
+test("a run that hangs is judged at its latency limit, once, and not when it times out", () => {
+  const { book, clock } = opened({}, WITH_LATENCY);
+  const overdue = [{ assignedSeq: 1, alias: "agent", version: "agent@2", limitMs: 1_800, n: 3 }];
+  book.countBatch("i", { ...batch(1, 4, []), overdue }, ALL);
+  const latency = () => judge(ledgerOf(book)).guardrails[1];
+  expect(latency()).toMatchObject({ guardrail: "latency_p95_ms", n: 4, k: 3 });
+  // One of them ends after all, and says that it was reported; another claims so and was not.
+  const ended = { ...item(1, "success", "a"), durationMs: 5_000, overdueLimitsMs: [1_800] };
+  book.countBatch("i", { ...batch(2, 1, []), assigned: [], items: [ended] }, ALL);
+  expect(latency()).toMatchObject({ n: 4, k: 3 });
+  clock.advance(7_000);
+  book.advance();
+  expect(book.totalsOf(KEY)).toMatchObject({ settled: 1, missing: 3 });
+  expect(latency()).toMatchObject({ n: 3, k: 3 });
+});
+
+test("a run that was never reported overdue is judged by its duration, whatever it claims", () => {
+  const { book } = opened({}, WITH_LATENCY);
+  const claims = { ...item(1, "success", "a"), durationMs: 5_000, overdueLimitsMs: [1_800] };
+  book.countBatch("i", { ...batch(1, 1, []), items: [claims] }, ALL);
+  expect(judge(ledgerOf(book)).guardrails[1]).toMatchObject({ n: 1, k: 1 });
+});
+
 test("outcomes without an assignment are judged once their tick has had its timeout, also after a restart", () => {
   const { book, clock } = opened();
   const outcomes = ["a", "b", "c"].map((runId) => ({ runId, alias: "agent", version: "agent@2", status: "failure" }));
-  expect(book.countReports(outcomes, ALL, 0)).toMatchObject({ accepted: 3, duplicates: 0 });
+  expect(book.countReports(outcomes, "http", ALL, 0)).toMatchObject({ accepted: 3, duplicates: 0 });
   expect(judge(ledgerOf(book)).guardrails[0]).toMatchObject({ n: 0 });
   const again = opened(loadedFrom(book.collect(), clock.tick()));
   again.clock.advance(62_000);
@@ -139,10 +163,10 @@ test("fast failures with slow successes don't roll a healthy version back", () =
   expect(book.totalsOf(KEY)).toMatchObject({ missing: 0, failures: 48 });
 });
 
-function opened(loaded: Partial<Loaded> = {}) {
+function opened(loaded: Partial<Loaded> = {}, world = WORLD) {
   let nowMs = 0;
   const tickClock = new TickClock((loaded.tick ?? 0) + 1, () => nowMs);
-  const book = new LedgerBook({ world: () => WORLD, clock: tickClock, loaded: { ...NOTHING, ...loaded } });
+  const book = new LedgerBook({ world: () => world, clock: tickClock, loaded: { ...NOTHING, ...loaded } });
   book.connected("i", "t");
   const clock = {
     advance: (ms: number) => {
@@ -154,7 +178,7 @@ function opened(loaded: Partial<Loaded> = {}) {
 }
 
 function ledgerOf(book: LedgerBook) {
-  const ledger = book.ledgerOf(KEY);
+  const ledger = book.ledgerOf(ROLLOUT);
   if (!ledger) throw new Error("nothing was assigned");
   return ledger;
 }
@@ -163,7 +187,8 @@ function batch(seq: number, n: number, statuses: readonly string[]) {
   return {
     type: "outcomes" as const,
     seq,
-    assigned: [{ alias: "agent", version: "agent@2", revision: 1, n }],
+    overdue: [],
+    assigned: [{ alias: "agent", version: "agent@2", revision: 1_000, n }],
     items: statuses.map((status, index) => item(seq, status, `run-${seq}-${index}`)),
   };
 }
@@ -179,12 +204,9 @@ function loadedFrom(writes: LedgerWrites, tick: number): Partial<Loaded> {
     tick,
     instances: copy.instances,
     assignments: copy.assignments,
-    ledgers: copy.ledgers.map((row) => ({
-      ...row,
-      ledger: { ...row.ledger, ticks: [] },
-      open: copy.ticks.filter((each) => !each.held).map((each) => each.counts),
-      held: copy.ticks.filter((each) => each.held).map((each) => each.counts),
-    })),
+    ledgers: copy.ledgers.map((row) => ({ ...row, ledger: { ...row.ledger, ticks: [] } })),
+    totals: copy.totals,
+    counts: copy.counts,
     runs: copy.runs,
   };
 }
@@ -228,6 +250,21 @@ const WORLD: World = {
   decisions: new Map(),
 };
 
+const LATENCY = Policy.parse({
+  ...POLICY,
+  guardrails: [
+    { metric: "error_rate", max: 0.05 },
+    { metric: "latency_p95_ms", max: 1_800 },
+  ],
+});
+
+const WITH_LATENCY: World = {
+  ...WORLD,
+  aliases: new Map([
+    ["agent", { ...ALIAS, policy: LATENCY, rollout: ALIAS.rollout && { ...ALIAS.rollout, policy: LATENCY } }],
+  ]),
+};
+
 const NOTHING: Loaded = {
   epoch: "0".repeat(32),
   aliases: [],
@@ -242,5 +279,7 @@ const NOTHING: Loaded = {
   instances: [],
   assignments: [],
   ledgers: [],
+  totals: [],
+  counts: [],
   runs: [],
 };

@@ -237,7 +237,7 @@ test("a batch is acknowledged once it is durable, counted once however often it 
   const batch = {
     type: "outcomes",
     seq: 1,
-    assigned: [{ alias: "support-agent", version, revision: 1, n: 2 }],
+    assigned: [{ alias: "support-agent", version, revision: 1_000, n: 4 }],
     items: [
       { ...item, runId: "a" },
       { ...item, runId: "a" },
@@ -266,7 +266,7 @@ test("a batch is acknowledged once it is durable, counted once however often it 
   const { default: Database } = await import("better-sqlite3");
   await server.close();
   const database = new Database(`${server.dataDir}/flagback.db`);
-  expect(database.prepare("SELECT assigned, settled FROM ledgers").all()).toEqual([{ assigned: 2, settled: 2 }]);
+  expect(database.prepare("SELECT assigned, settled FROM totals").all()).toEqual([{ assigned: 4, settled: 4 }]);
   database.close();
 });
 
@@ -283,6 +283,72 @@ test("a runtime that vanished before it acknowledged is counted as lapsed once i
     return answer.body.lapsed === 1 && answer.body;
   });
   expect(spread).toMatchObject({ runtimes: 1, acknowledged: 0 });
+});
+
+test("what a runtime resumes from counts as applied, because the acknowledgement may have been lost with the socket", async () => {
+  const { server, token } = await serving();
+  const first = await RawRuntime.connect(server.url, token);
+  await first.next("snapshot");
+  const { body } = await server.call<{ revision: number }>("POST", "/v1/stop", { reason: "x" });
+  const delta = await first.next("delta");
+  const { epoch } = await first.next("hello");
+  const resume = { epoch, revision: delta.revision, mark: delta.mark };
+  await RawRuntime.connect(server.url, token, { instance: first.instance, resume });
+  const spread = await server.call("GET", `/v1/propagation/${body.revision}`);
+  expect(spread.body).toMatchObject({ runtimes: 1, acknowledged: 1, lapsed: 0 });
+});
+
+test("a peer that does not read our close is cut off, and nothing that it sends counts any more", async () => {
+  const { server, token } = await serving();
+  const runtime = await RawRuntime.connect(server.url, token);
+  runtime.stopReading();
+  const { body } = await server.call<{ tokens: { id: string; role: string }[] }>("GET", "/v1/tokens");
+  await server.call("DELETE", `/v1/tokens/${body.tokens.find((each) => each.role === "runtime")?.id}`);
+  runtime.send({
+    type: "outcomes",
+    seq: 1,
+    assigned: [{ alias: "support-agent", version: "support-agent@2.3.3", revision: 1_000, n: 1 }],
+    items: [],
+  });
+  await eventually("it is gone", async () => {
+    const answer = await server.call<{ runtimes: unknown[] }>("GET", "/v1/runtimes");
+    return answer.body.runtimes.length === 0;
+  });
+  await server.close();
+  const { default: Database } = await import("better-sqlite3");
+  const database = new Database(`${server.dataDir}/flagback.db`);
+  expect(database.prepare("SELECT count(*) FROM totals").pluck().get()).toBe(0);
+  database.close();
+});
+
+test("a half-open old socket of a runtime that is back does not excuse its hanging runs", async () => {
+  const server = await testServer({ heartbeatMs: 100 });
+  await server.call("POST", "/v1/apply", SUPPORT_AGENT.replace("stages:", "outcomeTimeout: 1s\n      stages:"));
+  await server.call("POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.4.0" });
+  const token = await server.token("runtime");
+  const old = await RawRuntime.connect(server.url, token);
+  // Its network died: it reads and answers nothing any more.
+  old.stopReading();
+  const current = await RawRuntime.connect(server.url, token, { instance: old.instance });
+  current.send({
+    type: "outcomes",
+    seq: 1,
+    assigned: [{ alias: "support-agent", version: "support-agent@2.4.0", revision: 1_000, n: 20 }],
+    items: [],
+  });
+  await eventually("its runs are missing", async () => {
+    const { body } = await server.call<{ traffic: { missing: number }[] }>("GET", "/v1/aliases/support-agent/rollout");
+    return body.traffic.some((each) => each.missing === 20);
+  });
+});
+
+test("a stopping server lets go who waits for the next audit row", async () => {
+  const { server } = await serving();
+  const { body } = await server.call<{ events: { id: number }[] }>("GET", "/v1/audit");
+  const following = server.call<{ events: unknown[] }>("GET", `/v1/audit?after=${body.events.at(-1)?.id}&waitMs=30000`);
+  await eventually("it waits", async () => (await server.call("GET", "/healthz")).status === 200);
+  await server.close();
+  expect((await following.catch(() => ({ body: { events: [] } }))).body.events).toEqual([]);
 });
 
 test("a stopping server says goodbye with a spread", async () => {

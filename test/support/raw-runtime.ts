@@ -83,8 +83,23 @@ export class RawRuntime {
     return this.#closeCode;
   }
 
+  /** From here on the socket stays open and nothing is read from it, as on a host whose network died. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
   close(): void {
     this.#socket.close();
+  }
+
+  /** Reads nothing any more, so that pings stay unanswered, as of a host that vanished. */
+  fallSilent(): void {
+    this.#socket.pause();
+  }
+
+  /** Ends the connection as a killed process does, without a close frame. */
+  cut(): void {
+    this.#socket.terminate();
   }
 
   #change(deadline: number, what: string): Promise<void> {

@@ -11,6 +11,7 @@ import {
   tickSizeExperiment,
   toolFailureExperiment,
 } from "./hazards.ts";
+import { leaveOneOutExperiment, SPREAD_RATES } from "./leave-one-out.ts";
 import { DELAY_RATES, informativeDelayExperiment, ledgerExperiment } from "./ledger-hazards.ts";
 import {
   deepExperiment,
@@ -40,6 +41,7 @@ export function makeExperiments(): Experiment[] {
     ...DELAY_RATES.map(informativeDelayExperiment),
     ...TOOL_CASES.map(toolFailureExperiment),
     ...QUALITY_MEANS.map(qualityExperiment),
+    ...SPREAD_RATES.map(leaveOneOutExperiment),
     duplicateExperiment(),
     ...TICK_CASES.map(tickSizeExperiment),
     ledgerExperiment(),

@@ -4,6 +4,7 @@
 import {
   addCounts,
   type CompiledGuardrail,
+  type CountsRow,
   freezeThrough,
   judge,
   type Ledger,
@@ -13,8 +14,8 @@ import {
   pendingOf,
   recordAssigned,
   recordOutcome,
+  rowsOf,
   stepDetector,
-  type TickCounts,
 } from "@flagback/core";
 import type { Outcome } from "@flagback/schemas";
 import { nextExponential, nextIsBad, type Rng, xoshiro128 } from "../rng.ts";
@@ -23,23 +24,25 @@ import { P0 } from "./peers.ts";
 import { nextPoisson, shuffle } from "./random.ts";
 
 const THRESHOLD = logThreshold(0.01, 1);
+const RUNTIME = "runtime-1";
 const NEVER = Number.POSITIVE_INFINITY;
 
-const ERROR_RATE: CompiledGuardrail = { name: "error_rate", kind: "error_rate", p0: P0, mode: "automatic", share: 0.4 };
+const AUTOMATIC = { mode: "automatic", action: "rollback" } as const;
+const ERROR_RATE: CompiledGuardrail = { name: "error_rate", kind: "error_rate", p0: P0, share: 0.4, ...AUTOMATIC };
 const LATENCY: CompiledGuardrail = {
   name: "latency_p95_ms",
   kind: "latency",
   p0: P0,
   limitMs: 1_800,
-  mode: "automatic",
   share: 0.3,
+  ...AUTOMATIC,
 };
 const TOOL_FAILURE: CompiledGuardrail = {
   name: "tool_failure_rate",
   kind: "tool_failure",
   p0: 0.03,
-  mode: "automatic",
   share: 0.3,
+  ...AUTOMATIC,
 };
 const ALONE: CompiledGuardrail[] = [{ ...ERROR_RATE, share: 1 }];
 const THREE: CompiledGuardrail[] = [ERROR_RATE, LATENCY, TOOL_FAILURE];
@@ -105,10 +108,12 @@ function byLedger(runs: readonly Run[]): number {
   const lastSecond = STARTS / STARTS_PER_SECOND + DRAIN_SECONDS;
   let arrived = 0;
   for (let second = 1; second <= lastSecond; second++) {
-    if (second <= STARTS / STARTS_PER_SECOND) recordAssigned(ledger, second - 1, STARTS_PER_SECOND);
+    if (second <= STARTS / STARTS_PER_SECOND) {
+      recordAssigned(ledger, "candidate", RUNTIME, second - 1, STARTS_PER_SECOND);
+    }
     for (; arrived < runs.length && (runs[arrived] as Run).arrivalSeconds <= second; arrived++) {
       const { startSeconds, isBad } = runs[arrived] as Run;
-      recordOutcome(ledger, Math.floor(startSeconds), isBad ? FAILURE : SUCCESS);
+      recordOutcome(ledger, "candidate", RUNTIME, Math.floor(startSeconds), isBad ? FAILURE : SUCCESS);
     }
     if (judge(ledger).kind === "stop") return second;
     freezeComplete(ledger);
@@ -118,21 +123,22 @@ function byLedger(runs: readonly Run[]): number {
 
 function freezeComplete(ledger: Ledger): void {
   let through = -1;
-  for (const counts of ledger.ticks) {
-    if (pendingOf(counts) > 0) break;
-    through = counts.tick;
+  for (const { tick, arms } of ledger.ticks) {
+    if (pendingOf(arms.candidate.total) > 0) break;
+    through = tick;
   }
   if (through >= 0) freezeThrough(ledger, through);
 }
 
 /**
- * (d), (e) and (g) on one ledger of three guardrails. Each column is 0 where it holds: outcomes of a tick in another order,
+ * (d), (e) and (g) on one ledger of three guardrails and four runtimes. Each column is 0 where it holds: outcomes of a tick in another order,
  * counts split over replicas, outcomes of all ticks in a random order of arrival, and the largest difference of logE after
  * the ledger was stored and read back.
  */
 export const LEDGER_COLUMNS = ["order within a tick", "split over replicas", "order of arrival", "replay"] as const;
 const LEDGER_TICKS = 60;
 const LEDGER_RUNS_PER_TICK = 20;
+const LEDGER_RUNTIMES = 4;
 
 export function ledgerExperiment(): Experiment {
   return {
@@ -147,7 +153,8 @@ export function ledgerExperiment(): Experiment {
       const breaks = seed % 2 === 0 ? LEDGER_TICKS / 2 : LEDGER_TICKS;
       const reports = Array.from({ length: LEDGER_TICKS * LEDGER_RUNS_PER_TICK }, (_, i): Report => {
         const tick = Math.floor(i / LEDGER_RUNS_PER_TICK);
-        return { tick, outcome: nextOutcome(next, tick < breaks ? 0.01 : 0.3) };
+        const runtime = `runtime-${i % LEDGER_RUNTIMES}`;
+        return { tick, runtime, outcome: nextOutcome(next, tick < breaks ? 0.01 : 0.3) };
       });
       const inOrder = verdictOf(ledgerOf(reports));
       const withinTicks = shuffle(next, reports).sort((a, b) => a.tick - b.tick);
@@ -164,6 +171,7 @@ export function ledgerExperiment(): Experiment {
 
 interface Report {
   readonly tick: number;
+  readonly runtime: string;
   readonly outcome: Outcome;
 }
 
@@ -180,20 +188,20 @@ function nextOutcome(next: Rng, rate: number): Outcome {
 /** Every run is assigned first; then the reports arrive in the order given, each within the timeout. */
 function ledgerOf(reports: readonly Report[]): Ledger {
   const ledger = newLedger(THREE, 0.01, 1);
-  for (let tick = 0; tick < LEDGER_TICKS; tick++) recordAssigned(ledger, tick, LEDGER_RUNS_PER_TICK);
-  for (const { tick, outcome } of reports) recordOutcome(ledger, tick, outcome);
+  for (const { tick, runtime } of reports) recordAssigned(ledger, "candidate", runtime, tick, 1);
+  for (const { tick, runtime, outcome } of reports) recordOutcome(ledger, "candidate", runtime, tick, outcome);
   return ledger;
 }
 
 function splitOverReplicas(next: Rng, reports: readonly Report[]): Ledger {
   const replicas = Array.from({ length: 3 }, () => newLedger(THREE, 0.01, 1));
-  for (const { tick, outcome } of reports) {
+  for (const { tick, runtime, outcome } of reports) {
     const replica = replicas[next() % replicas.length] as Ledger;
-    recordAssigned(replica, tick, 1);
-    recordOutcome(replica, tick, outcome);
+    recordAssigned(replica, "candidate", runtime, tick, 1);
+    recordOutcome(replica, "candidate", runtime, tick, outcome);
   }
   const merged = newLedger(THREE, 0.01, 1);
-  const rows: TickCounts[] = replicas.flatMap((replica) => replica.ticks);
+  const rows: CountsRow[] = replicas.flatMap((replica) => replica.ticks.flatMap(({ tick }) => rowsOf(replica, tick)));
   for (const row of shuffle(next, rows)) addCounts(merged, row);
   return merged;
 }

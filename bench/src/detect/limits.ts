@@ -6,7 +6,7 @@ import type { GoldenError } from "./golden.ts";
 import { TICK_SIZES, TOOL_COLUMNS } from "./hazards.ts";
 import { DELAY_COLUMNS_A, LEDGER_COLUMNS } from "./ledger-hazards.ts";
 import { check, type Limit, type Scale } from "./limit.ts";
-import { CONTRACT, PEERS, RETUNED } from "./peers.ts";
+import { CONTRACT, type Family, PEERS, RETUNED } from "./peers.ts";
 import { boundOutcomes } from "./product.ts";
 import {
   atRate,
@@ -18,7 +18,7 @@ import {
   PRE_RATES,
   PRODUCT,
 } from "./rates.ts";
-import { newRelativeDetector, RELATIVE_PRODUCT, SCENARIOS, WEIGHTS } from "./relative.ts";
+import { RELATIVE_PRODUCT, SCENARIOS, WEIGHTS } from "./relative.ts";
 import { delaysOf, type Results, samplesOf } from "./results.ts";
 import { retunedSettings } from "./retune.ts";
 import { type Estimate, meanOf, medianOf, shareOf } from "./statistics.ts";
@@ -171,36 +171,29 @@ const RELATIVE_FALSE = 0.01;
 function relativeLimits(scale: Scale, results: Results): Limit[] {
   return WEIGHTS.flatMap((weight, w) => {
     const stopsOf = (name: string) => column(samplesOf(results, `relative ${weight} ${name}`), RELATIVE_PRODUCT);
-    const nulls = SCENARIOS.filter(({ isNull }) => isNull).map(({ name }): RelativeClaim => {
-      const what = `relative stops, weight ${weight}: ${name}`;
-      return { what, limit: RELATIVE_FALSE, unit: "of runs", measure: () => shareOf(stopsOf(name), Number.isFinite) };
-    });
-    const delays = RELATIVE_MEDIANS.map(({ scenario, medians }): RelativeClaim => {
-      const what = `median relative delay, weight ${weight}: ${scenario}`;
-      // One median for each weight.
-      const limit = medians[w] as number;
+    const nulls = SCENARIOS.filter(({ isNull }) => isNull).map(({ name }) =>
+      check(scale, {
+        id: "R",
+        what: `relative stops, weight ${weight}: ${name}`,
+        estimate: shareOf(stopsOf(name), Number.isFinite),
+        limit: RELATIVE_FALSE,
+        unit: "of runs",
+      }),
+    );
+    const delays = RELATIVE_MEDIANS.map(({ scenario, medians }) => {
       const nu = SCENARIOS.find(({ name }) => name === scenario)?.nu ?? 0;
-      const measure = () =>
-        medianOf(
-          stopsOf(scenario)
-            .filter((stop) => stop > nu)
-            .map((stop) => stop - nu),
-        );
-      return { what, limit, unit: "candidate outcomes", measure };
+      const late = stopsOf(scenario).filter((stop) => stop > nu);
+      return check(scale, {
+        id: "R",
+        what: `median relative delay, weight ${weight}: ${scenario}`,
+        estimate: medianOf(late.map((stop) => stop - nu)),
+        // One median for each weight.
+        limit: medians[w] as number,
+        unit: "candidate outcomes",
+      });
     });
-    return [...nulls, ...delays].map(({ measure, ...claim }): Limit => {
-      if (newRelativeDetector !== undefined) return check(scale, { id: "R", ...claim, estimate: measure() });
-      const note = "not available in this build";
-      return { id: "R", ...claim, value: null, relation: "at most", slack: 0, holds: scale === "quick", note };
-    });
+    return [...nulls, ...delays];
   });
-}
-
-interface RelativeClaim {
-  readonly what: string;
-  readonly limit: number;
-  readonly unit: string;
-  readonly measure: () => Estimate;
 }
 
 function hazardLimits(scale: Scale, results: Results): Limit[] {
@@ -304,8 +297,11 @@ const CELLS: readonly Cell[] = [
   { where: `after ${MID_OUTCOMES} at ${PRE_RATES[0]}`, id: `delay ${PRE_RATES[0]} ${MID_OUTCOMES}`, nu: MID_OUTCOMES },
 ];
 
+/** Rules that tools roll back by: BRAIN's equal-contract rows, and Tombstone. The tables have the statistical tests too. */
+const COMPETITORS: readonly Family[] = ["window", "naive", "argo", "flagger", "tombstone"];
+
 function competitiveLimits(scale: Scale, results: Results): Limit[] {
-  const retuned = PEERS.filter(({ tuning }) => tuning === "retuned");
+  const retuned = PEERS.filter(({ family, tuning }) => tuning === "retuned" && COMPETITORS.includes(family));
   return CELLS.flatMap(({ where, id, nu }) =>
     BROKEN_RATES.map((rate) => {
       const ours = meanOf(delaysOf(results, id, nu, rate, PRODUCT));
@@ -314,7 +310,7 @@ function competitiveLimits(scale: Scale, results: Results): Limit[] {
       const slack = Math.hypot(ours.slack, best.mean.slack);
       return check(scale, {
         id: "C",
-        what: `mean delay at ${rate} ${where} against the best retuned peer`,
+        what: `mean delay at ${rate} ${where} against the best retuned rule`,
         estimate: { value: ours.value, slack },
         limit: best.mean.value,
         unit: "outcomes",

@@ -25,8 +25,8 @@ export function startProduct(thresholds: readonly number[] = THRESHOLDS, p0 = P0
 
 /** A copy that goes on by itself: streams that differ only after their break share what comes before it. */
 export function forkProduct(run: ProductRun): ProductRun {
-  const { grid, logS, assigned } = run.detector;
-  return { ...run, detector: { grid, logS: [...logS], assigned }, stops: [...run.stops] };
+  const { detector, stops } = run;
+  return { ...run, detector: { ...detector, logS: [...detector.logS], logL: [] }, stops: [...stops] };
 }
 
 /** Judges each outcome as a tick of its own, up to the `through`th, or until every threshold is reached. */

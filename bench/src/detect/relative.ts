@@ -2,27 +2,32 @@
  * BRAIN 3.6: candidate against stable, in ticks of ten candidate outcomes, at three candidate weights. Peers look after
  * every tick, which is more often than the products that they model do.
  */
-import { logThreshold, newDetector, stepDetector } from "@flagback/core";
+import {
+  logThreshold,
+  newDetector,
+  newRelative,
+  relativeLogE,
+  spendingSchedule,
+  stepDetector,
+  stepRelative,
+} from "@flagback/core";
 import { xoshiro128 } from "../rng.ts";
 import type { Experiment } from "./experiment.ts";
 import { P0 } from "./peers.ts";
 
-/** The product's relative detector: one tick of candidate and stable counts; logE as it is decided on. */
-export interface RelativeDetector {
+/** The product's comparison as a guardrail decides on it: the lesser of the labels' evidence and the floor's. */
+interface RelativeDetector {
+  /** One closed tick of both arms. Returns logE as it is decided on: before the tick's own restarts. */
   step(candidate: number, candidateBad: number, stable: number, stableBad: number): number;
 }
-
-/**
- * Makes the product's relative detector against odds ratios up to `rho`. This build's core has none yet: the limits R
- * fail in a full run until it is set here.
- */
-export const newRelativeDetector: ((rho: number) => RelativeDetector) | undefined = undefined;
 
 export const WEIGHTS = [0.01, 0.1, 0.5] as const;
 const CANDIDATES_PER_TICK = 10;
 const OUTCOMES = 20_000;
 const MIN_OUTCOMES = 100;
 const RHO = 1.5;
+/** A candidate that fails no more often never stops: a fifth of the limit (BRAIN 2.3). */
+const FLOOR = 0.2 * P0;
 const Z_ONE_SIDED_05 = 1.645;
 
 export interface Scenario {
@@ -53,7 +58,7 @@ export const SCENARIOS: readonly Scenario[] = [
 
 export const RELATIVE_PRODUCT = `flagback relative rho ${RHO}`;
 const RELATIVE_NO_MARGIN = "flagback relative rho 1.0";
-const ABSOLUTE_PRODUCT = "flagback absolute 5 %";
+export const ABSOLUTE_PRODUCT = "flagback absolute 5 %";
 const UNION_PRODUCT = "flagback union (.005 + .005)";
 const RELATIVE_PEERS = [
   "naive ratio > 1.5, min 100",
@@ -65,7 +70,9 @@ const RELATIVE_PEERS = [
 export const RELATIVE_COLUMNS: readonly string[] = [
   ...RELATIVE_PEERS,
   ABSOLUTE_PRODUCT,
-  ...(newRelativeDetector === undefined ? [] : [RELATIVE_PRODUCT, RELATIVE_NO_MARGIN, UNION_PRODUCT]),
+  RELATIVE_PRODUCT,
+  RELATIVE_NO_MARGIN,
+  UNION_PRODUCT,
 ];
 
 export function relativeExperiment(scenario: Scenario, weight: number): Experiment {
@@ -130,19 +137,15 @@ function productRules(): Rule[] {
   const whole = logThreshold(0.01, 1);
   const half = logThreshold(0.005, 1);
   const absolute = newDetector(P0);
-  let absoluteLogE = 0;
   // Every rule is asked at each tick until it stops, so this one goes on for the union's sake.
   const unionAbsolute = newDetector(P0);
-  const absoluteRule: Rule = (candidate, bad) => {
-    absoluteLogE = stepDetector(absolute, candidate, bad);
-    return absoluteLogE >= whole;
-  };
-  const newRelative: ((rho: number) => RelativeDetector) | undefined = newRelativeDetector;
-  if (newRelative === undefined) return [absoluteRule];
-  const make = newRelative as (rho: number) => RelativeDetector;
-  const [margin, noMargin, unionRelative] = [make(RHO), make(1), make(RHO)];
+  const [margin, noMargin, unionRelative] = [
+    newRelativeDetector(RHO),
+    newRelativeDetector(1),
+    newRelativeDetector(RHO),
+  ];
   return [
-    absoluteRule,
+    (candidate, bad) => stepDetector(absolute, candidate, bad) >= whole,
     (...tick) => margin.step(...tick) >= whole,
     (...tick) => noMargin.step(...tick) >= whole,
     (...tick) => {
@@ -150,6 +153,23 @@ function productRules(): Rule[] {
       return stepDetector(unionAbsolute, tick[0], tick[1]) >= half || relativeLogE >= half;
     },
   ];
+}
+
+/** Against odds ratios up to `rho`. */
+function newRelativeDetector(rho: number): RelativeDetector {
+  const labels = newRelative();
+  const floor = newDetector(FLOOR);
+  const logL: number[] = [];
+  return {
+    step(candidateRuns, candidateBad, stableRuns, stableBad) {
+      stepRelative(labels, rho, { candidateRuns, candidateBad, stableRuns, stableBad }, logL);
+      const logE = relativeLogE(labels);
+      const before = floor.assigned;
+      const floorLogE = stepDetector(floor, candidateRuns, candidateBad);
+      labels.unspent += spendingSchedule(floor.assigned) - spendingSchedule(before);
+      return Math.min(logE, floorLogE);
+    },
+  };
 }
 
 function isNaiveRatio({ candidate, candidateBad, stable, stableBad }: Totals): boolean {

@@ -9,6 +9,7 @@ import {
   TOOL_CASES,
   TOOL_COLUMNS,
 } from "./hazards.ts";
+import { RUNTIME_COUNTS, SPREAD_RATES, WITHOUT_RULE, withRuntimes } from "./leave-one-out.ts";
 import { DELAY_COLUMNS_A, DELAY_RATES, LEDGER_COLUMNS } from "./ledger-hazards.ts";
 import { CONTRACT, PEERS } from "./peers.ts";
 import { boundOutcomes } from "./product.ts";
@@ -52,6 +53,7 @@ export function allTables(results: Results): Table[] {
     equalContract(results),
     ...WEIGHTS.map((weight) => relative(results, weight)),
     hazards(results),
+    leaveOneOut(results),
   ];
 }
 
@@ -177,6 +179,23 @@ function hazards(results: Results): Table {
         return { name: `ledger, ${name}: verdicts that differ`, cells: [differing.toFixed(4), "", ""] };
       }),
     ],
+  };
+}
+
+function leaveOneOut(results: Results): Table {
+  return {
+    title:
+      "One runtime can't decide alone: mean delay from the start, as a ratio to the test without the rule (outcomes)",
+    columns: SPREAD_RATES.map((rate) => `p1=${rate}`),
+    rows: [WITHOUT_RULE, ...RUNTIME_COUNTS.map(withRuntimes)].map((name) => ({
+      name,
+      cells: SPREAD_RATES.map((rate) => {
+        const samples = samplesOf(results, `leave one out ${rate}`);
+        const mean = meanOf(column(samples, name)).value;
+        const ratio = mean / meanOf(column(samples, WITHOUT_RULE)).value;
+        return `${ratio.toFixed(2)}x (${mean.toFixed(1)})`;
+      }),
+    })),
   };
 }
 

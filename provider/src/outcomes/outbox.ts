@@ -1,34 +1,16 @@
 /**
- * Outcomes and assignments on their way to the server, counted there exactly once (DESIGN 5). No I/O: the caller asks for
- * the next frame and says what became of it.
+ * Assignments, overdue runs and outcomes on their way to the server, counted there exactly once (DESIGN 5). No I/O: the
+ * caller asks for the next frame and says what became of it.
  *
- * A batch, once formed, is immutable until the server acknowledged it, so that a resend after a reconnect or a server's
- * crash is the same batch. Batches are formed only when they can be sent: everything else waits unformed, can be dropped
- * without a gap in the sequence, and is what the bounds hold.
+ * Batches are formed only when they can be sent, and are immutable from then on: everything else waits unformed, can be
+ * dropped without a gap in the sequence, and is what the bounds hold.
  */
 import { MAX_BATCH_ASSIGNMENTS, MAX_BATCH_ITEMS, MAX_RUNTIME_FRAME_BYTES, type Outcome } from "@flagback/schemas";
-import {
-  ANNOUNCE_WITHIN_MS,
-  MAX_BATCHES_IN_FLIGHT,
-  MAX_OPEN_ASSIGNMENTS,
-  MAX_OUTCOME_BYTES,
-  MAX_SLOW_DOWN_MS,
-  MIN_FRAME_BYTES,
-  OUTCOME_WITHIN_MS,
-} from "../limits.ts";
-
-/** One run handed to a version. */
-export interface Assignment {
-  readonly alias: string;
-  readonly version: string;
-  /** Revision of the alias document that the version was served from; 0 for the caller's default. */
-  readonly revision: number;
-}
-
-export interface OutboxLimits {
-  readonly maxOutcomes: number;
-  readonly maxOutcomeBytes: number;
-}
+import { MAX_OUTCOME_BYTES, MAX_SLOW_DOWN_MS, MIN_FRAME_BYTES, OUTCOME_WITHIN_MS } from "../limits.ts";
+import { type Announcement, type Assignment, Assignments } from "./assignments.ts";
+import { type Batch, InFlight, type Resumed } from "./in-flight.ts";
+import { OverdueRuns } from "./overdue-runs.ts";
+import { fitted, type Item, itemOf, type OutboxLimits, WaitingOutcomes } from "./waiting-outcomes.ts";
 
 export interface OutboxStatistics {
   /** Outcomes that wait or are on their way. */
@@ -45,53 +27,21 @@ export interface OutboxStatistics {
 
 export type DropReason = "full" | "too_large" | "batch_refused" | "invalid" | "unattributed";
 
-/**
- * The handle that ties a run's outcome to the batch that announced the run: not announced yet, announced by batch `seq`, or
- * lost. Only the outbox changes it.
- */
-export interface Announcement extends Assignment {
-  seq: number | null;
-  lost: boolean;
-}
-
-interface Item {
-  readonly announcement: Announcement;
-  readonly outcome: Outcome;
-  readonly bytes: number;
-}
-
-interface Batch {
-  readonly seq: number;
-  readonly frame: string;
-  readonly items: readonly Item[];
-  sent: boolean;
-  /** How many sockets the server closed over it. */
-  strikes: number;
-}
-
-/** A batch that closed this many sockets is dropped. */
-const MAX_STRIKES = 2;
 /** Room in a frame for its type, sequence number and brackets. */
 const FRAME_OVERHEAD_BYTES = 256;
-/** Room that one assignment group takes at most: its name, version id and numbers, with JSON around them. */
-const ASSIGNMENT_BYTES = 512;
+/** Room that one group of assignments or overdue runs takes at most: name, version id and numbers, with JSON around them. */
+const GROUP_BYTES = 512;
 
 export class Outbox {
-  readonly #limits: OutboxLimits;
-  /** Announced or about to be, and without a durable outcome: announced again when the server forgot them. */
-  readonly #open = new Set<Announcement>();
-  #unannounced: Announcement[] = [];
-  #waiting: Item[] = [];
-  #waitingBytes = 0;
-  #batches: Batch[] = [];
-  #nextSeq = 1;
-  #ackedThrough = 0;
+  readonly #assignments = new Assignments();
+  readonly #overdue = new OverdueRuns();
+  readonly #waiting: WaitingOutcomes;
+  readonly #inFlight = new InFlight();
   #online = false;
   #maxItems = MAX_BATCH_ITEMS;
   #maxFrameBytes = MAX_RUNTIME_FRAME_BYTES;
-  /** One outcome, so that it always fits into a frame beside one assignment group. */
+  /** One outcome, so that it always fits into a frame beside one group. */
   #maxItemBytes = MAX_OUTCOME_BYTES;
-  #announceByMs: number | null = null;
   #sendByMs: number | null = null;
   #notBeforeMs = 0;
   #slowDownMs = 0;
@@ -107,16 +57,17 @@ export class Outbox {
   };
 
   constructor(limits: OutboxLimits) {
-    this.#limits = limits;
+    this.#waiting = new WaitingOutcomes(limits);
   }
 
   /** A run was handed to a version. Announced within `ANNOUNCE_WITHIN_MS`, always before or with its outcome. */
-  assign({ alias, version, revision }: Assignment, nowMs: number): Announcement {
-    const announcement: Announcement = { alias, version, revision, seq: null, lost: false };
-    this.#unannounced.push(announcement);
-    if (this.#open.size < MAX_OPEN_ASSIGNMENTS) this.#open.add(announcement);
-    this.#announceByMs ??= nowMs + ANNOUNCE_WITHIN_MS;
-    return announcement;
+  assign(assignment: Assignment, nowMs: number): Announcement {
+    return this.#assignments.add(assignment, nowMs);
+  }
+
+  /** From its start until its outcome, the run is reported as overdue for each limit that it passes. */
+  watch(announcement: Announcement, startedMs: number, limitsMs: readonly number[]): void {
+    this.#overdue.watch(announcement, startedMs, limitsMs);
   }
 
   /**
@@ -128,12 +79,16 @@ export class Outbox {
       this.drop("batch_refused");
       return "dropped";
     }
-    const item = this.#fitted({ announcement, outcome, bytes: bytesOf(outcome) });
+    this.#overdue.end(announcement, nowMs, outcome.durationMs);
+    const limitsPassed = this.#overdue.limitsPassedMs(announcement).length;
+    const item = this.#fitted(itemOf(announcement, outcome, limitsPassed));
     if (!item) return "dropped";
-    this.#waiting.push(item);
-    this.#waitingBytes += item.bytes;
+    this.#waiting.add(item);
     this.#sendByMs ??= nowMs + OUTCOME_WITHIN_MS;
-    this.#dropOverflow();
+    for (const dropped of this.#waiting.overflow()) {
+      this.#forget(dropped.announcement);
+      this.drop("full");
+    }
     return item.outcome === outcome ? "whole" : "slimmed";
   }
 
@@ -155,32 +110,24 @@ export class Outbox {
     this.#online = true;
     this.#maxItems = Math.min(MAX_BATCH_ITEMS, limits.maxBatchItems);
     this.#maxFrameBytes = Math.min(MAX_RUNTIME_FRAME_BYTES, Math.max(MIN_FRAME_BYTES, limits.maxFrameBytes));
-    this.#maxItemBytes = Math.min(MAX_OUTCOME_BYTES, this.#maxFrameBytes - FRAME_OVERHEAD_BYTES - ASSIGNMENT_BYTES);
+    this.#maxItemBytes = Math.min(MAX_OUTCOME_BYTES, this.#maxFrameBytes - FRAME_OVERHEAD_BYTES - GROUP_BYTES);
     this.#slowDownMs = 0;
     this.#notBeforeMs = 0;
-    const forgotten = through < this.#ackedThrough;
-    this.#settle(through);
-    const refused = this.#batches[0]?.seq === through + 1 && this.#batches[0].strikes >= MAX_STRIKES;
-    const gap = through + 1 !== (this.#batches[0]?.seq ?? this.#nextSeq);
-    if (forgotten || refused || gap) this.#renumber(through, refused);
-    this.#ackedThrough = through;
-    for (const batch of this.#batches) batch.sent = false;
-    this.#wait(this.#waiting.flatMap((item) => this.#fitted(item) ?? []));
+    const { durable, takenApart } = this.#inFlight.resume(through);
+    this.#settle(durable);
+    if (takenApart) this.#startOver(through, takenApart);
+    this.#waiting.replace(this.#waiting.items.flatMap((item) => this.#fitted(item) ?? []));
   }
 
   /** The connection is gone. `blamed` when the server closed it over what we sent: the first open batch takes the blame. */
   hold(blamed: boolean): void {
-    const first = this.#batches[0];
-    if (blamed && this.#online && first?.sent) first.strikes += 1;
+    if (blamed && this.#online) this.#inFlight.blame();
     this.#online = false;
   }
 
   /** Batches up to `through` are durable. */
   acknowledge(through: number, rejected: number, slowDownMs: number, nowMs: number): void {
-    // A count past what was sent is no acknowledgement of it.
-    const sentThrough = this.#batches.findLast((batch) => batch.sent)?.seq ?? this.#ackedThrough;
-    this.#settle(Math.min(through, sentThrough));
-    this.#ackedThrough = Math.max(this.#ackedThrough, Math.min(through, sentThrough));
+    this.#settle(this.#inFlight.acknowledge(through));
     this.#rejected += rejected;
     this.#slowDownMs = Math.min(MAX_SLOW_DOWN_MS, slowDownMs);
     this.#notBeforeMs = Math.max(this.#notBeforeMs, nowMs + this.#slowDownMs);
@@ -190,32 +137,29 @@ export class Outbox {
   /** The next frame to send now, or null. `flush` sends without waiting for company or for the server's pause. */
   next(nowMs: number, flush = false): string | null {
     if (!this.#online) return null;
-    const resent = this.#batches.find((batch) => !batch.sent);
-    if (resent) return this.#mayOverlap(resent) ? this.#send(resent, nowMs) : null;
+    if (this.#inFlight.hasUnsent) return this.#send(this.#inFlight.nextUnsent(), nowMs);
+    this.#noticeOverdue(nowMs);
     const dueMs = this.#dueMs();
-    if (dueMs === null || (!flush && nowMs < dueMs)) return null;
-    if (this.#batches.length >= MAX_BATCHES_IN_FLIGHT || (this.#batches[0]?.strikes ?? 0) > 0) return null;
-    const batch = this.#form();
-    return batch ? this.#send(batch, nowMs) : null;
+    if (dueMs === null || (!flush && nowMs < dueMs) || !this.#inFlight.hasRoom) return null;
+    return this.#send(this.#form(), nowMs);
   }
 
   /** When `next` has something new, on the monotonic clock; null while it has not, or only an acknowledgement helps. */
   nextDueMs(): number | null {
-    if (!this.#online || this.#batches.length >= MAX_BATCHES_IN_FLIGHT) return null;
-    if (this.#batches.some((batch) => !batch.sent) || (this.#batches[0]?.strikes ?? 0) > 0) return null;
-    return this.#dueMs();
+    return this.#online && this.#inFlight.hasRoom ? this.#dueMs() : null;
   }
 
   /** Whether everything was acknowledged. */
   get isEmpty(): boolean {
-    return this.#batches.length === 0 && this.#waiting.length === 0 && this.#unannounced.length === 0;
+    const isWaiting = this.#waiting.items.length > 0 || this.#assignments.hasWaiting || this.#overdue.hasWaiting;
+    return !isWaiting && this.#inFlight.isEmpty;
   }
 
   get statistics(): OutboxStatistics {
-    const formed = this.#batches.flatMap((batch) => batch.items);
+    const formed = this.#inFlight.items;
     return {
-      pending: this.#waiting.length + formed.length,
-      pendingBytes: this.#waitingBytes + formed.reduce((sum, item) => sum + item.bytes, 0),
+      pending: this.#waiting.items.length + formed.length,
+      pendingBytes: this.#waiting.bytes + formed.reduce((sum, item) => sum + item.bytes, 0),
       dropped: { ...this.#dropped },
       rejected: this.#rejected,
       acknowledged: this.#acknowledged,
@@ -224,160 +168,116 @@ export class Outbox {
   }
 
   #dueMs(): number | null {
-    if (this.#waiting.length >= this.#maxItems && this.#slowDownMs === 0) return 0;
-    const dues = [this.#announceByMs, this.#sendByMs].filter((due) => due !== null);
+    if (this.#waiting.items.length >= this.#maxItems && this.#slowDownMs === 0) return 0;
+    const overdueMs = this.#overdue.nextDueMs();
+    const overdueByMs = overdueMs === null ? null : overdueMs + OUTCOME_WITHIN_MS;
+    const dues = [this.#assignments.dueMs, this.#sendByMs, overdueByMs].filter((due) => due !== null);
     return dues.length === 0 ? null : Math.max(this.#notBeforeMs, Math.min(...dues));
   }
 
-  /** While the first batch has closed a socket, it goes alone: then the blame is certain. */
-  #mayOverlap(batch: Batch): boolean {
-    const first = this.#batches[0];
-    return batch === first || first === undefined || first.strikes === 0;
+  #noticeOverdue(nowMs: number): void {
+    const passedMs = this.#overdue.notice(nowMs);
+    if (passedMs === null) return;
+    this.#sendByMs = Math.min(this.#sendByMs ?? Number.POSITIVE_INFINITY, passedMs + OUTCOME_WITHIN_MS);
   }
 
-  #send(batch: Batch, nowMs: number): string {
+  #send(batch: Batch | null, nowMs: number): string | null {
+    if (batch === null) return null;
     batch.sent = true;
     this.#notBeforeMs = nowMs + this.#slowDownMs;
     return batch.frame;
   }
 
-  /** Announces what it can, then takes the outcomes whose assignment is announced, oldest first. */
+  /** Announces what it can, then takes overdue runs and outcomes whose assignment is announced, oldest first. */
   #form(): Batch | null {
-    const seq = this.#nextSeq;
-    const assigned = this.#announce(seq);
-    let bytes = FRAME_OVERHEAD_BYTES + assigned.length * ASSIGNMENT_BYTES;
+    const seq = this.#inFlight.nextSeq;
+    const roomBytes = this.#maxFrameBytes - FRAME_OVERHEAD_BYTES;
+    // Groups leave room for one outcome, whatever its size.
+    const maxGroups = Math.max(1, Math.floor((roomBytes - this.#maxItemBytes) / GROUP_BYTES));
+    const assigned = this.#assignments.announce(seq, Math.min(MAX_BATCH_ASSIGNMENTS, maxGroups));
+    const overdue = this.#overdue.take(seq, Math.min(MAX_BATCH_ASSIGNMENTS, maxGroups - assigned.length));
+    const items = this.#takeItems(roomBytes - (assigned.length + overdue.length) * GROUP_BYTES);
+    this.#sendByMs = this.#waiting.items.length > 0 || this.#overdue.hasWaiting ? 0 : null;
+    if (assigned.length === 0 && overdue.length === 0 && items.length === 0) return null;
+    const frame = JSON.stringify({
+      type: "outcomes",
+      seq,
+      assigned,
+      ...(overdue.length > 0 && { overdue }),
+      items: items.map((item) => this.#sent(item)),
+    });
+    return this.#inFlight.add(frame, items);
+  }
+
+  #takeItems(maxBytes: number): Item[] {
+    let bytes = 0;
     const items: Item[] = [];
     const left: Item[] = [];
-    for (const item of this.#waiting) {
-      const fits = items.length < this.#maxItems && bytes + item.bytes <= this.#maxFrameBytes;
-      if (!fits || item.announcement.seq === null) {
+    for (const item of this.#waiting.items) {
+      const fits = items.length < this.#maxItems && bytes + item.bytes <= maxBytes;
+      if (!fits || item.announcement.seq === null || this.#overdue.isWaiting(item.announcement)) {
         left.push(item);
         continue;
       }
       items.push(item);
       bytes += item.bytes;
     }
-    this.#wait(left);
-    this.#sendByMs = left.length > 0 ? 0 : null;
-    this.#announceByMs = this.#unannounced.length > 0 ? 0 : null;
-    if (assigned.length === 0 && items.length === 0) return null;
-    const frame = JSON.stringify({
-      type: "outcomes",
-      seq,
-      assigned,
-      items: items.map((item) => ({ ...item.outcome, assignedSeq: item.announcement.seq })),
-    });
-    const batch: Batch = { seq, frame, items, sent: false, strikes: 0 };
-    this.#batches.push(batch);
-    this.#nextSeq = seq + 1;
-    return batch;
+    this.#waiting.replace(left);
+    return items;
   }
 
-  /** Groups the assignments that wait and marks them as announced by `seq`, as many groups as one batch may hold. */
-  #announce(seq: number): (Assignment & { n: number })[] {
-    const maxGroups = Math.min(
-      MAX_BATCH_ASSIGNMENTS,
-      Math.floor((this.#maxFrameBytes - FRAME_OVERHEAD_BYTES - this.#maxItemBytes) / ASSIGNMENT_BYTES),
-    );
-    const groups = new Map<string, Assignment & { n: number }>();
-    const left: Announcement[] = [];
-    for (const announcement of this.#unannounced) {
-      const { alias, version, revision } = announcement;
-      const key = `${alias} ${version} ${revision}`;
-      const group = groups.get(key);
-      if (!group && groups.size >= Math.max(1, maxGroups)) {
-        left.push(announcement);
-        continue;
-      }
-      if (group) group.n += 1;
-      else groups.set(key, { alias, version, revision, n: 1 });
-      announcement.seq = seq;
-    }
-    this.#unannounced = left;
-    return [...groups.values()];
+  #sent({ announcement, outcome }: Item): object {
+    const overdueLimitsMs = this.#overdue.limitsPassedMs(announcement);
+    return { ...outcome, assignedSeq: announcement.seq, ...(overdueLimitsMs.length > 0 && { overdueLimitsMs }) };
   }
 
-  /** Batches up to `through` are done with. */
-  #settle(through: number): void {
-    const done = this.#batches.filter((batch) => batch.seq <= through);
-    this.#batches = this.#batches.filter((batch) => batch.seq > through);
-    for (const { items } of done) {
-      this.#acknowledged += items.length;
-      for (const item of items) this.#open.delete(item.announcement);
-    }
+  #settle(durable: readonly Item[]): void {
+    this.#acknowledged += durable.length;
+    for (const item of durable) this.#close(item.announcement);
   }
 
   /**
-   * Takes every open batch apart and goes on from the server's count. Safe only right after hello, when it is certain that
-   * none of them was counted. A refused first batch is lost, with the assignments that it announced.
+   * Goes on from the server's count with everything that it does not know of. What a refused batch held is lost, with the
+   * assignments that it announced.
    */
-  #renumber(through: number, refuseFirst: boolean): void {
-    const [first, ...rest] = this.#batches;
-    const kept = refuseFirst ? rest : this.#batches;
-    if (refuseFirst && first) {
-      this.#dropped.batch_refused += first.items.length;
-      for (const item of first.items) this.#open.delete(item.announcement);
-      for (const announcement of this.#open) if (announcement.seq === first.seq) announcement.lost = true;
+  #startOver(through: number, { refused, items: formed }: NonNullable<Resumed["takenApart"]>): void {
+    if (refused) {
+      this.#dropped.batch_refused += refused.items.length;
+      for (const item of refused.items) this.#close(item.announcement);
+      for (const announcement of this.#assignments.lose(refused.seq)) this.#overdue.forget(announcement);
+      this.#overdue.lose(refused.seq);
     }
-    const items = [...kept.flatMap((batch) => batch.items), ...this.#waiting];
-    this.#batches = [];
-    this.#nextSeq = through + 1;
-    for (const announcement of new Set([...this.#open, ...items.map((item) => item.announcement)])) {
-      if (announcement.lost) this.#open.delete(announcement);
-      else if (announcement.seq !== null && announcement.seq > through) {
-        announcement.seq = null;
-        this.#unannounced.push(announcement);
-      }
-    }
-    this.#wait(items.filter((item) => !item.announcement.lost));
-    this.#dropped.batch_refused += items.length - this.#waiting.length;
-    if (this.#waiting.length > 0) this.#sendByMs = 0;
-    if (this.#unannounced.length > 0) this.#announceByMs = 0;
+    const items = [...formed, ...this.#waiting.items];
+    this.#assignments.reopen(
+      through,
+      items.map((item) => item.announcement),
+    );
+    this.#overdue.reopen(through);
+    const left = items.filter((item) => !item.announcement.lost);
+    this.#waiting.replace(left);
+    this.#dropped.batch_refused += items.length - left.length;
+    if (left.length > 0 || this.#overdue.hasWaiting) this.#sendByMs = 0;
   }
 
-  #wait(items: Item[]): void {
-    this.#waiting = items;
-    this.#waitingBytes = items.reduce((sum, item) => sum + item.bytes, 0);
-  }
-
-  /** The item as one frame can carry it: without its metrics and attributes where it must be. Else it is dropped. */
+  /** The item as one frame can carry it, else it is dropped. */
   #fitted(item: Item): Item | null {
-    if (item.bytes <= this.#maxItemBytes) return item;
-    const { metrics: _metrics, attributes: _attributes, ...outcome } = item.outcome;
-    const slim = { ...item, outcome, bytes: bytesOf(outcome) };
-    if (slim.bytes <= this.#maxItemBytes) {
-      this.#repaired += 1;
-      return slim;
-    }
-    this.#forget(item.announcement);
-    this.drop("too_large");
-    return null;
+    const fits = fitted(item, this.#maxItemBytes);
+    if (fits === null) {
+      this.#forget(item.announcement);
+      this.drop("too_large");
+    } else if (fits !== item) this.#repaired += 1;
+    return fits;
   }
 
-  #dropOverflow(): void {
-    const { maxOutcomes, maxOutcomeBytes } = this.#limits;
-    while (this.#waiting.length > maxOutcomes || this.#waitingBytes > maxOutcomeBytes) {
-      // The oldest whose run was not announced: the server waits for the others, and counts a missing one as bad.
-      const index = this.#waiting.findIndex((item) => item.announcement.seq === null);
-      const [oldest] = this.#waiting.splice(Math.max(0, index), 1);
-      if (!oldest) return;
-      this.#waitingBytes -= oldest.bytes;
-      this.#forget(oldest.announcement);
-      this.drop("full");
-    }
+  /** The run's outcome is durable, or refused with its batch. */
+  #close(announcement: Announcement): void {
+    this.#assignments.close(announcement);
+    this.#overdue.forget(announcement);
   }
 
-  /** The run's outcome is lost. An assignment that nobody heard of yet is lost with it, so that nobody waits for it. */
+  /** The run's outcome is lost before a batch could carry it. */
   #forget(announcement: Announcement): void {
-    this.#open.delete(announcement);
-    if (announcement.seq !== null) return;
-    announcement.lost = true;
-    const index = this.#unannounced.indexOf(announcement);
-    if (index >= 0) this.#unannounced.splice(index, 1);
+    this.#assignments.forget(announcement);
+    this.#overdue.forget(announcement);
   }
-}
-
-/** As JSON, with room for the sequence number that the batch adds. */
-function bytesOf(outcome: Outcome): number {
-  return Buffer.byteLength(JSON.stringify(outcome)) + 40;
 }

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { Outcome } from "@flagback/schemas";
-import type { Assignment } from "./outbox.ts";
+import type { Assignment } from "./assignments.ts";
 
 /** What an agent can say about how a run went; flagback fills in the rest. */
 export type OutcomeDetails = Partial<

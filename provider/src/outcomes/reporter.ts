@@ -7,8 +7,9 @@ import type { Clock } from "../clock.ts";
 import { MAX_ATTRIBUTED_KEYS, MAX_REMEMBERED_RUN_IDS } from "../limits.ts";
 import type { ProblemLog } from "../logger.ts";
 import { describeThrown } from "../thrown.ts";
+import type { Announcement, Assignment } from "./assignments.ts";
 import { Attribution } from "./attribution.ts";
-import type { Announcement, Assignment, Outbox } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
 import { checkOutcome, fieldsOf } from "./outcome.ts";
 import { RunIds } from "./run-ids.ts";
 
@@ -29,8 +30,11 @@ export class OutcomeReporter {
     this.#wakeUp = wakeUp;
   }
 
-  assign(assignment: Assignment): Announcement {
-    const announcement = this.#outbox.assign(assignment, this.#clock.monotonicMs());
+  /** @param latencyLimitsMs ascending; the run, which is `ageMs` old, is reported as overdue for each that it passes */
+  assign(assignment: Assignment, ageMs: number, latencyLimitsMs: readonly number[]): Announcement {
+    const nowMs = this.#clock.monotonicMs();
+    const announcement = this.#outbox.assign(assignment, nowMs);
+    this.#outbox.watch(announcement, nowMs - ageMs, latencyLimitsMs);
     this.#wakeUp();
     return announcement;
   }

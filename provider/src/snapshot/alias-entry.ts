@@ -2,7 +2,7 @@
  * An alias as the provider holds it: every answer it can give, rendered.
  */
 import { type AliasDecision, type AliasPlan, planAlias } from "@flagback/core/evaluation";
-import type { RuntimeAlias } from "@flagback/schemas";
+import { MAX_GUARDRAILS, type RuntimeAlias } from "@flagback/schemas";
 import type { FlagMetadata, JsonValue } from "@openfeature/core";
 import type { Served } from "../outcomes/attribution.ts";
 import { isJsonObject, type Resolution, settled } from "./results.ts";
@@ -11,6 +11,8 @@ export interface AliasEntry {
   readonly kind: "alias";
   readonly document: RuntimeAlias;
   readonly plan: AliasPlan<AliasAnswer>;
+  /** Latency limits that runs are watched for, ascending: no more than an outcome may name. */
+  readonly latencyLimitsMs: readonly number[];
 }
 
 /** One answer of an alias. `served` is null where nothing may be served. */
@@ -25,7 +27,14 @@ export interface AliasAnswer {
 }
 
 export function aliasEntry(document: RuntimeAlias): AliasEntry {
-  return { kind: "alias", document, plan: planAlias(document, (decision) => render(document, decision)) };
+  const plan = planAlias(document, (decision) => render(document, decision));
+  return { kind: "alias", document, plan, latencyLimitsMs: usableLimits(document.latencyLimitsMs ?? []) };
+}
+
+/** A limit that no batch may carry would cost the batch. */
+function usableLimits(limitsMs: readonly number[]): readonly number[] {
+  const usable = new Set(limitsMs.filter((limitMs) => limitMs > 0));
+  return [...usable].sort((a, b) => a - b).slice(0, MAX_GUARDRAILS);
 }
 
 function render(document: RuntimeAlias, decision: AliasDecision): AliasAnswer {

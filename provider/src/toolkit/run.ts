@@ -5,7 +5,7 @@ import type { Attributes } from "@flagback/core/evaluation";
 import { type OutcomeStatus, VersionId } from "@flagback/schemas";
 import type { EvaluationContext, EvaluationDetails, JsonValue } from "@openfeature/core";
 import type { Clock } from "../clock.ts";
-import type { Announcement, Assignment } from "../outcomes/outbox.ts";
+import type { Announcement, Assignment } from "../outcomes/assignments.ts";
 import { fieldsOf, type OutcomeDetails } from "../outcomes/outcome.ts";
 import type { OpenRun, RunHost } from "../run-host.ts";
 import { describeThrown } from "../thrown.ts";
@@ -177,7 +177,8 @@ export class LiveRun implements Run, OpenRun {
   /** Only an alias has runs to account for; it is told by its role. */
   #announce({ alias, version, revision, isDefault, role }: Pin): Announcement | null {
     if (isDefault || role === undefined || this.#isOver) return null;
-    return this.#parts.host?.assign({ alias, version, revision }) ?? null;
+    const { host, clock } = this.#parts;
+    return host?.assign({ alias, version, revision }, clock.monotonicMs() - this.#startedMs) ?? null;
   }
 
   #isWithdrawn(): boolean {

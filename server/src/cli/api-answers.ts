@@ -21,6 +21,12 @@ export interface RolloutStatus {
   /** The candidate's weight in thousandths of a percent. */
   readonly weight: number;
   readonly rolloutNumber: number;
+  /** Present while the brain holds the rollout. */
+  readonly hold: { readonly cause: string; readonly since: string; readonly summary: string } | null;
+  /** What the brain concludes now, in a sentence; null before the first judgement. */
+  readonly explanation: string | null;
+  /** The runtime without which too little evidence is left for a stop. */
+  readonly heldBackBy: string | null;
   readonly evidence: readonly GuardrailEvidence[];
   /** Natural log of the weighted sum over guardrails; null before the first judgement. */
   readonly logE: number | null;

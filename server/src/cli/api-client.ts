@@ -25,6 +25,7 @@ import {
   type Version,
   type Webhook,
 } from "@flagback/schemas";
+import type { Replayed } from "../evaluator/replay-decision.ts";
 import type { AuditQuery, CreatedToken, IncidentReport, PropagationStatus, RolloutStatus } from "./api-answers.ts";
 import { anySignal, timeoutSignal } from "./signals.ts";
 
@@ -127,6 +128,7 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     propagation: (revision: number) => send<PropagationStatus>("GET", `v1/propagation/${revision}`),
     runtimes: () => send<{ runtimes: Runtime[] }>("GET", "v1/runtimes").then((answer) => answer.runtimes),
     incidents: () => send<{ incidents: Incident[] }>("GET", "v1/incidents").then((answer) => answer.incidents),
+    replay: (decisionId: string) => send<Replayed>("GET", `v1/decisions/${part(decisionId)}/replay`),
     incident: (id: string) => send<IncidentReport>("GET", `v1/incidents/${part(id)}`),
 
     tokens: () => send<{ tokens: Token[] }>("GET", "v1/tokens").then((answer) => answer.tokens),

@@ -5,6 +5,7 @@ import { FlagbackError } from "@flagback/schemas";
 import { Command, CommanderError } from "commander";
 import { addApply } from "./commands/apply.ts";
 import { addAudit } from "./commands/audit.ts";
+import { addBacktest } from "./commands/backtest.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addGet } from "./commands/get.ts";
@@ -66,7 +67,8 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addStop(program, io);
   addKill(program, io);
   addWatch(program, io);
-  addAudit(program, io);
+  addAudit(program, io, setStatus);
+  addBacktest(program, io);
   addIncidents(program, io);
   addRuntimes(program, io);
   addToken(program, io);

@@ -11,7 +11,7 @@ import {
   type World,
   worldAfter,
 } from "@flagback/core";
-import { type Actor, type AuditEvent, FlagbackError, type PlanStep } from "@flagback/schemas";
+import { type Actor, type Alias, type AuditEvent, FlagbackError, type PlanStep } from "@flagback/schemas";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { HistoryEntry, LedgerWrites, Loaded, RequestKey, Store } from "../store/store.ts";
 import { digestOf, markAfter } from "./canonical.ts";
@@ -194,7 +194,7 @@ export class Engine {
       for (const listener of this.#listeners) listener.durable(writes);
       return result;
     } catch (error) {
-      book?.restore(writes);
+      book?.restore();
       throw error;
     }
   }
@@ -224,9 +224,11 @@ const NO_WRITES: LedgerWrites = {
   instances: [],
   assignments: [],
   closedAssignments: [],
-  ticks: [],
+  counts: [],
   closedHeldTicks: [],
+  frozen: [],
   ledgers: [],
+  totals: [],
   runs: [],
   tick: 0,
 };
@@ -250,13 +252,22 @@ function stamp(world: World, change: Change, touched: HistoryEntry["touched"], r
   };
   return {
     ...change,
-    aliases: change.aliases.map((each) => stamped("alias", each.name, world.aliases.get(each.name), each)),
+    aliases: change.aliases.map((each) =>
+      withStartRevision(stamped("alias", each.name, world.aliases.get(each.name), each)),
+    ),
     killSwitches: change.killSwitches.map((each) =>
       stamped("killSwitch", each.key, world.killSwitches.get(each.key), each),
     ),
     flags: change.flags.map((each) => stamped("flag", each.key, world.flags.get(each.key), each)),
     ...(change.incident && touched.length > 0 ? { incident: { ...change.incident, revision } } : {}),
   };
+}
+
+/** Notes the revision that started a rollout: runs assigned before it belong to no arm of it. */
+function withStartRevision(alias: Alias): Alias {
+  const { rollout, revision } = alias;
+  if (!rollout || rollout.startRevision !== undefined) return alias;
+  return { ...alias, rollout: { ...rollout, startRevision: revision } };
 }
 
 function auditRow(change: Change, at: Circumstances, revision: number | undefined): Omit<AuditEvent, "id"> {

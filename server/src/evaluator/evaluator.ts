@@ -1,11 +1,12 @@
 /**
- * The brain at work: woken by outcomes, it judges an alias's rollout and commands the rollback. Never by polling; the
- * server's tick wakes it only where a run's time was up.
+ * The brain at work: woken by outcomes, it judges an alias's rollout and commands what its verdict and the policy say.
+ * Never by polling; the server's tick wakes it only where time itself is news: a run's timeout, silence, the end of a hold.
  */
-import { canRollBack, judge, type Verdict } from "@flagback/core";
-import type { Actor, Rollout } from "@flagback/schemas";
+import { canRollBack, explain, isUnderWay, judge, type Ledger, type StopVerdict, type Verdict } from "@flagback/core";
+import { type Actor, durationMs, type Rollout } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
+import { ExcursionAudit } from "./excursion-audit.ts";
 
 /** Outcomes that arrive within this of each other are judged together; well below the 20 ms that a verdict may be late. */
 const JUDGE_DELAY_MS = 5;
@@ -13,10 +14,6 @@ const JUDGE_DELAY_MS = 5;
 const JUDGE_REST_FACTOR = 4;
 /** A command that failed is tried again after this. */
 const RETRY_DELAY_MS = 1_000;
-/** An excursion that ends in `allow` is audited at most so often for an alias and stage. */
-const ALLOW_AUDIT_INTERVAL_MS = 60_000;
-/** Evidence above this part of what a stop needs is an excursion. */
-const EXCURSION_PART = 0.5;
 
 const BRAIN: Actor = { kind: "brain", name: "brain" };
 
@@ -33,16 +30,15 @@ export class Evaluator {
   readonly #now: () => number;
   readonly #onError: (error: unknown, alias: string) => void;
   readonly #onVerdict: (alias: string, rollout: Rollout, verdict: Verdict) => void;
+  readonly #excursions: ExcursionAudit;
   /** Aliases to judge, with the arrival of the last outcome. */
   readonly #dirty = new Map<string, number>();
   readonly #standings = new Map<string, Standing>();
-  readonly #excursions = new Map<string, Verdict>();
-  readonly #allowAuditedAt = new Map<string, number>();
-  readonly #retries = new Set<NodeJS.Timeout>();
   #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  readonly #retries = new Set<NodeJS.Timeout>();
   #isClosed = false;
   #lastPassMs = 0;
-  #running: Promise<void> = Promise.resolve();
 
   constructor(parts: {
     readonly engine: Engine;
@@ -58,6 +54,7 @@ export class Evaluator {
     this.#now = parts.now;
     this.#onError = parts.onError;
     this.#onVerdict = parts.onVerdict ?? (() => undefined);
+    this.#excursions = new ExcursionAudit((row) => this.#engine.audit({ actor: BRAIN, ...row }), parts.monotonicMs);
   }
 
   /** Outcomes of these aliases were counted. */
@@ -66,6 +63,19 @@ export class Evaluator {
     const now = this.#monotonicMs();
     for (const alias of aliases) this.#dirty.set(alias, now);
     if (this.#dirty.size > 0) this.#timer ??= setTimeout(() => this.#judgeDirty(), this.#delayMs());
+  }
+
+  /** A second has passed: whoever is held by time, silent for too long, or has a tick to compare, is looked at. */
+  tick(): void {
+    const waiting = [...this.#engine.world.aliases.values()].filter(({ name, rollout }) => {
+      if (!rollout) return false;
+      if (this.#book.hasNewlyClosed({ alias: name, rolloutNumber: rollout.rolloutNumber })) return true;
+      if (rollout.state !== "exposing" && rollout.state !== "promoted") return false;
+      return (
+        rollout.hold?.cause === "shared_cause" || rollout.hold?.cause === "no_data" || this.#isSilent(name, rollout)
+      );
+    });
+    this.markDirty(waiting.map((alias) => alias.name));
   }
 
   /** The last verdict on the alias's current rollout. */
@@ -120,16 +130,34 @@ export class Evaluator {
     const alias = this.#engine.world.aliases.get(name);
     const rollout = alias?.rollout;
     if (!alias || !rollout || !canRollBack(alias, new Date(this.#now()).toISOString())) return;
-    const key = { alias: name, version: rollout.candidate, rolloutNumber: rollout.rolloutNumber };
-    const ledger = this.#book.ledgerOf(key);
-    if (!ledger || ledger.guardrails.length === 0) return;
-    const verdict = judge(ledger);
-    this.#standings.set(name, { verdict, rolloutNumber: rollout.rolloutNumber });
-    this.#onVerdict(name, rollout, verdict);
-    if (verdict.kind === "allow") {
-      await this.#auditExcursion(name, rollout, verdict);
+    const ledger = this.#book.ledgerOf({ alias: name, rolloutNumber: rollout.rolloutNumber });
+    const verdict = ledger && ledger.guardrails.length > 0 ? judge(ledger) : undefined;
+    if (ledger && verdict) {
+      this.#standings.set(name, { verdict, rolloutNumber: rollout.rolloutNumber });
+      this.#onVerdict(name, rollout, verdict);
+      if (verdict.kind === "stop") return this.#stop(name, rollout, verdict, ledger, arrivedAtMs);
+      if (verdict.kind === "hold") await this.#hold(name, rollout, verdict, ledger, arrivedAtMs);
+      else await this.#excursions.see(name, rollout, verdict);
+    }
+    if (isUnderWay(alias)) await this.#watchSilence(name, rollout);
+  }
+
+  /** What a breach means: the leading guardrail's mode and action say. */
+  async #stop(
+    name: string,
+    rollout: Rollout,
+    verdict: StopVerdict,
+    ledger: Ledger,
+    arrivedAtMs: number,
+  ): Promise<void> {
+    const summary = explain(verdict, rollout.candidate);
+    if (verdict.mode === "approval" || verdict.action !== "rollback") {
+      const cause = verdict.mode === "approval" ? "approval" : "freeze";
+      await this.#command(name, { cause, summary, verdict, engage: verdict.action === "switch" });
       return;
     }
+    const key = { alias: name, rolloutNumber: rollout.rolloutNumber, version: rollout.candidate };
+    const { settled, missing } = this.#book.totalsOf(key);
     const finding = {
       reason: verdict.reason,
       attribution: verdict.attribution,
@@ -138,39 +166,83 @@ export class Evaluator {
       // A copy: the ledger goes on counting.
       input: structuredClone(ledger),
     };
-    const { settled, missing } = this.#book.totalsOf(key);
-    const summary = `${verdict.leading} crossed: log e-value ${verdict.logE.toFixed(2)} of ${verdict.threshold.toFixed(2)} needed`;
-    await this.#engine.execute({ kind: "rollback", alias: name, reason: summary, finding }, BRAIN, {
-      decideMs: this.#monotonicMs() - arrivedAtMs,
-      outcomesToDecision: settled + missing,
+    await this.#engine.execute(
+      { kind: "rollback", alias: name, rolloutNumber: rollout.rolloutNumber, reason: summary, finding },
+      BRAIN,
+      {
+        decideMs: this.#monotonicMs() - arrivedAtMs,
+        outcomesToDecision: settled + missing,
+      },
+    );
+  }
+
+  async #hold(
+    name: string,
+    rollout: Rollout,
+    verdict: Extract<Verdict, { kind: "hold" }>,
+    ledger: Ledger,
+    arrivedAtMs: number,
+  ): Promise<void> {
+    const shared = rollout.policy.onSharedCause;
+    const isShared = verdict.reason === "shared_cause";
+    const heldMs = rollout.hold?.cause === "shared_cause" ? this.#now() - Date.parse(rollout.hold.since) : 0;
+    if (isShared && shared.then === "stop" && rollout.hold && heldMs >= durationMs(shared.for)) {
+      const stop: StopVerdict = { ...verdict, kind: "stop", reason: "sla_breach", attribution: "shared" };
+      return this.#stop(name, rollout, stop, ledger, arrivedAtMs);
+    }
+    await this.#command(name, {
+      cause: verdict.reason,
+      summary: explain(verdict, rollout.candidate),
+      verdict,
+      engage: isShared && shared.engage,
     });
   }
 
-  /** One row for each excursion above half the needed evidence that ended in `allow`. */
-  async #auditExcursion(alias: string, rollout: Rollout, verdict: Verdict): Promise<void> {
-    const key = `${alias} ${rollout.rolloutNumber} ${rollout.stage}`;
-    const half = EXCURSION_PART * verdict.threshold;
-    const peak = this.#excursions.get(key);
-    if (verdict.logE >= half) {
-      if (!peak || verdict.logE > peak.logE) this.#excursions.set(key, verdict);
-      return;
+  /** Silence is not success: a candidate that nobody hears of is held, or stopped where the policy says so. */
+  async #watchSilence(name: string, rollout: Rollout): Promise<void> {
+    const isSilent = this.#isSilent(name, rollout);
+    const isHeldForIt = rollout.hold?.cause === "no_data";
+    if (isHeldForIt && !isSilent) {
+      await this.#engine.execute(
+        { kind: "resumeRollout", alias: name, reason: "outcomes of the candidate come again" },
+        BRAIN,
+      );
     }
-    if (!peak) return;
-    this.#excursions.delete(key);
-    const now = this.#monotonicMs();
-    if (now - (this.#allowAuditedAt.get(key) ?? Number.NEGATIVE_INFINITY) < ALLOW_AUDIT_INTERVAL_MS) return;
-    this.#allowAuditedAt.set(key, now);
-    await this.#engine.audit({
-      actor: BRAIN,
-      action: "verdict",
-      target: `alias:${alias}`,
-      decision: "allow",
-      fromVersion: rollout.target,
-      toVersion: rollout.candidate,
-      stage: rollout.stage,
-      evidence: [...peak.guardrails],
-      configHash: rollout.policyHash,
-      summary: `Evidence against ${rollout.candidate} rose to ${peak.logE.toFixed(2)} of ${peak.threshold.toFixed(2)} and fell again; the rollout goes on.`,
-    });
+    if (!isSilent || isHeldForIt) return;
+    const { after, then } = rollout.policy.onNoData;
+    const summary = `No outcome of ${rollout.candidate} came for ${after}.`;
+    if (then === "hold") return this.#command(name, { cause: "no_data", summary, engage: false });
+    const finding = {
+      reason: "rollback_required",
+      attribution: "undetermined",
+      evidence: [],
+      lastRunIds: [],
+      input: null,
+    } as const;
+    await this.#engine.execute(
+      { kind: "rollback", alias: name, rolloutNumber: rollout.rolloutNumber, reason: summary, finding },
+      BRAIN,
+    );
+  }
+
+  #isSilent(name: string, rollout: Rollout): boolean {
+    const lastMs = this.#book.lastOutcomeMs({ alias: name, rolloutNumber: rollout.rolloutNumber });
+    const sinceStageMs = this.#now() - Date.parse(rollout.stageStartedAt);
+    const silentMs = Math.min(sinceStageMs, this.#monotonicMs() - lastMs);
+    return silentMs >= durationMs(rollout.policy.onNoData.after);
+  }
+
+  async #command(
+    alias: string,
+    hold: {
+      readonly cause: NonNullable<Rollout["hold"]>["cause"];
+      readonly summary: string;
+      readonly verdict?: Verdict;
+      readonly engage: boolean;
+    },
+  ): Promise<void> {
+    const { cause, summary, engage } = hold;
+    const evidence = hold.verdict?.guardrails ?? [];
+    await this.#engine.execute({ kind: "holdRollout", alias, cause, summary, evidence, engage }, BRAIN);
   }
 }

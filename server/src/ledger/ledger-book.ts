@@ -2,28 +2,24 @@
  * Every ledger of the server in memory: counts what runtimes report, once, in the tick of the assignment, and says what has
  * to be made durable. No I/O.
  */
+import { addCounts, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
 import {
-  addCounts,
-  compileGuardrails,
-  freezeThrough,
-  type Ledger,
-  newLedger,
-  pendingOf,
-  recordAssigned,
-  recordLost,
-  recordMissing,
-  recordOutcome,
-  type TickCounts,
-  type World,
-} from "@flagback/core";
-import { durationMs, Outcome, type OutcomeBatch, StreamOutcome } from "@flagback/schemas";
-import type { AssignmentRow, LedgerKey, LedgerTotals, LedgerWrites, Loaded, RunRow } from "../store/store.ts";
+  type Alias,
+  type Assignment,
+  Outcome,
+  type OutcomeBatch,
+  type Overdue,
+  StreamOutcome,
+} from "@flagback/schemas";
+import type { LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey } from "../store/store.ts";
+import { type InstanceState, Instances, rowKey } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
-import { TICK_MS, type TickClock } from "./tick-clock.ts";
+import { type OpenRow, RolloutLedger } from "./rollout-ledger.ts";
+import type { TickClock } from "./tick-clock.ts";
+import { Unwritten } from "./unwritten.ts";
 
 /** An instance that vanished without closing its socket keeps its runs pending for so long; then they are lost, not bad. */
 const LOST_INSTANCE_TICKS = 600;
-const DEFAULT_OUTCOME_TIMEOUT_MS = 60_000;
 
 /** An outcome that was not counted, and why. */
 export interface Rejection {
@@ -31,112 +27,108 @@ export interface Rejection {
   readonly code: string;
   readonly message: string;
 }
+type Problem = Omit<Rejection, "index">;
 
 export type BatchResult =
   | { readonly kind: "counted"; readonly rejected: readonly Rejection[]; readonly aliases: ReadonlySet<string> }
   | { readonly kind: "repeated" }
   | { readonly kind: "gap"; readonly expected: number };
 
-interface Entry extends LedgerKey {
-  readonly ledger: Ledger;
-  readonly timeoutTicks: number;
-  readonly totals: { -readonly [Name in keyof LedgerTotals]: LedgerTotals[Name] };
-  /** Assignments that are open, by the tick they were registered in. */
-  readonly open: Map<number, Set<Row>>;
-  /** Outcomes without a registered assignment, judged once their tick is `outcomeTimeout` old. */
-  readonly held: Map<number, Ledger>;
-}
-
-interface Row extends AssignmentRow {
-  settled: number;
-  readonly entry: Entry;
-}
-
-interface InstanceState {
-  readonly instance: string;
-  readonly tokenId: string;
-  /** Last batch counted in memory. */
-  through: number;
-  /** Last batch counted durably. */
-  durableThrough: number;
-  readonly rows: Map<string, Row>;
-  /** Tick at which its socket died in silence. */
-  lostSince: number | null;
-}
-
 export class LedgerBook {
   readonly #world: () => World;
   readonly #clock: TickClock;
-  readonly #entries = new Map<string, Entry>();
-  readonly #instances = new Map<string, InstanceState>();
+  readonly #rollouts = new Map<string, RolloutLedger>();
+  readonly #instances = new Instances();
   readonly #runs: RecentRuns;
-  #dirty = emptyDirty();
+  #unwritten = new Unwritten();
+  /** Handed out by `collect` and not confirmed yet. */
+  #inFlight: Unwritten | undefined;
 
   constructor(parts: { readonly world: () => World; readonly clock: TickClock; readonly loaded: Loaded }) {
+    const { loaded } = parts;
     this.#world = parts.world;
     this.#clock = parts.clock;
-    this.#runs = new RecentRuns(parts.loaded.runs);
-    for (const row of parts.loaded.ledgers) {
-      const entry = this.#newEntry(row, { ...row.ledger, ticks: [...row.open] }, { ...row.totals });
-      for (const counts of row.held) addCounts(this.#heldLedger(entry, counts.tick), counts);
+    this.#runs = new RecentRuns(loaded.runs);
+    for (const { ledger, ...key } of loaded.ledgers) this.#add(key, { ...ledger, ticks: [] });
+    for (const { version, totals, ...key } of loaded.totals)
+      Object.assign(this.#rollout(key).totalsOf(version), totals);
+    for (const { row, isHeld, ...key } of loaded.counts) {
+      const rollout = this.#rollout(key);
+      addCounts(isHeld ? rollout.heldLedger(row.tick) : rollout.ledger, row);
     }
-    for (const row of parts.loaded.instances) this.#instance(row.instance, row.tokenId).through = row.through;
-    for (const state of this.#instances.values()) state.durableThrough = state.through;
-    for (const row of parts.loaded.assignments) {
-      const state = this.#instances.get(row.instance);
-      const entry = this.#entries.get(keyOf(row));
-      if (state && entry) this.#addRow(state, { ...row, entry });
+    for (const { instance, tokenId, through, lostSince } of loaded.instances) {
+      const state = this.#instances.open(instance, tokenId, this.#clock.startTick);
+      Object.assign(state, { through, durableThrough: through, lostSince });
+    }
+    for (const row of loaded.assignments) {
+      const state = this.#instances.find(row.instance);
+      if (state) this.#addRow(state, { ...row });
     }
   }
 
-  /** Sequence number of the instance's last durable batch. @throws never; an unknown instance starts at 0. */
+  /** Sequence number of the instance's last durable batch; an unknown instance starts at 0. */
   connected(instance: string, tokenId: string): number {
-    const state = this.#instance(instance, tokenId);
-    state.lostSince = null;
+    const state = this.#instances.open(instance, tokenId, this.#clock.now());
+    state.isConnected = true;
+    this.#setLostSince(state, null);
     return state.durableThrough;
+  }
+
+  /** Its socket has closed; one that died by heartbeat `died` before. */
+  disconnected(instance: string): void {
+    const state = this.#instances.find(instance);
+    if (!state) return;
+    state.isConnected = false;
+    state.seenTick = this.#clock.now();
   }
 
   /** Whether the instance is another token's. */
   belongsToOther(instance: string, tokenId: string): boolean {
-    const state = this.#instances.get(instance);
+    const state = this.#instances.find(instance);
     return state !== undefined && state.tokenId !== tokenId;
   }
 
   /** A socket that died by heartbeat; one that closed leaves its runs to their timeout. */
   died(instance: string): void {
-    const state = this.#instances.get(instance);
-    if (state) state.lostSince = this.#clock.now();
+    const state = this.#instances.find(instance);
+    if (state) this.#setLostSince(state, this.#clock.now());
   }
 
   durableThrough(instance: string): number {
-    return this.#instances.get(instance)?.durableThrough ?? 0;
+    return this.#instances.find(instance)?.durableThrough ?? 0;
   }
 
   /** Counts one batch of the stream. `mayReport` says which aliases the token may speak of. */
   countBatch(instance: string, batch: OutcomeBatch, mayReport: (alias: string) => boolean): BatchResult {
-    const state = this.#instances.get(instance);
+    const state = this.#instances.find(instance);
     if (!state) return { kind: "gap", expected: 1 };
     if (batch.seq <= state.through) return { kind: "repeated" };
     if (batch.seq !== state.through + 1) return { kind: "gap", expected: state.through + 1 };
     const aliases = new Set<string>();
-    for (const { alias, version, n } of batch.assigned) {
+    for (const assignment of batch.assigned) {
+      const { alias, version } = assignment;
       if (!mayReport(alias) || this.#unknown(alias, version)) continue;
-      this.#assign(state, batch.seq, alias, version, n);
+      this.#assign(state, batch.seq, assignment);
       aliases.add(alias);
     }
+    for (const overdue of batch.overdue ?? []) this.#countOverdue(state, overdue, aliases);
     const rejected: Rejection[] = [];
     batch.items.forEach((item, index) => {
       const problem = this.#countItem(state, item, mayReport, aliases);
       if (problem) rejected.push({ index, ...problem });
     });
     state.through = batch.seq;
-    this.#dirty.instances.add(state);
+    this.#unwritten.instances.add(state);
     return { kind: "counted", rejected, aliases };
   }
 
-  /** Counts outcomes that came without an assignment (HTTP). They are judged once their tick is `outcomeTimeout` old. */
+  /**
+   * Counts outcomes that came without an assignment (HTTP), of one reporter. They are judged once their tick is
+   * `outcomeTimeout` old; a report after its tick is frozen is feedback: counted in the totals, not judged.
+   */
   countReports(
     items: readonly unknown[],
+    reporter: string,
     mayReport: (alias: string) => boolean,
     nowMs: number,
   ): { readonly accepted: number; readonly duplicates: number; readonly rejected: Rejection[] } {
@@ -145,122 +137,142 @@ export class LedgerBook {
     const rejected: Rejection[] = [];
     items.forEach((item, index) => {
       const parsed = Outcome.safeParse(item);
-      if (!parsed.success) {
-        rejected.push({ index, ...invalid(parsed.error.issues[0]) });
-        return;
-      }
       const outcome = parsed.data;
-      const problem = mayReport(outcome.alias)
-        ? this.#unknown(outcome.alias, outcome.version)
-        : forbiddenAlias(outcome.alias);
-      if (problem) rejected.push({ index, ...problem });
+      const problem = outcome ? this.#unreportable(outcome, mayReport) : invalid(parsed.error?.issues[0]);
+      if (problem || !outcome) rejected.push({ index, ...(problem ?? invalid(undefined)) });
       else if (this.#runs.has(outcome.alias, outcome.runId)) duplicates += 1;
       else {
-        this.#hold(outcome, nowMs);
+        this.#hold(outcome, reporter, nowMs);
         accepted += 1;
       }
     });
     return { accepted, duplicates, rejected };
   }
 
+  /** The weights of an alias changed: from a tick on, assignments should follow them. */
+  weightsChanged(alias: Alias, fromTick: number): void {
+    const { rollout } = alias;
+    if (!rollout || rollout.state === "promoted") return;
+    const found = this.#rollout({ alias: alias.name, rolloutNumber: rollout.rolloutNumber });
+    const arms = weightOf(alias.allocation, rollout.candidate) + weightOf(alias.allocation, rollout.target);
+    const share = arms === 0 ? 0 : Math.round((weightOf(alias.allocation, rollout.candidate) * 100_000) / arms);
+    expectShare(found.ledger, fromTick, share);
+    this.#unwritten.ledgers.add(found);
+  }
+
   /** Times out and freezes what is old enough. Answers the aliases whose ledgers changed. */
   advance(): Set<string> {
     const changed = new Set<string>();
-    for (const entry of this.#entries.values()) {
-      if (this.#advanceEntry(entry)) changed.add(entry.alias);
+    this.#instances.forgetIdle(this.#clock.now());
+    for (const [name, rollout] of this.#rollouts) {
+      if (this.#advanceRollout(rollout)) changed.add(rollout.key.alias);
+      const current = this.#world().aliases.get(rollout.key.alias)?.rolloutNumber;
+      const isOver = current !== undefined && rollout.key.rolloutNumber < current;
+      if (isOver && rollout.openTicks().length === 0 && this.#unwritten.isEmpty()) this.#rollouts.delete(name);
     }
     return changed;
   }
 
-  /** The ledger of a version in a rollout, if anything was assigned to it. Callers must not change it. */
-  ledgerOf(key: LedgerKey): Ledger | undefined {
-    return this.#entries.get(keyOf(key))?.ledger;
+  /** The ledger of a rollout as of now, if anything was assigned in it. Callers must not change it. */
+  ledgerOf(key: RolloutKey): Ledger | undefined {
+    const rollout = this.#rollouts.get(nameOf(key));
+    if (!rollout) return undefined;
+    const now = this.#clock.now();
+    // What compares the arms waits until a tick takes no more assignments.
+    beginTick(rollout.ledger, now);
+    rollout.lookedThroughTick = now - 1;
+    return rollout.ledger;
   }
 
-  totalsOf(key: LedgerKey): LedgerTotals {
-    return this.#entries.get(keyOf(key))?.totals ?? { assigned: 0, settled: 0, missing: 0, failures: 0 };
+  /** Whether a tick with runs was closed since somebody looked: its arms can be compared now. */
+  hasNewlyClosed(key: RolloutKey): boolean {
+    const rollout = this.#rollouts.get(nameOf(key));
+    const now = this.#clock.now();
+    const closed = rollout?.ledger.ticks.findLast((each) => each.tick < now);
+    return rollout !== undefined && closed !== undefined && closed.tick > rollout.lookedThroughTick;
+  }
+
+  totalsOf({ version, ...key }: LedgerKey): LedgerTotals {
+    return this.#rollouts.get(nameOf(key))?.totals.get(version) ?? { assigned: 0, settled: 0, missing: 0, failures: 0 };
+  }
+
+  /** When the last outcome of the candidate came, on the monotonic clock; the server's start where none came since. */
+  lastOutcomeMs(key: RolloutKey): number {
+    return this.#rollouts.get(nameOf(key))?.lastCandidateOutcomeMs ?? this.#clock.startedMs;
   }
 
   lastRunIds(key: LedgerKey): string[] {
     return this.#runs.lastOf(key);
   }
 
-  /** What changed since the last call. Hand it to `confirm` when it is durable, or to `restore` when it is not. */
+  hasUnwritten(): boolean {
+    return !this.#unwritten.isEmpty();
+  }
+
+  /** What changed since the last call. Say `confirm` when it is durable, or `restore` when it is not. */
   collect(): LedgerWrites {
-    const dirty = this.#dirty;
-    this.#dirty = emptyDirty();
-    return {
-      instances: [...dirty.instances].map(({ instance, tokenId, through }) => ({ instance, tokenId, through })),
-      assignments: [...dirty.rows].filter((row) => row.settled < row.assigned).map(({ entry, ...row }) => row),
-      closedAssignments: [...dirty.closedRows],
-      ticks: [...ticksToWrite(dirty.ticks, false), ...ticksToWrite(dirty.heldTicks, true)],
-      closedHeldTicks: [...dirty.closedHeldTicks],
-      ledgers: [...dirty.entries].map((entry) => ({
-        ...keyOnly(entry),
-        ledger: entry.ledger,
-        totals: { ...entry.totals },
-      })),
-      runs: dirty.runs,
-      tick: this.#clock.now(),
-    };
+    const writes = this.#unwritten.writes(this.#clock.now());
+    this.#inFlight = this.#unwritten;
+    this.#unwritten = new Unwritten();
+    return writes;
   }
 
   confirm(writes: LedgerWrites): void {
+    this.#inFlight = undefined;
     for (const { instance, through } of writes.instances) {
-      const state = this.#instances.get(instance);
+      const state = this.#instances.find(instance);
       if (state) state.durableThrough = Math.max(state.durableThrough, through);
     }
   }
 
   /** Marks again what could not be written. */
-  restore(writes: LedgerWrites): void {
-    for (const { instance } of writes.instances) {
-      const state = this.#instances.get(instance);
-      if (state) this.#dirty.instances.add(state);
-    }
-    for (const row of writes.assignments) {
-      const open = this.#instances.get(row.instance)?.rows.get(rowKey(row));
-      if (open) this.#dirty.rows.add(open);
-    }
-    for (const row of writes.closedAssignments) this.#dirty.closedRows.add(row);
-    for (const row of writes.ticks) {
-      const entry = this.#entries.get(keyOf(row));
-      const dirty = row.held ? this.#dirty.heldTicks : this.#dirty.ticks;
-      if (entry) dirty.set(entry, (dirty.get(entry) ?? new Map()).set(row.counts.tick, row.counts));
-    }
-    for (const row of writes.closedHeldTicks) this.#dirty.closedHeldTicks.add(row);
-    for (const row of writes.ledgers) {
-      const entry = this.#entries.get(keyOf(row));
-      if (entry) this.#dirty.entries.add(entry);
-    }
-    this.#dirty.runs.unshift(...writes.runs);
+  restore(): void {
+    if (this.#inFlight) this.#unwritten.addEarlier(this.#inFlight);
+    this.#inFlight = undefined;
   }
 
-  hasUnwritten(): boolean {
-    const { instances, entries, closedRows, runs } = this.#dirty;
-    return instances.size + entries.size + closedRows.size + runs.length > 0;
+  /** Durable where the instance has runs open, because a restart must not turn a lost host into evidence. */
+  #setLostSince(state: InstanceState, tick: number | null): void {
+    if (state.lostSince === tick) return;
+    state.lostSince = tick;
+    if (state.through > 0) this.#unwritten.instances.add(state);
   }
 
-  #assign(state: InstanceState, seq: number, alias: string, version: string, n: number): void {
-    const entry = this.#entry(alias, version);
-    const tick = this.#clock.now();
-    recordAssigned(entry.ledger, tick, n);
-    entry.totals.assigned += n;
-    const key = { instance: state.instance, seq, alias, version };
-    const before = state.rows.get(rowKey(key));
-    // One batch may name a version twice, under two revisions.
-    const row: Row = {
-      ...key,
-      rolloutNumber: entry.rolloutNumber,
-      tick,
-      assigned: n + (before?.assigned ?? 0),
-      settled: before?.settled ?? 0,
-      entry,
+  #assign(state: InstanceState, seq: number, { alias, version, revision, n }: Assignment): void {
+    const rollout = this.#rollout({ alias, rolloutNumber: this.#rolloutNumberAt(alias, revision) });
+    const row: OpenRow = {
+      instance: state.instance,
+      seq,
+      alias,
+      version,
+      rolloutNumber: rollout.key.rolloutNumber,
+      tick: this.#clock.now(),
+      assigned: n,
+      settled: 0,
+      overdue: {},
     };
-    if (before) this.#dropRow(state, before);
-    this.#addRow(state, row);
-    this.#dirty.rows.add(row);
-    this.#touch(entry, tick, false);
+    // One batch may name a version twice, under two revisions.
+    const before = state.rows.get(rowKey(row));
+    if (before) before.assigned += n;
+    else this.#addRow(state, row);
+    const target = before ?? row;
+    rollout.assign(target, n);
+    this.#unwritten.rows.add(target);
+    this.#unwritten.touch(rollout, version, target.tick, state.instance);
+  }
+
+  #countOverdue(
+    state: InstanceState,
+    { assignedSeq, alias, version, limitMs, n }: Overdue,
+    aliases: Set<string>,
+  ): void {
+    const row = state.rows.get(rowKey({ seq: assignedSeq, alias, version }));
+    if (!row) return;
+    const rollout = this.#rollout(row);
+    rollout.overdue(row, limitMs, n);
+    this.#unwritten.rows.add(row);
+    this.#unwritten.touch(rollout, version, row.tick, state.instance);
+    aliases.add(alias);
   }
 
   #countItem(
@@ -268,238 +280,183 @@ export class LedgerBook {
     item: unknown,
     mayReport: (alias: string) => boolean,
     aliases: Set<string>,
-  ): Omit<Rejection, "index"> | undefined {
+  ): Problem | undefined {
     const parsed = StreamOutcome.safeParse(item);
-    if (!parsed.success) return invalid(parsed.error.issues[0]);
-    const { assignedSeq, ...outcome } = parsed.data;
-    if (!mayReport(outcome.alias)) return forbiddenAlias(outcome.alias);
-    const unknown = this.#unknown(outcome.alias, outcome.version);
-    if (unknown) return unknown;
+    const row = state.rows.get(rowKey(named(item)));
+    const problem = parsed.success ? this.#uncountable(parsed.data, row, mayReport) : invalid(parsed.error.issues[0]);
+    // The run did end: a report that can't be counted must not leave it to go missing, which would be bad. But the same
+    // report once more says nothing of another run.
+    const isRepeat = parsed.success && this.#runs.reporterOf(parsed.data.alias, parsed.data.runId) === state.instance;
+    if (row && problem && !isRepeat) this.#settle(state, row, null, aliases);
+    if (problem || !parsed.data || !row) return problem;
+    const { assignedSeq: _, overdueLimitsMs, ...outcome } = parsed.data;
+    this.#settle(state, row, outcome, aliases, overdueLimitsMs);
+    return undefined;
+  }
+
+  #uncountable(
+    outcome: StreamOutcome,
+    row: OpenRow | undefined,
+    mayReport: (alias: string) => boolean,
+  ): Problem | undefined {
+    const problem = this.#unreportable(outcome, mayReport);
+    if (problem) return problem;
     if (this.#runs.has(outcome.alias, outcome.runId)) {
       return {
         code: "duplicate",
         message: `an outcome of run ${outcome.runId} on ${outcome.alias} is counted already`,
       };
     }
-    const row = state.rows.get(rowKey({ seq: assignedSeq, alias: outcome.alias, version: outcome.version }));
-    if (!row || row.settled >= row.assigned) {
-      return {
-        code: "no_assignment",
-        message: `batch ${assignedSeq} has no open assignment of ${outcome.version}: never announced, settled already, or timed out`,
-      };
-    }
-    const { entry } = row;
-    recordOutcome(entry.ledger, row.tick, outcome);
-    row.settled += 1;
-    this.#settled(entry, outcome);
+    if (row) return undefined;
+    return {
+      code: "no_assignment",
+      message: `batch ${outcome.assignedSeq} has no open assignment of ${outcome.version}: never announced, settled already, or timed out`,
+    };
+  }
+
+  #settle(
+    state: InstanceState,
+    row: OpenRow,
+    outcome: Outcome | null,
+    aliases: Set<string>,
+    overdueLimitsMs: readonly number[] = [],
+  ): void {
+    const rollout = this.#rollout(row);
+    rollout.settle(row, outcome, overdueLimitsMs);
+    if (outcome) this.#remember(rollout, outcome, state.instance);
     if (row.settled === row.assigned) this.#closeRow(state, row);
-    else this.#dirty.rows.add(row);
-    this.#touch(entry, row.tick, false);
-    aliases.add(entry.alias);
-    return undefined;
+    else this.#unwritten.rows.add(row);
+    this.#unwritten.touch(rollout, row.version, row.tick, state.instance);
+    aliases.add(row.alias);
   }
 
-  #hold(outcome: Outcome, nowMs: number): void {
-    const entry = this.#entry(outcome.alias, outcome.version);
+  #hold(outcome: Outcome, reporter: string, nowMs: number): void {
+    const rollout = this.#current(outcome.alias);
     const startedMs = outcome.startedAt ? Date.parse(outcome.startedAt) : nowMs - (outcome.durationMs ?? 0);
-    const wanted = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
-    // A report after its tick is frozen is feedback: kept as a run, not judged.
-    this.#settled(entry, outcome);
-    entry.totals.assigned += 1;
-    this.#dirty.entries.add(entry);
-    if (wanted <= entry.ledger.prefix.throughTick || this.#clock.isTimedOut(wanted, entry.timeoutTicks)) return;
-    const held = this.#heldLedger(entry, wanted);
-    recordAssigned(held, wanted, 1);
-    recordOutcome(held, wanted, outcome);
-    this.#touch(entry, wanted, true);
+    const tick = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
+    const isLate = tick <= rollout.ledger.prefix.throughTick || this.#clock.isTimedOut(tick, rollout.timeoutTicks);
+    rollout.hold(outcome, reporter, isLate ? undefined : tick);
+    this.#remember(rollout, outcome, reporter);
+    if (isLate) this.#unwritten.touchTotals(rollout, outcome.version);
+    else this.#unwritten.touch(rollout, outcome.version, tick, reporter, true);
   }
 
-  #settled(entry: Entry, outcome: Outcome): void {
-    entry.totals.settled += 1;
-    if (outcome.status === "failure" || outcome.status === "timeout") entry.totals.failures += 1;
-    const run: RunRow = { ...keyOnly(entry), runId: outcome.runId };
-    this.#runs.add(run);
-    this.#dirty.runs.push(run);
+  #remember(rollout: RolloutLedger, { runId, version }: Outcome, reporter: string): void {
+    if (rollout.armOf(version) === "candidate") rollout.lastCandidateOutcomeMs = this.#clock.monotonicMs();
+    const run = { ...rollout.key, version, runId };
+    this.#runs.add(run, reporter);
+    this.#unwritten.runs.push(run);
   }
 
-  #advanceEntry(entry: Entry): boolean {
+  #advanceRollout(rollout: RolloutLedger): boolean {
     let frozen = -1;
-    const ticks = [...new Set([...entry.ledger.ticks.map((counts) => counts.tick), ...entry.held.keys()])].sort(
-      (a, b) => a - b,
-    );
     let changed = false;
-    for (const tick of ticks) {
-      if (!this.#clock.isTimedOut(tick, entry.timeoutTicks)) break;
-      changed = this.#settleOverdue(entry, tick) || changed;
-      changed = this.#releaseHeld(entry, tick) || changed;
-      const counts = countsAt(entry.ledger, tick);
-      if (counts && pendingOf(counts) > 0) break;
-      frozen = tick;
+    // A vanished host's runs keep their tick open, and so every later one from freezing, but nobody else's runs from their timeout.
+    let isBlocked = false;
+    beginTick(rollout.ledger, this.#clock.now());
+    for (const tick of rollout.openTicks()) {
+      if (!this.#clock.isTimedOut(tick, rollout.timeoutTicks)) break;
+      changed = this.#settleOverdue(rollout, tick) || changed;
+      const released = rollout.releaseHeld(tick);
+      if (released.length > 0) {
+        this.#unwritten.closedHeldTicks.push({ ...rollout.key, tick });
+        for (const { arm, runtime } of released) this.#unwritten.touchCounts(rollout, arm, tick, runtime, false);
+        changed = true;
+      }
+      isBlocked ||= rollout.open.has(tick);
+      if (!isBlocked) frozen = tick;
     }
-    if (frozen >= 0) {
-      freezeThrough(entry.ledger, frozen);
-      this.#dirty.entries.add(entry);
+    if (frozen < 0) return changed;
+    for (const { tick, arms } of rollout.ledger.ticks) {
+      const { candidate, stable } = arms;
+      if (tick <= frozen)
+        this.#unwritten.frozen.push({ ...rollout.key, tick, candidate: candidate.total, stable: stable.total });
     }
-    return changed || frozen >= 0;
+    rollout.freezeThrough(frozen);
+    this.#unwritten.ledgers.add(rollout);
+    return true;
   }
 
   /** Runs whose time is up: missing, or lost where their host vanished long ago; pending while it may come back. */
-  #settleOverdue(entry: Entry, tick: number): boolean {
+  #settleOverdue(rollout: RolloutLedger, tick: number): boolean {
     let changed = false;
-    for (const row of [...(entry.open.get(tick) ?? [])]) {
-      const state = this.#instances.get(row.instance);
+    for (const row of [...(rollout.open.get(tick) ?? [])]) {
+      const state = this.#instances.find(row.instance);
       const lostSince = state?.lostSince ?? null;
-      const overdue = row.assigned - row.settled;
       if (lostSince !== null && this.#clock.now() - lostSince <= LOST_INSTANCE_TICKS) continue;
-      if (lostSince !== null) recordLost(entry.ledger, tick, overdue);
-      else {
-        recordMissing(entry.ledger, tick, overdue);
-        entry.totals.missing += overdue;
-      }
+      rollout.giveUp(row, lostSince === null ? "missing" : "lost");
       if (state) this.#closeRow(state, row);
-      this.#touch(entry, tick, false);
+      this.#unwritten.touch(rollout, row.version, tick, row.instance);
       changed = true;
     }
     return changed;
   }
 
-  #releaseHeld(entry: Entry, tick: number): boolean {
-    const held = entry.held.get(tick);
-    const counts = held?.ticks[0];
-    if (!counts) return false;
-    addCounts(entry.ledger, counts);
-    entry.held.delete(tick);
-    this.#dirty.closedHeldTicks.add({ ...keyOnly(entry), tick });
-    this.#touch(entry, tick, false);
-    return true;
+  #unreportable({ alias, version }: Outcome, mayReport: (alias: string) => boolean): Problem | undefined {
+    if (!mayReport(alias)) return { code: "forbidden", message: `this token may not report for ${alias}` };
+    return this.#unknown(alias, version);
   }
 
-  #unknown(alias: string, version: string): Omit<Rejection, "index"> | undefined {
+  #unknown(alias: string, version: string): Problem | undefined {
     const world = this.#world();
     if (!world.aliases.has(alias)) return { code: "alias_not_found", message: `there is no alias ${alias}` };
     if (world.versions.get(version)?.alias === alias) return undefined;
     return { code: "version_not_found", message: `version ${version} is not registered for ${alias}` };
   }
 
-  #entry(alias: string, version: string): Entry {
-    const rolloutNumber = this.#world().aliases.get(alias)?.rolloutNumber ?? 0;
-    const key = { alias, version, rolloutNumber };
-    const found = this.#entries.get(keyOf(key));
+  /** The rollout that an assignment was made under: one from before the current rollout's start is no evidence in it. */
+  #rolloutNumberAt(alias: string, revision: number): number {
+    const { rolloutNumber = 0, rollout = null } = this.#world().aliases.get(alias) ?? {};
+    const isEarlier = rollout !== null && revision < (rollout.startRevision ?? 0);
+    return isEarlier ? rolloutNumber - 1 : rolloutNumber;
+  }
+
+  /** Where assignments that come now are counted. */
+  #current(alias: string): RolloutLedger {
+    return this.#rollout({ alias, rolloutNumber: this.#world().aliases.get(alias)?.rolloutNumber ?? 0 });
+  }
+
+  #rollout({ alias, rolloutNumber }: RolloutKey): RolloutLedger {
+    const key = { alias, rolloutNumber };
+    const found = this.#rollouts.get(nameOf(key));
     if (found) return found;
-    const owner = this.#world().aliases.get(alias);
-    const policy = owner?.rollout?.policy ?? owner?.policy;
-    const compiled = policy ? compileGuardrails(policy) : undefined;
-    const stageIndex = policy?.stages.findIndex((stage) => stage.name === owner?.rollout?.stage) ?? 0;
-    const stages = policy ? policy.stages.length - Math.max(0, stageIndex) : 1;
-    const ledger = newLedger(compiled?.ok ? compiled.guardrails : [], policy?.alpha ?? 0.01, stages);
-    return this.#newEntry(key, ledger, { assigned: 0, settled: 0, missing: 0, failures: 0 });
+    const made = this.#add(key);
+    this.#unwritten.ledgers.add(made);
+    return made;
   }
 
-  #newEntry(key: LedgerKey, ledger: Ledger, totals: Entry["totals"]): Entry {
-    const owner = this.#world().aliases.get(key.alias);
-    const policy = owner?.rollout?.policy ?? owner?.policy;
-    const timeoutMs = policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS;
-    const entry: Entry = {
-      ...keyOnly(key),
-      ledger,
-      totals,
-      timeoutTicks: Math.ceil(timeoutMs / TICK_MS),
-      open: new Map(),
-      held: new Map(),
-    };
-    this.#entries.set(keyOf(key), entry);
-    return entry;
+  #add(key: RolloutKey, ledger?: Ledger): RolloutLedger {
+    const rollout = new RolloutLedger(this.#world().aliases.get(key.alias), key, ledger);
+    this.#rollouts.set(nameOf(key), rollout);
+    return rollout;
   }
 
-  #heldLedger(entry: Entry, tick: number): Ledger {
-    const found = entry.held.get(tick);
-    if (found) return found;
-    const ledger = newLedger(entry.ledger.guardrails, entry.ledger.alpha, entry.ledger.stages);
-    entry.held.set(tick, ledger);
-    return ledger;
-  }
-
-  #instance(instance: string, tokenId: string): InstanceState {
-    const found = this.#instances.get(instance);
-    if (found) return found;
-    const state: InstanceState = { instance, tokenId, through: 0, durableThrough: 0, rows: new Map(), lostSince: null };
-    this.#instances.set(instance, state);
-    return state;
-  }
-
-  #addRow(state: InstanceState, row: Row): void {
+  #addRow(state: InstanceState, row: OpenRow): void {
     state.rows.set(rowKey(row), row);
-    const open = row.entry.open.get(row.tick) ?? new Set();
-    row.entry.open.set(row.tick, open.add(row));
+    this.#rollout(row).addOpen(row);
   }
 
-  #closeRow(state: InstanceState, row: Row): void {
-    this.#dropRow(state, row);
-    const { instance, seq, alias, version } = row;
-    this.#dirty.closedRows.add({ instance, seq, alias, version });
-  }
-
-  #dropRow(state: InstanceState, row: Row): void {
+  #closeRow(state: InstanceState, row: OpenRow): void {
     state.rows.delete(rowKey(row));
-    this.#dirty.rows.delete(row);
-    const open = row.entry.open.get(row.tick);
-    open?.delete(row);
-    if (open?.size === 0) row.entry.open.delete(row.tick);
-  }
-
-  #touch(entry: Entry, tick: number, held: boolean): void {
-    this.#dirty.entries.add(entry);
-    const counts = countsAt(held ? entry.held.get(tick) : entry.ledger, tick);
-    if (!counts) return;
-    const touched = held ? this.#dirty.heldTicks : this.#dirty.ticks;
-    const ticks = touched.get(entry) ?? new Map();
-    // The counts themselves, because a tick that is frozen meanwhile leaves the ledger and still has to be written.
-    touched.set(entry, ticks.set(tick, counts));
+    this.#rollout(row).removeOpen(row);
+    this.#unwritten.rows.delete(row);
+    this.#unwritten.closeRow(row);
   }
 }
 
-function emptyDirty() {
-  return {
-    instances: new Set<InstanceState>(),
-    rows: new Set<Row>(),
-    closedRows: new Set<Pick<AssignmentRow, "instance" | "seq" | "alias" | "version">>(),
-    entries: new Set<Entry>(),
-    ticks: new Map<Entry, Map<number, TickCounts>>(),
-    heldTicks: new Map<Entry, Map<number, TickCounts>>(),
-    closedHeldTicks: new Set<LedgerKey & { readonly tick: number }>(),
-    runs: [] as RunRow[],
-  };
+/** What an item that the schema refused says of its assignment, as far as it can be read. */
+function named(item: unknown): { readonly seq: number; readonly alias: string; readonly version: string } {
+  const { assignedSeq, alias, version } = (typeof item === "object" && item !== null ? item : {}) as Record<
+    string,
+    unknown
+  >;
+  return { seq: Number(assignedSeq), alias: String(alias), version: String(version) };
 }
 
-function ticksToWrite(
-  dirty: ReadonlyMap<Entry, ReadonlyMap<number, TickCounts>>,
-  held: boolean,
-): LedgerWrites["ticks"][number][] {
-  return [...dirty].flatMap(([entry, ticks]) =>
-    [...ticks.values()].map((counts) => ({ ...keyOnly(entry), held, counts })),
-  );
+function nameOf({ alias, rolloutNumber }: RolloutKey): string {
+  return `${alias} ${rolloutNumber}`;
 }
 
-function countsAt(ledger: Ledger | undefined, tick: number): TickCounts | undefined {
-  return ledger?.ticks.findLast((counts) => counts.tick === tick);
-}
-
-function keyOnly({ alias, version, rolloutNumber }: LedgerKey): LedgerKey {
-  return { alias, version, rolloutNumber };
-}
-
-function keyOf({ alias, version, rolloutNumber }: LedgerKey): string {
-  return `${alias} ${version} ${rolloutNumber}`;
-}
-
-function rowKey({ seq, alias, version }: Pick<AssignmentRow, "seq" | "alias" | "version">): string {
-  return `${seq} ${alias} ${version}`;
-}
-
-function invalid(issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined) {
+function invalid(issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined): Problem {
   return { code: "outcome_invalid", message: `${issue?.path.join(".") || "outcome"}: ${issue?.message}` };
-}
-
-function forbiddenAlias(alias: string) {
-  return { code: "forbidden", message: `this token may not report for ${alias}` };
 }

@@ -9,22 +9,27 @@ export const RUN_WINDOW = 200_000;
 const LAST_RUN_IDS = 20;
 
 export class RecentRuns {
-  /** Insertion order is age. */
-  readonly #known = new Set<string>();
+  /** Who reported each run; insertion order is age. */
+  readonly #known = new Map<string, string>();
   readonly #lastIds = new Map<string, string[]>();
 
   constructor(runs: readonly RunRow[]) {
-    for (const run of runs) this.add(run);
+    for (const run of runs) this.add(run, "");
   }
 
   has(alias: string, runId: string): boolean {
     return this.#known.has(`${alias} ${runId}`);
   }
 
-  add(run: RunRow): void {
-    this.#known.add(`${run.alias} ${run.runId}`);
+  /** The instance or token that reported the run; empty where that was before this start. */
+  reporterOf(alias: string, runId: string): string | undefined {
+    return this.#known.get(`${alias} ${runId}`);
+  }
+
+  add(run: RunRow, reporter: string): void {
+    this.#known.set(`${run.alias} ${run.runId}`, reporter);
     if (this.#known.size > RUN_WINDOW) {
-      const oldest = this.#known.values().next();
+      const oldest = this.#known.keys().next();
       if (!oldest.done) this.#known.delete(oldest.value);
     }
     const key = ledgerKey(run);

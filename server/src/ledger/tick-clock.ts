@@ -11,17 +11,23 @@ export class TickClock {
   /** The first tick of this start. */
   readonly startTick: number;
   readonly #monotonicMs: () => number;
-  readonly #startedMs: number;
+  /** When this start began, on the monotonic clock. */
+  readonly startedMs: number;
 
   constructor(startTick: number, monotonicMs: () => number) {
     this.startTick = startTick;
     this.#monotonicMs = monotonicMs;
-    this.#startedMs = monotonicMs();
+    this.startedMs = monotonicMs();
+  }
+
+  /** The server's monotonic clock. */
+  monotonicMs(): number {
+    return this.#monotonicMs();
   }
 
   /** The tick that the server is in. */
   now(): number {
-    return this.startTick + Math.floor((this.#monotonicMs() - this.#startedMs) / TICK_MS);
+    return this.startTick + Math.floor((this.#monotonicMs() - this.startedMs) / TICK_MS);
   }
 
   /** Whether every run assigned in the tick has had its whole timeout. */
@@ -35,7 +41,7 @@ export class TickClock {
   tickAgo(agoMs: number): number {
     return Math.max(
       this.startTick,
-      this.startTick + Math.floor((this.#monotonicMs() - this.#startedMs - agoMs) / TICK_MS),
+      this.startTick + Math.floor((this.#monotonicMs() - this.startedMs - agoMs) / TICK_MS),
     );
   }
 }

@@ -37,22 +37,30 @@ const MIGRATIONS: readonly string[] = [
     at TEXT NOT NULL, PRIMARY KEY (token_id, key)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE instances (
-    instance TEXT PRIMARY KEY, token_id TEXT NOT NULL, through INTEGER NOT NULL, tick INTEGER NOT NULL
+    instance TEXT PRIMARY KEY, token_id TEXT NOT NULL, through INTEGER NOT NULL, tick INTEGER NOT NULL,
+    lost_since INTEGER
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE assignments (
     instance TEXT NOT NULL, seq INTEGER NOT NULL, alias TEXT NOT NULL, version TEXT NOT NULL,
     rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL, assigned INTEGER NOT NULL, settled INTEGER NOT NULL,
-    PRIMARY KEY (instance, seq, alias, version)
+    overdue TEXT NOT NULL, PRIMARY KEY (instance, seq, alias, version)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE ledgers (
-    alias TEXT NOT NULL, version TEXT NOT NULL, rollout_number INTEGER NOT NULL, ledger TEXT NOT NULL,
-    through_tick INTEGER NOT NULL, assigned INTEGER NOT NULL, settled INTEGER NOT NULL, missing INTEGER NOT NULL,
-    failures INTEGER NOT NULL, PRIMARY KEY (alias, version, rollout_number)
+    alias TEXT NOT NULL, rollout_number INTEGER NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (alias, rollout_number)
   ) STRICT, WITHOUT ROWID;
-  CREATE TABLE ticks (
-    alias TEXT NOT NULL, version TEXT NOT NULL, rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL,
-    replica TEXT NOT NULL, held INTEGER NOT NULL, counts TEXT NOT NULL,
-    PRIMARY KEY (alias, version, rollout_number, tick, replica, held)
+  CREATE TABLE totals (
+    alias TEXT NOT NULL, version TEXT NOT NULL, rollout_number INTEGER NOT NULL, assigned INTEGER NOT NULL,
+    settled INTEGER NOT NULL, missing INTEGER NOT NULL, failures INTEGER NOT NULL,
+    PRIMARY KEY (alias, version, rollout_number)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE open_ticks (
+    alias TEXT NOT NULL, rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL, held INTEGER NOT NULL,
+    arm TEXT NOT NULL, runtime TEXT NOT NULL, replica TEXT NOT NULL, counts TEXT NOT NULL,
+    PRIMARY KEY (alias, rollout_number, held, tick, arm, runtime, replica)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE frozen_ticks (
+    alias TEXT NOT NULL, rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL, replica TEXT NOT NULL,
+    candidate TEXT NOT NULL, stable TEXT NOT NULL, PRIMARY KEY (alias, rollout_number, tick, replica)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, run_id TEXT NOT NULL, version TEXT NOT NULL,

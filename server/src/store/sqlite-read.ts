@@ -1,9 +1,9 @@
 /**
  * Reads that serve people: the audit log and the incidents.
  */
-import type { AuditEvent } from "@flagback/schemas";
+import type { AuditEvent, Decision } from "@flagback/schemas";
 import type Database from "better-sqlite3";
-import type { AuditQuery, StoredIncident } from "./store.ts";
+import type { AuditQuery, Store, StoredIncident } from "./store.ts";
 
 export function readAudit(database: Database.Database, query: AuditQuery): AuditEvent[] {
   const conditions: string[] = [];
@@ -43,6 +43,23 @@ export function readIncidents(database: Database.Database, id: string | undefine
     timings: { decideMs: row.decide_ms, commitMs: row.commit_ms ?? 0 },
     outcomesToDecision: row.outcomes_to_decision,
   }));
+}
+
+export function readDecision(database: Database.Database, id: string): Awaited<ReturnType<Store["readDecision"]>> {
+  const text = database.prepare("SELECT document FROM decisions WHERE id = ?").pluck().get(id) as string | undefined;
+  if (text === undefined) return undefined;
+  const decision = JSON.parse(text) as Decision;
+  const frozen = database
+    .prepare("SELECT tick, candidate, stable FROM frozen_ticks WHERE alias = ? AND rollout_number = ? ORDER BY tick")
+    .all(decision.alias, decision.rolloutNumber) as { tick: number; candidate: string; stable: string }[];
+  return {
+    decision,
+    frozen: frozen.map((row) => ({
+      tick: row.tick,
+      candidate: JSON.parse(row.candidate),
+      stable: JSON.parse(row.stable),
+    })),
+  };
 }
 
 interface AuditRow {

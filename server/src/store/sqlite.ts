@@ -8,7 +8,7 @@ import { FlagbackError, type Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { migrate } from "./migrations.ts";
 import { LedgerWriter, loadLedger } from "./sqlite-ledger.ts";
-import { readAudit, readIncidents } from "./sqlite-read.ts";
+import { readAudit, readDecision, readIncidents } from "./sqlite-read.ts";
 import type { AnsweredRequest, Commit, Loaded, Store, StoredToken, WriteRecord } from "./store.ts";
 
 /** Pages kept in memory, in KiB. The working set is the open ticks and the newest runs. */
@@ -243,6 +243,7 @@ function sqliteStore(database: Database.Database): Store {
     }),
     putIdempotent: guarded((request, at) => putIdempotent.immediate(request, at)),
     readIncidents: guarded((id) => readIncidents(database, id)),
+    readDecision: guarded((id) => readDecision(database, id)),
     putToken: guarded((token, record) => putToken.immediate(token, record)),
     putWebhook: guarded((webhook, record) => putWebhook.immediate(webhook, record)),
     deleteWebhook: guarded((id, record) => deleteWebhook.immediate(id, record)),

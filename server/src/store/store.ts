@@ -3,7 +3,7 @@
  * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
  */
 
-import type { Ledger, TickCounts } from "@flagback/core";
+import type { Counts, CountsRow, Ledger } from "@flagback/core";
 import type {
   Alias,
   AuditEvent,
@@ -45,11 +45,15 @@ export interface StoredIncident {
   readonly outcomesToDecision: number | null;
 }
 
-/** Names a ledger: one alias, version and rollout. */
-export interface LedgerKey {
+/** Names the ledger of one rollout of an alias; 0 is before its first. */
+export interface RolloutKey {
   readonly alias: string;
-  readonly version: string;
   readonly rolloutNumber: number;
+}
+
+/** One version within it. */
+export interface LedgerKey extends RolloutKey {
+  readonly version: string;
 }
 
 export interface LedgerTotals {
@@ -59,35 +63,47 @@ export interface LedgerTotals {
   readonly failures: number;
 }
 
+/** One runtime instance: its last counted batch, and the tick at which its socket died in silence. */
+export interface InstanceRow {
+  readonly instance: string;
+  readonly tokenId: string;
+  readonly through: number;
+  readonly lostSince: number | null;
+}
+
 /** Runs that one batch announced for one version. */
 export interface AssignmentRow extends LedgerKey {
   readonly instance: string;
   readonly seq: number;
   readonly tick: number;
-  readonly assigned: number;
-  readonly settled: number;
+  assigned: number;
+  settled: number;
+  /** Open runs that were counted overdue, by latency limit in milliseconds. */
+  overdue: Record<string, number>;
 }
 
-export interface RunRow {
-  readonly alias: string;
+export interface RunRow extends LedgerKey {
   readonly runId: string;
-  readonly version: string;
-  readonly rolloutNumber: number;
 }
 
 /** Counts to make durable, as they are now (not as differences), so that writing them twice changes nothing. */
 export interface LedgerWrites {
-  readonly instances: readonly { readonly instance: string; readonly tokenId: string; readonly through: number }[];
+  readonly instances: readonly InstanceRow[];
   readonly assignments: readonly AssignmentRow[];
   /** Assignments with nothing left to settle. */
   readonly closedAssignments: readonly Pick<AssignmentRow, "instance" | "seq" | "alias" | "version">[];
-  readonly ticks: readonly (LedgerKey & { readonly held: boolean; readonly counts: TickCounts })[];
-  readonly closedHeldTicks: readonly (LedgerKey & { readonly tick: number })[];
-  readonly ledgers: readonly (LedgerKey & {
-    /** The ledger without its open ticks. */
-    readonly ledger: Ledger;
-    readonly totals: LedgerTotals;
+  /** Counts of one runtime in an open tick; held ones wait for their tick's timeout. */
+  readonly counts: readonly (RolloutKey & { readonly isHeld: boolean; readonly row: CountsRow })[];
+  readonly closedHeldTicks: readonly (RolloutKey & { readonly tick: number })[];
+  /** Sums of ticks that no longer change; they replace the runtimes' rows. */
+  readonly frozen: readonly (RolloutKey & {
+    readonly tick: number;
+    readonly candidate: Counts;
+    readonly stable: Counts;
   })[];
+  /** Ledgers whose frozen part changed; their open ticks are not written here. */
+  readonly ledgers: readonly (RolloutKey & { readonly ledger: Ledger })[];
+  readonly totals: readonly (LedgerKey & { readonly totals: LedgerTotals })[];
   readonly runs: readonly RunRow[];
   /** The tick that the server is in. */
   readonly tick: number;
@@ -159,14 +175,11 @@ export interface Loaded {
   readonly tokens: readonly StoredToken[];
   readonly webhooks: readonly Webhook[];
   readonly tick: number;
-  readonly instances: readonly { readonly instance: string; readonly tokenId: string; readonly through: number }[];
+  readonly instances: readonly InstanceRow[];
   readonly assignments: readonly AssignmentRow[];
-  readonly ledgers: readonly (LedgerKey & {
-    readonly ledger: Ledger;
-    readonly totals: LedgerTotals;
-    readonly open: readonly TickCounts[];
-    readonly held: readonly TickCounts[];
-  })[];
+  readonly ledgers: LedgerWrites["ledgers"];
+  readonly totals: LedgerWrites["totals"];
+  readonly counts: LedgerWrites["counts"];
   /** The last runs, oldest first. */
   readonly runs: readonly RunRow[];
 }
@@ -195,6 +208,14 @@ export interface Store {
   /** Keeps the answer to a request that wrote nothing. */
   putIdempotent(request: AnsweredRequest, at: string): Promise<void>;
   readIncidents(id?: string): Promise<StoredIncident[]>;
+  /** A decision, and the sums of the frozen ticks of its rollout that are still kept, ascending. */
+  readDecision(id: string): Promise<
+    | {
+        readonly decision: Decision;
+        readonly frozen: readonly { readonly tick: number; readonly candidate: Counts; readonly stable: Counts }[];
+      }
+    | undefined
+  >;
   putToken(token: StoredToken, record?: WriteRecord): Promise<void>;
   putWebhook(webhook: Webhook, record: WriteRecord): Promise<void>;
   deleteWebhook(id: string, record: WriteRecord): Promise<boolean>;

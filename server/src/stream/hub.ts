@@ -110,6 +110,7 @@ export class Hub implements SessionHost {
     const { instance } = session;
     if (instance === undefined || this.#byInstance.get(instance) !== session) return;
     this.#byInstance.delete(instance);
+    this.book.disconnected(instance);
     this.log.info({ instance, code }, "runtime disconnected");
     const leaseLeftMs = Math.max(0, session.leaseUntilMs - this.monotonicMs());
     const timer = setTimeout(() => {

@@ -64,6 +64,9 @@ function statusText(status: RolloutStatus): string {
   const { alias, candidate, target, state, stage, weight, rolloutNumber, logE, threshold } = status;
   return [
     `${alias}: ${candidate} ${state} at stage ${stage} with ${percent(weight)}, rollout ${rolloutNumber}; a rollback returns to ${target}`,
+    ...(status.hold ? [`Held since ${status.hold.since}: ${status.hold.summary}`] : []),
+    ...(status.explanation ? [status.explanation] : []),
+    ...(status.heldBackBy ? [`One runtime alone would decide: ${status.heldBackBy}.`] : []),
     "",
     table(
       ["VERSION", "ASSIGNED", "SETTLED", "FAILED", "FAILED %"],

@@ -1,5 +1,5 @@
 /** Aliases and their rollouts. */
-import { weightOf } from "@flagback/core";
+import { explain, weightOf } from "@flagback/core";
 import {
   type Alias,
   DeclareStableBody,
@@ -116,6 +116,12 @@ function rolloutStatus(context: ServerContext, alias: Alias) {
     rolloutNumber: rollout.rolloutNumber,
     hold: rollout.hold ?? null,
     decisionId: rollout.decisionId ?? null,
+    verdict: verdict?.kind ?? null,
+    explanation: verdict ? explain(verdict, rollout.candidate) : null,
+    leading: verdict?.leading ?? null,
+    /** Runtimes that carry much of the evidence, and the one that alone keeps it from being enough. */
+    carriers: verdict?.carriers ?? [],
+    heldBackBy: (verdict?.kind === "allow" && verdict.heldBackBy) || null,
     evidence: verdict?.guardrails ?? [],
     logE: verdict?.logE ?? null,
     peakLogE: verdict?.peakLogE ?? null,

@@ -10,6 +10,7 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
     const scope = request.token.aliases;
     const result = context.book.countReports(
       request.body.outcomes,
+      `token:${request.token.id}`,
       (alias) => mayUseAlias(scope, alias),
       context.now(),
     );

@@ -1,6 +1,7 @@
 /** What happened and who is there: audit, incidents, runtimes, propagation. */
 import { FlagbackError } from "@flagback/schemas";
 import * as z from "zod";
+import { replayDecision } from "../../evaluator/replay-decision.ts";
 import type { App, ServerContext } from "../context.ts";
 
 /** Rows in one answer. */
@@ -41,6 +42,20 @@ export function recordRoutes(app: App, context: ServerContext): void {
         code: "incident_not_found",
         message: `There is no incident ${request.params.id}.`,
         hint: "List them with flagback incidents.",
+      });
+    },
+  );
+
+  app.get(
+    "/v1/decisions/:id/replay",
+    { config: { access: "viewer" }, schema: { params: z.object({ id: z.string() }) } },
+    async (request) => {
+      const found = await context.store.readDecision(request.params.id);
+      if (found) return replayDecision(found.decision, found.frozen);
+      throw new FlagbackError({
+        code: "decision_not_found",
+        message: `There is no decision ${request.params.id}.`,
+        hint: "The audit rows of rollbacks name theirs: flagback audit --json.",
       });
     },
   );

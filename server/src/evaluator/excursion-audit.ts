@@ -1,0 +1,53 @@
+/**
+ * Audits what was allowed: one row for each excursion above half the needed evidence that ended in `allow`.
+ */
+import type { Verdict } from "@flagback/core";
+import type { AuditEvent, Rollout } from "@flagback/schemas";
+
+/** At most one row so often for an alias and stage. */
+const ALLOW_AUDIT_INTERVAL_MS = 60_000;
+/** Evidence above this part of what a stop needs is an excursion. */
+const EXCURSION_PART = 0.5;
+
+export class ExcursionAudit {
+  readonly #write: (row: Omit<AuditEvent, "id" | "timestamp" | "actor">) => Promise<unknown>;
+  readonly #monotonicMs: () => number;
+  /** The highest verdict of the excursion under way, by alias. */
+  readonly #peaks = new Map<string, { readonly stage: string; readonly verdict: Verdict }>();
+  readonly #auditedAt = new Map<string, { readonly stage: string; readonly ms: number }>();
+
+  constructor(
+    write: (row: Omit<AuditEvent, "id" | "timestamp" | "actor">) => Promise<unknown>,
+    monotonicMs: () => number,
+  ) {
+    this.#write = write;
+    this.#monotonicMs = monotonicMs;
+  }
+
+  async see(alias: string, rollout: Rollout, verdict: Verdict): Promise<void> {
+    const stage = `${rollout.rolloutNumber} ${rollout.stage}`;
+    const found = this.#peaks.get(alias);
+    const peak = found?.stage === stage ? found.verdict : undefined;
+    if (verdict.logE >= EXCURSION_PART * verdict.threshold) {
+      if (!peak || verdict.logE > peak.logE) this.#peaks.set(alias, { stage, verdict });
+      return;
+    }
+    this.#peaks.delete(alias);
+    if (!peak) return;
+    const nowMs = this.#monotonicMs();
+    const last = this.#auditedAt.get(alias);
+    if (last?.stage === stage && nowMs - last.ms < ALLOW_AUDIT_INTERVAL_MS) return;
+    this.#auditedAt.set(alias, { stage, ms: nowMs });
+    await this.#write({
+      action: "verdict",
+      target: `alias:${alias}`,
+      decision: "allow",
+      fromVersion: rollout.target,
+      toVersion: rollout.candidate,
+      stage: rollout.stage,
+      evidence: [...peak.guardrails],
+      configHash: rollout.policyHash,
+      summary: `Evidence against ${rollout.candidate} rose to ${peak.logE.toFixed(2)} of ${peak.threshold.toFixed(2)} and fell again; the rollout goes on.`,
+    });
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What is known of each runtime instance: its last counted batch and its open assignments.
+ */
+import type { AssignmentRow } from "../store/store.ts";
+import type { OpenRow } from "./rollout-ledger.ts";
+
+export interface InstanceState {
+  readonly instance: string;
+  readonly tokenId: string;
+  /** Last batch counted in memory. */
+  through: number;
+  /** Last batch counted durably. */
+  durableThrough: number;
+  /** Open assignments by batch, alias and version. */
+  readonly rows: Map<string, OpenRow>;
+  /** Tick at which its socket died in silence. */
+  lostSince: number | null;
+  isConnected: boolean;
+  /** Tick at which it was last connected. */
+  seenTick: number;
+}
+
+/** Names an assignment within its instance. */
+export function rowKey({ seq, alias, version }: Pick<AssignmentRow, "seq" | "alias" | "version">): string {
+  return `${seq} ${alias} ${version}`;
+}
+
+/** Instances with nothing open are forgotten so many ticks after they went; one that never reported, at once. */
+const IDLE_TICKS = 3_600;
+
+export class Instances {
+  readonly #states = new Map<string, InstanceState>();
+
+  find(instance: string): InstanceState | undefined {
+    return this.#states.get(instance);
+  }
+
+  /** The instance's state, new where it was never seen. */
+  open(instance: string, tokenId: string, tick: number): InstanceState {
+    const found = this.#states.get(instance);
+    if (found) return found;
+    const state: InstanceState = {
+      instance,
+      tokenId,
+      through: 0,
+      durableThrough: 0,
+      rows: new Map(),
+      lostSince: null,
+      isConnected: false,
+      seenTick: tick,
+    };
+    this.#states.set(instance, state);
+    return state;
+  }
+
+  /** Forgets those that are gone for good. A forgotten one that comes back begins again, as after a restored database. */
+  forgetIdle(tick: number): void {
+    for (const state of this.#states.values()) {
+      const hasReported = state.through > 0;
+      const isIdle = !hasReported || tick - state.seenTick > IDLE_TICKS;
+      const isSettled = state.rows.size === 0 && state.durableThrough === state.through;
+      if (!state.isConnected && isIdle && isSettled) this.#states.delete(state.instance);
+    }
+  }
+}

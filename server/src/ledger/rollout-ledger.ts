@@ -1,0 +1,183 @@
+/**
+ * The counts of one rollout of an alias: the judged ledger of its two arms, the totals of every version, the assignments
+ * that are still open, and the reports that came without one.
+ */
+import {
+  type Arm,
+  addCounts,
+  type CountsRow,
+  compileGuardrails,
+  endOverdue,
+  freezeThrough,
+  type Ledger,
+  newLedger,
+  recordAssigned,
+  recordLost,
+  recordMissing,
+  recordOutcome,
+  recordOverdue,
+  rowsOf,
+  settleExcluded,
+} from "@flagback/core";
+import { type Alias, durationMs, type Outcome } from "@flagback/schemas";
+import type { AssignmentRow, LedgerTotals, RolloutKey } from "../store/store.ts";
+import { TICK_MS } from "./tick-clock.ts";
+
+const DEFAULT_OUTCOME_TIMEOUT_MS = 60_000;
+const DEFAULT_ALPHA = 0.01;
+
+/** An announced assignment with runs left to settle. */
+export interface OpenRow extends AssignmentRow {
+  settled: number;
+}
+
+export type Totals = { -readonly [Name in keyof LedgerTotals]: LedgerTotals[Name] };
+
+export class RolloutLedger {
+  readonly key: RolloutKey;
+  readonly ledger: Ledger;
+  readonly timeoutTicks: number;
+  readonly totals = new Map<string, Totals>();
+  /** Assignments that are open, by the tick they were registered in. */
+  readonly open = new Map<number, Set<OpenRow>>();
+  /** Outcomes without a registered assignment, by tick; judged once their tick is `outcomeTimeout` old. */
+  readonly held = new Map<number, Ledger>();
+  /** When the last outcome of the candidate came, on the server's monotonic clock; null before the first of this start. */
+  lastCandidateOutcomeMs: number | null = null;
+  /** The last closed tick when somebody last looked. */
+  lookedThroughTick = -1;
+  readonly #candidate: string | undefined;
+  readonly #target: string | undefined;
+
+  /** `ledger` is what a store kept of it; without one it begins empty, under the alias's policy as it is now. */
+  constructor(alias: Alias | undefined, key: RolloutKey, ledger?: Ledger) {
+    const rollout = alias?.rollout?.rolloutNumber === key.rolloutNumber ? alias.rollout : undefined;
+    const policy = rollout?.policy ?? alias?.policy;
+    this.key = key;
+    this.#candidate = rollout?.candidate;
+    this.#target = rollout?.target;
+    this.timeoutTicks = Math.ceil((policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS) / TICK_MS);
+    if (ledger) {
+      this.ledger = ledger;
+      return;
+    }
+    const compiled = rollout && compileGuardrails(rollout.policy, rollout.stage);
+    // Stages before the one that the rollout began at will never begin, so they need no lump.
+    const first = rollout?.policy.stages.findIndex((stage) => stage.name === rollout.stage) ?? 0;
+    const stages = rollout ? rollout.policy.stages.length - Math.max(0, first) : 1;
+    this.ledger = newLedger(compiled?.ok ? compiled.guardrails : [], policy?.alpha ?? DEFAULT_ALPHA, stages);
+  }
+
+  /** The arm that a version is judged on; `undefined` where it is only counted. */
+  armOf(version: string): Arm | undefined {
+    if (version === this.#candidate) return "candidate";
+    return version === this.#target ? "stable" : undefined;
+  }
+
+  totalsOf(version: string): Totals {
+    const found = this.totals.get(version);
+    if (found) return found;
+    const totals = { assigned: 0, settled: 0, missing: 0, failures: 0 };
+    this.totals.set(version, totals);
+    return totals;
+  }
+
+  assign(row: OpenRow, n: number): void {
+    const arm = this.armOf(row.version);
+    if (arm) recordAssigned(this.ledger, arm, row.instance, row.tick, n);
+    this.totalsOf(row.version).assigned += n;
+  }
+
+  addOpen(row: OpenRow): void {
+    const rows = this.open.get(row.tick) ?? new Set();
+    this.open.set(row.tick, rows.add(row));
+  }
+
+  removeOpen(row: OpenRow): void {
+    const rows = this.open.get(row.tick);
+    rows?.delete(row);
+    if (rows?.size === 0) this.open.delete(row.tick);
+  }
+
+  /** Counts runs of the row that are still open past a latency limit. */
+  overdue(row: OpenRow, limitMs: number, n: number): void {
+    const arm = this.armOf(row.version);
+    const before = row.overdue[limitMs] ?? 0;
+    // A run is overdue for a limit once.
+    const more = Math.min(n, row.assigned - row.settled - before);
+    if (!arm || more <= 0) return;
+    recordOverdue(this.ledger, arm, row.instance, row.tick, limitMs, more);
+    row.overdue[limitMs] = before + more;
+  }
+
+  /** Counts the outcome of one run of the row; null where its report can't be counted. */
+  settle(row: OpenRow, outcome: Outcome | null, overdueLimitsMs: readonly number[] = []): void {
+    const arm = this.armOf(row.version);
+    // Only what was counted overdue is excused from being judged by its duration.
+    const known = overdueLimitsMs.filter((limitMs) => (row.overdue[limitMs] ?? 0) > 0);
+    for (const limitMs of known) row.overdue[limitMs] = (row.overdue[limitMs] ?? 0) - 1;
+    if (arm && outcome) recordOutcome(this.ledger, arm, row.instance, row.tick, outcome, known);
+    else if (arm) settleExcluded(this.ledger, arm, row.instance, row.tick, 1);
+    row.settled += 1;
+    if (outcome) this.#countSettled(outcome);
+    else this.totalsOf(row.version).settled += 1;
+  }
+
+  /** Counts what is left of the row as missing, or as lost with its host. */
+  giveUp(row: OpenRow, as: "missing" | "lost"): void {
+    const left = row.assigned - row.settled;
+    const arm = this.armOf(row.version);
+    if (as === "missing") this.totalsOf(row.version).missing += left;
+    if (!arm) return;
+    (as === "lost" ? recordLost : recordMissing)(this.ledger, arm, row.instance, row.tick, left);
+    for (const [limitMs, n] of Object.entries(row.overdue)) {
+      if (n > 0) endOverdue(this.ledger, arm, row.instance, row.tick, Number(limitMs), n);
+    }
+    row.overdue = {};
+  }
+
+  /** Counts a report without an assignment; `tick` is undefined where it came too late to be judged. */
+  hold(outcome: Outcome, reporter: string, tick: number | undefined): void {
+    this.totalsOf(outcome.version).assigned += 1;
+    this.#countSettled(outcome);
+    const arm = this.armOf(outcome.version);
+    if (!arm || tick === undefined) return;
+    const held = this.heldLedger(tick);
+    recordAssigned(held, arm, reporter, tick, 1);
+    recordOutcome(held, arm, reporter, tick, outcome);
+  }
+
+  heldLedger(tick: number): Ledger {
+    const found = this.held.get(tick);
+    if (found) return found;
+    const { guardrails, alpha, stages } = this.ledger;
+    const ledger = newLedger(guardrails, alpha, stages);
+    this.held.set(tick, ledger);
+    return ledger;
+  }
+
+  /** Lets the tick's held reports be judged, and answers them. */
+  releaseHeld(tick: number): readonly CountsRow[] {
+    const held = this.held.get(tick);
+    const rows = held ? rowsOf(held, tick) : [];
+    for (const row of rows) addCounts(this.ledger, row);
+    this.held.delete(tick);
+    return rows;
+  }
+
+  /** Ticks with anything in them that is not frozen, ascending. */
+  openTicks(): number[] {
+    const ticks = new Set([...this.ledger.ticks.map((each) => each.tick), ...this.held.keys(), ...this.open.keys()]);
+    return [...ticks].sort((a, b) => a - b);
+  }
+
+  freezeThrough(tick: number): void {
+    freezeThrough(this.ledger, tick);
+  }
+
+  #countSettled(outcome: Outcome): void {
+    const totals = this.totalsOf(outcome.version);
+    totals.settled += 1;
+    if (outcome.status === "failure" || outcome.status === "timeout") totals.failures += 1;
+  }
+}
