@@ -1,5 +1,5 @@
 /**
- * What BRAIN.md and DESIGN.md demand and the server does not do yet. Each moves to the file of its subject once it passes.
+ * Verdicts that the server once got wrong, each kept so that it stays right.
  */
 import { expect, test } from "vitest";
 import { ALIAS, ERROR_RATE, eventually, exposing, failures, successes } from "../../support/rollout.ts";
