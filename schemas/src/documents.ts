@@ -247,6 +247,8 @@ export const Incident = z.strictObject({
   rolloutNumber: z.int().min(0),
   stage: Name,
   reason: StopReason,
+  /** Whose fault the brain found it; absent where a person rolled back. */
+  attribution: Attribution.optional(),
   decisionId: Digest,
   state: z.enum(["open", "recovered", "unverified", "not_recovered", "closed"]),
   openedAt: Timestamp,

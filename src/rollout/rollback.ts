@@ -69,6 +69,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     rolloutNumber: rollout.rolloutNumber,
     stage: rollout.stage,
     reason,
+    ...(finding ? { attribution: finding.attribution } : {}),
     decisionId: id,
     state: "open",
     openedAt: at.now,

@@ -17,6 +17,8 @@ export interface FrozenTick {
 
 export interface Replayed {
   readonly decisionId: string;
+  readonly reason: Decision["reason"];
+  readonly attribution: Decision["attribution"];
   /** True where judging the stored input again gives the stored verdict. */
   readonly identical: boolean;
   /** What differs, each in a sentence; empty where nothing does. */
@@ -29,10 +31,11 @@ export interface Replayed {
 
 /** A decision by a person has no input to replay. */
 export function replayDecision(decision: Decision, kept: readonly FrozenTick[]): Replayed {
+  const named = { decisionId: decision.id, reason: decision.reason, attribution: decision.attribution };
   const input = decision.input as Ledger | null | undefined;
   if (!input) {
     const differences = ["it was not judged from outcomes, so there is nothing to replay"];
-    return { decisionId: decision.id, identical: false, differences, prefix: "empty", prefixTicks: 0, evidence: [] };
+    return { ...named, identical: false, differences, prefix: "empty", prefixTicks: 0, evidence: [] };
   }
   const verdict = judge(input);
   const differences: string[] = [];
@@ -54,7 +57,7 @@ export function replayDecision(decision: Decision, kept: readonly FrozenTick[]):
   });
   const prefixTicks = kept.filter((each) => each.tick <= input.prefix.throughTick);
   return {
-    decisionId: decision.id,
+    ...named,
     identical: differences.length === 0,
     differences,
     prefix: prefixOf(input, prefixTicks),

@@ -122,6 +122,8 @@ function rolloutStatus(context: ServerContext, alias: Alias) {
     /** Runtimes that carry much of the evidence, and the one that alone keeps it from being enough. */
     carriers: verdict?.carriers ?? [],
     heldBackBy: (verdict?.kind === "allow" && verdict.heldBackBy) || null,
+    exclusions: verdict?.exclusions ?? [],
+    exposure: verdict?.exposure ?? null,
     evidence: verdict?.guardrails ?? [],
     logE: verdict?.logE ?? null,
     peakLogE: verdict?.peakLogE ?? null,
