@@ -38,7 +38,7 @@ export function leaveOneOutExperiment(rate: (typeof SPREAD_RATES)[number]): Expe
     id: `leave one out ${rate}`,
     seedBase: 11_000_000,
     full: 1_000,
-    quick: 60,
+    quick: 30,
     columns: [WITHOUT_RULE, ...RUNTIME_COUNTS.map(withRuntimes)],
     replicate: (seed) => {
       const next = xoshiro128(seed);

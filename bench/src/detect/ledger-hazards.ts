@@ -66,7 +66,7 @@ export function informativeDelayExperiment(rate: number): Experiment {
     id: `hazard a ${rate}`,
     seedBase: 4_000_000,
     full: 2_000,
-    quick: 60,
+    quick: 40,
     columns: DELAY_COLUMNS_A,
     replicate: (seed) => {
       const next = xoshiro128(seed);

@@ -50,7 +50,7 @@ export function healthyExperiment(rate: number): Experiment {
     id: `healthy ${rate}`,
     seedBase: 1_000_000,
     full: 2_000,
-    quick: rate >= 0.04 ? 60 : 20,
+    quick: rate >= 0.04 ? 40 : 12,
     columns: RATE_COLUMNS,
     replicate: (seed) => {
       fillWords(words, seed, CONTRACT.outcomes);
@@ -76,7 +76,7 @@ export function delayExperiment(pre: number, nu: number): Experiment {
     id: `delay ${pre} ${nu}`,
     seedBase: 2_000_000,
     full: 2_000,
-    quick: 150,
+    quick: 100,
     columns: BROKEN_RATES.flatMap((rate) => DELAY_COLUMNS.map((detector) => atRate(rate, detector))),
     replicate: (seed) => {
       fillWords(words, seed, length);
@@ -100,7 +100,7 @@ export function delayExperiment(pre: number, nu: number): Experiment {
 
 /** The product alone, which breaks late. */
 export function deepExperiment(): Experiment {
-  return productExperiment({ id: "deep", nu: DEEP_OUTCOMES, quick: 30, start: startProduct, atBreak: () => {} });
+  return productExperiment({ id: "deep", nu: DEEP_OUTCOMES, quick: 20, start: startProduct, atBreak: () => {} });
 }
 
 /** The product alone, which breaks exactly where a later stage begins: a lump, and a threshold that pays for it. */
@@ -108,7 +108,7 @@ export function stageStartExperiment(): Experiment {
   return productExperiment({
     id: "stage start",
     nu: MID_OUTCOMES,
-    quick: 150,
+    quick: 100,
     start: () => startProduct([logThreshold(0.01, STAGES), Number.POSITIVE_INFINITY]),
     atBreak: beginProductStage,
   });

@@ -80,7 +80,7 @@ export function relativeExperiment(scenario: Scenario, weight: number): Experime
     id: `relative ${weight} ${scenario.name}`,
     seedBase: 3_000_000,
     full: 2_000,
-    quick: weight < 0.1 ? 20 : 60,
+    quick: weight < 0.1 ? 12 : 40,
     columns: RELATIVE_COLUMNS,
     replicate: (seed) => stopsOf(seed, scenario, weight),
   };
