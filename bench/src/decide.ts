@@ -56,6 +56,10 @@ const RELATIVE: CompiledGuardrail = {
   share: 1,
 };
 const RUNTIMES = 50;
+/** A fixed threshold is judged by three detectors: the candidate's, stable's own, and the comparison for attribution. */
+const FIXED_DETECTORS = 3;
+/** A comparison by two: the floor's and the odds ratio's. */
+const RELATIVE_DETECTORS = 2;
 
 export const decide: Benchmark = { summary: "cost of the detector's step, of judging and of recording", run };
 
@@ -68,24 +72,9 @@ function run(): Report {
   const rows: Row[] = [
     { what: "floor: six multiply-adds and one exp", value: floor, unit: "ns" },
     timed("detector step, per tick", nanosecondsPer(1, detectorStep()), floor, DECIDE_LIMIT_NS),
-    timed(
-      `judge, ${OPEN_TICKS} open ticks, 0/1 guardrails, per guardrail-tick`,
-      nanosecondsPer(OPEN_TICKS * 2, () => judge(binary).logE),
-      floor,
-      DECIDE_LIMIT_NS,
-    ),
-    timed(
-      `judge, ${OPEN_TICKS} open ticks, with tool fractions, per guardrail-tick`,
-      nanosecondsPer(OPEN_TICKS * GUARDRAILS.length, () => judge(ledger).logE),
-      floor,
-      DECIDE_LIMIT_NS,
-    ),
-    timed(
-      `judge, ${OPEN_TICKS} open ticks, compared with stable, per guardrail-tick`,
-      nanosecondsPer(OPEN_TICKS, () => judge(relative).logE),
-      floor,
-      DECIDE_LIMIT_NS,
-    ),
+    ...judged("0/1 guardrails", binary, 2, FIXED_DETECTORS, floor),
+    ...judged("with tool fractions", ledger, GUARDRAILS.length, FIXED_DETECTORS, floor),
+    ...judged("compared with stable", relative, 1, RELATIVE_DETECTORS, floor),
     // Asked in the worst moment only: the evidence is there, and one runtime carries it.
     timed(
       `judge, held back by one of ${RUNTIMES} runtimes, per guardrail-tick`,
@@ -98,6 +87,16 @@ function run(): Report {
     .filter(({ value, limit }) => limit !== undefined && value > limit)
     .map(({ what, value, limit, unit }) => `${what} takes ${value.toFixed(0)} ${unit}, more than ${limit} ${unit}`);
   return { rows, failures };
+}
+
+/** A judgement by guardrail and tick; and by detector and tick, which is what BRAIN.md limits. */
+function judged(what: string, ledger: Ledger, guardrails: number, detectors: number, floor: number): Row[] {
+  const value = nanosecondsPer(OPEN_TICKS * guardrails, () => judge(ledger).logE);
+  const name = `judge, ${OPEN_TICKS} open ticks, ${what}`;
+  return [
+    timed(`${name}, per guardrail-tick`, value, floor),
+    timed(`${name}, per detector-tick (${detectors} a guardrail)`, value / detectors, floor, DECIDE_LIMIT_NS),
+  ];
 }
 
 function timed(what: string, value: number, floor: number, limit?: number): Row {
