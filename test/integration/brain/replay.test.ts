@@ -1,6 +1,7 @@
 /**
  * Anyone can replay a stored decision and gets the same verdict, whatever happened to the server since (BRAIN 2.6).
  */
+import { cp } from "node:fs/promises";
 import { expect, test } from "vitest";
 import {
   type Batch,
@@ -15,7 +16,7 @@ import {
   startRollout,
   successes,
 } from "../../support/rollout.ts";
-import { testFolder } from "../../support/server.ts";
+import { testFolder, testServer } from "../../support/server.ts";
 import { serverProcess } from "../../support/server-process.ts";
 
 const HALF_FAIL = [...failures(10), ...successes(10)];
@@ -49,6 +50,21 @@ test("a decision replays as identical with the ticks that froze before it, also 
   expect(replayed.body.prefixTicks).toBeGreaterThanOrEqual(1);
   const restarted = await rollout.restart();
   expect((await restarted.replay(decisionId)).body).toMatchObject(same);
+});
+
+test("a decision replays as identical from a restored copy of the data folder", async () => {
+  const rollout = await exposing();
+  const runtime = await rollout.runtime();
+  await runtime.report({ candidate: HALF_FAIL, stable: successes(20) });
+  const { decisionId = "", evidence } = await rollout.rolledBack();
+  const { dataDir, adminToken } = rollout.server;
+  await rollout.server.close();
+  // docs/operations.md: stop the server and copy the whole folder.
+  const copy = await testFolder();
+  await cp(dataDir, copy, { recursive: true });
+  const restored = await testServer({ dataDir: copy, adminToken });
+  const replayed = await restored.call("GET", `/v1/decisions/${decisionId}/replay`);
+  expect(replayed.body).toMatchObject({ identical: true, differences: [], evidence });
 });
 
 test("every way to a stop replays as identical", async () => {
