@@ -16,6 +16,7 @@ export const ERROR_STATUS = {
   flag_not_found: 404,
   flag_invalid: 400,
   forbidden: 403,
+  gate_closed: 409,
   guardrail_unsupported: 400,
   idempotency_key_reused: 409,
   incident_not_found: 404,

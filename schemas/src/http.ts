@@ -40,6 +40,14 @@ export const StartRolloutBody = z.strictObject({
 });
 export type StartRolloutBody = z.infer<typeof StartRolloutBody>;
 
+/** Moves a rollout to its next stage. */
+export const AdvanceBody = z.strictObject({
+  reason: Reason,
+  /** Advance although the gate is closed; what it said is recorded. */
+  bypassGate: z.boolean().default(false),
+});
+export type AdvanceBody = z.infer<typeof AdvanceBody>;
+
 export const ReasonBody = z.strictObject({ reason: Reason });
 export type ReasonBody = z.infer<typeof ReasonBody>;
 

@@ -112,9 +112,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const alerts = new AlertSender({ store, webhooks, log, now });
     engine.listen({
       committed: ({ change, commitMs }) => {
-        // Runtimes have the new weights at the latest when the lease of the one that is farthest behind has lapsed.
-        const settledTick = clock.now() + 1 + Math.ceil(leaseMs / TICK_MS);
-        for (const alias of change.aliases) if (isUnderWay(alias)) book.weightsChanged(alias, settledTick);
+        for (const alias of change.aliases) {
+          if (isUnderWay(alias)) book.weightsChanged(alias, clock.now() + 1);
+          if (change.action === "rollout.advance") book.stageBegan(alias);
+        }
         auditSignal.ring();
         if (change.alerts.length > 0) alerts.wake();
         if (change.decision) metrics.rollbackSeconds.observe({ phase: "commit" }, commitMs / 1_000);

@@ -43,6 +43,16 @@ export type Command =
       readonly stage?: string;
       readonly reason: string;
     }
+  /** Moves to the next stage. */
+  | {
+      readonly kind: "advanceRollout";
+      readonly alias: string;
+      readonly reason: string;
+      /** Whether the ledger proves every guardrail healthy; the caller asks core's `isHealthy`. */
+      readonly isHealthy: boolean;
+      /** Advance although the gate is closed; recorded with what it said. */
+      readonly bypassGate: boolean;
+    }
   | { readonly kind: "pauseRollout"; readonly alias: string; readonly reason: string }
   /** Ends a pause or a hold. */
   | { readonly kind: "resumeRollout"; readonly alias: string; readonly reason: string }

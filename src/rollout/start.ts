@@ -115,7 +115,7 @@ export function unlock(world: World, command: CommandOf<"unlock">): Transition {
 }
 
 /** A stage's weight in thousandths of a percent. */
-function stageWeight(stage: Stage): number {
+export function stageWeight(stage: Stage): number {
   return Math.round((stage.percent * TOTAL_WEIGHT) / 100);
 }
 

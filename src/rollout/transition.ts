@@ -1,6 +1,7 @@
 /**
  * The one door to every change: a command against the world gives a change or a refusal. Pure.
  */
+import { advanceRollout } from "./advance.ts";
 import { addCandidates, declareStable, putAlias } from "./aliases.ts";
 import { apply } from "./apply.ts";
 import type { Command } from "./commands.ts";
@@ -28,6 +29,8 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return declareStable(world, command);
     case "startRollout":
       return startRollout(world, command, at);
+    case "advanceRollout":
+      return advanceRollout(world, command, at);
     case "pauseRollout":
       return pauseRollout(world, command);
     case "resumeRollout":

@@ -277,6 +277,52 @@ test("a promoted version can be rolled back to the one before it within the roll
   );
 });
 
+test("a rollout advances when it has soaked and is proven healthy, and the gate says what is missing", () => {
+  const stages = [
+    { name: "canary", percent: 1, soak: "10m" },
+    { name: "full", percent: 100, soak: "0s" },
+  ];
+  const world = done(done(ready(), { kind: "putAlias", name: "agent", policy: { ...POLICY, stages } }), {
+    kind: "startRollout",
+    alias: "agent",
+    candidate: "agent@2",
+    reason: "",
+  });
+  const early = refusalOf(transition(world, advance(false), AT));
+  expect(early).toMatchObject({
+    code: "gate_closed",
+    problems: ["stage canary soaks for 10m, and 0 s have passed", "its guardrails are not proven healthy yet"],
+  });
+  const later = { ...AT, now: "2026-01-02T03:14:05.678Z" };
+  const result = transition(world, advance(true), later);
+  if (result.kind !== "change") throw new Error(result.kind);
+  const full = worldAfter(world, result.change);
+  expect(full.aliases.get("agent")).toMatchObject({
+    allocation: [{ version: "agent@2", weight: TOTAL_WEIGHT }],
+    rollout: { stage: "full", stageStartedAt: later.now },
+  });
+  expect(refusalOf(transition(full, advance(true), later))).toMatchObject({
+    code: "stage_not_found",
+    hint: expect.stringContaining("promote"),
+  });
+  const held = {
+    kind: "holdRollout",
+    alias: "agent",
+    cause: "no_data",
+    summary: "Silence.",
+    evidence: [],
+    engage: false,
+  } as const;
+  const closed = refusalOf(transition(done(world, held), advance(true), later));
+  expect(closed.problems).toEqual(["the rollout is held (no_data): Silence."]);
+});
+
+test("a bypassed gate is recorded with what it said", () => {
+  const { change } = changeOf(started(), { ...advance(false), bypassGate: true });
+  expect(change.summary).toContain("Bypassed the gate, which said: its guardrails are not proven healthy yet.");
+  expect(change.aliases[0]?.rollout?.stage).toBe("full");
+});
+
 test("only a version that serves everything is promoted", () => {
   expect(refusalOf(transition(started(), { kind: "promote", alias: "agent", reason: "x" }, AT)).message).toContain(
     "5 %",
@@ -390,6 +436,8 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
       { kind: "pauseRollout", alias: "agent", reason: "r" },
       { kind: "resumeRollout", alias: "agent", reason: "r" },
       { kind: "promote", alias: "agent", reason: "r" },
+      { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: true, bypassGate: false },
+      { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: false, bypassGate: true },
       { kind: "holdRollout", alias: "agent", cause: "no_data", summary: "", evidence: [], engage: true },
     ),
     version.map((id): Command => ({ kind: "startRollout", alias: "agent", candidate: id, stage: "full", reason: "" })),
@@ -459,6 +507,10 @@ function ready(): World {
 
 function started(): World {
   return done(ready(), { kind: "startRollout", alias: "agent", candidate: "agent@2", stage: "validation", reason: "" });
+}
+
+function advance(isHealthy: boolean) {
+  return { kind: "advanceRollout" as const, alias: "agent", reason: "on", isHealthy, bypassGate: false };
 }
 
 function atFull(): World {

@@ -79,6 +79,23 @@ test("an incident says how long deciding and committing took, and after how many
   });
 });
 
+test("a rollout advances once its outcomes prove it healthy, and goes on being judged at its new stage", async () => {
+  const server = await exposing();
+  const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
+  const advance = () => server.call<{ code?: string }>("POST", "/v1/aliases/support-agent/advance", { reason: "on" });
+  runtime.send(batch(1, 70, 0, "good"));
+  await runtime.next("outcomesAck", (ack) => ack.through === 1);
+  expect((await advance()).body.code).toBe("gate_closed");
+  // data/brain-golden.json, recovery_all_good_outcomes_needed: 71 good outcomes prove a limit of 5 % kept.
+  runtime.send(batch(2, 1, 0, "good"));
+  await runtime.next("outcomesAck", (ack) => ack.through === 2);
+  expect((await advance()).status).toBe(200);
+  expect(await standing(server)).toMatchObject({ state: "exposing", stage: "full", weight: 100_000 });
+  runtime.send(batch(3, 40, 40, "bad"));
+  await eventually("it is rolled back", async () => (await stops(server))[0]);
+  expect((await stops(server))[0]).toMatchObject({ stage: "full", toVersion: "support-agent@2.3.3" });
+});
+
 test("runs of an earlier rollout are no evidence in a later one of the same version", async () => {
   const server = await exposing();
   const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));

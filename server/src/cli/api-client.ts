@@ -104,6 +104,8 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     alias: (name: string) => send<Alias>("GET", `v1/aliases/${part(name)}`),
     rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
     startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
+    advance: (alias: string, body: { readonly reason: string; readonly bypassGate: boolean }) =>
+      change("POST", `v1/aliases/${part(alias)}/advance`, body),
     pause: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/pause`, { reason }),
     resume: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/resume`, { reason }),
     promote: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/promote`, { reason }),

@@ -308,6 +308,7 @@ function documentOf(
     case "addCandidates":
     case "declareStable":
     case "startRollout":
+    case "advanceRollout":
     case "resumeRollout":
     case "promote":
     case "unlock":

@@ -2,7 +2,7 @@
  * Every ledger of the server in memory: counts what runtimes report, once, in the tick of the assignment, and says what has
  * to be made durable. No I/O.
  */
-import { addCounts, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
+import { addCounts, beginStage, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
 import {
   type Alias,
   type Assignment,
@@ -158,6 +158,13 @@ export class LedgerBook {
     const share = arms === 0 ? 0 : Math.round((weightOf(alias.allocation, rollout.candidate) * 100_000) / arms);
     expectShare(found.ledger, fromTick, share);
     this.#unwritten.ledgers.add(found);
+  }
+
+  /** The rollout has come to a later stage: fresh bets are placed on what the new load may break. */
+  stageBegan({ name, rolloutNumber }: Alias): void {
+    const rollout = this.#rollout({ alias: name, rolloutNumber });
+    beginStage(rollout.ledger, this.#clock.now());
+    this.#unwritten.ledgers.add(rollout);
   }
 
   /** Times out and freezes what is old enough. Answers the aliases whose ledgers changed. */

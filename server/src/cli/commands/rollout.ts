@@ -41,6 +41,19 @@ export function addRollout(program: Command, io: Io): void {
     answerChange(await api.startRollout(alias, { candidate, stage, reason }));
   });
 
+  const advance = rollout
+    .command("advance")
+    .summary("move to the next stage, if the gate is open")
+    .argument("<alias>")
+    .option("--bypass-gate", "advance although the gate is closed; what it said is recorded");
+  addReasonOption(addWaitOption(addRemoteOptions(advance))).action(
+    async (alias: string, options: ReasonOptions & { readonly bypassGate?: boolean }) => {
+      const { api, answerChange } = invoke(io, options);
+      const { reason, bypassGate = false } = options;
+      answerChange(await api.advance(alias, { reason, bypassGate }));
+    },
+  );
+
   for (const [step, summary] of STEPS) {
     const command = rollout.command(step).summary(summary).argument("<alias>");
     addReasonOption(addWaitOption(addRemoteOptions(command))).action(async (alias: string, options: ReasonOptions) => {

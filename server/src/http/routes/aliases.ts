@@ -1,6 +1,7 @@
 /** Aliases and their rollouts. */
-import { explain, weightOf } from "@flagback/core";
+import { explain, isHealthy, weightOf } from "@flagback/core";
 import {
+  AdvanceBody,
   type Alias,
   DeclareStableBody,
   FlagbackError,
@@ -55,6 +56,22 @@ export function aliasRoutes(app: App, context: ServerContext): void {
     { config: { access: "operator" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
     (request) =>
       change(context, request, { kind: "rollback", alias: request.params.name, reason: request.body.reason }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/advance",
+    { config: { access: "lead" }, schema: { params: ByName, body: AdvanceBody, querystring: ChangeQuery } },
+    (request) => {
+      const alias = findAlias(context, request.params.name);
+      const ledger = context.book.ledgerOf({ alias: alias.name, rolloutNumber: alias.rolloutNumber });
+      const proven = ledger !== undefined && isHealthy(ledger, "candidate");
+      return change(context, request, {
+        kind: "advanceRollout",
+        alias: alias.name,
+        isHealthy: proven,
+        ...request.body,
+      });
+    },
   );
 
   app.post(
