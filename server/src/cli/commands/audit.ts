@@ -41,7 +41,9 @@ function replayText(replayed: Replayed): string {
     empty: "there was no frozen tick before them",
   }[replayed.prefix];
   return [
-    `Decision ${replayed.decisionId}: ${replayed.identical ? "identical" : "NOT identical"}; ${prefix}.`,
+    replayed.evidence.length === 0
+      ? `Decision ${replayed.decisionId} can't be replayed.`
+      : `Decision ${replayed.decisionId}: ${replayed.identical ? "identical" : "NOT identical"}; ${prefix}.`,
     ...replayed.differences.map((difference) => `  ${difference}`),
     ...replayed.evidence.map(
       (each) => `  ${each.guardrail}: ${each.k} of ${each.n} bad, log e ${each.logE.toFixed(9)}`,
