@@ -16,10 +16,8 @@ import { type InstanceState, Instances, rowKey } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
 import { type OpenRow, RolloutLedger } from "./rollout-ledger.ts";
 import type { TickClock } from "./tick-clock.ts";
+import { advanceRollout } from "./timeouts.ts";
 import { Unwritten } from "./unwritten.ts";
-
-/** An instance that vanished without closing its socket keeps its runs pending for so long; then they are lost, not bad. */
-const LOST_INSTANCE_TICKS = 600;
 
 /** An outcome that was not counted, and why. */
 export interface Rejection {
@@ -171,8 +169,14 @@ export class LedgerBook {
   advance(): Set<string> {
     const changed = new Set<string>();
     this.#instances.forgetIdle(this.#clock.now());
+    const time = {
+      clock: this.#clock,
+      unwritten: this.#unwritten,
+      lostSince: (instance: string) => this.#instances.find(instance)?.lostSince ?? null,
+      close: (row: OpenRow) => this.#closeRow(this.#instances.find(row.instance), row),
+    };
     for (const [name, rollout] of this.#rollouts) {
-      if (this.#advanceRollout(rollout)) changed.add(rollout.key.alias);
+      if (advanceRollout(rollout, time)) changed.add(rollout.key.alias);
       const current = this.#world().aliases.get(rollout.key.alias)?.rolloutNumber;
       const isOver = current !== undefined && rollout.key.rolloutNumber < current;
       if (isOver && rollout.openTicks().length === 0 && this.#unwritten.isEmpty()) this.#rollouts.delete(name);
@@ -355,50 +359,6 @@ export class LedgerBook {
     this.#unwritten.runs.push(run);
   }
 
-  #advanceRollout(rollout: RolloutLedger): boolean {
-    let frozen = -1;
-    let changed = false;
-    // A vanished host's runs keep their tick open, and so every later one from freezing, but nobody else's runs from their timeout.
-    let isBlocked = false;
-    beginTick(rollout.ledger, this.#clock.now());
-    for (const tick of rollout.openTicks()) {
-      if (!this.#clock.isTimedOut(tick, rollout.timeoutTicks)) break;
-      changed = this.#settleOverdue(rollout, tick) || changed;
-      const released = rollout.releaseHeld(tick);
-      if (released.length > 0) {
-        this.#unwritten.closedHeldTicks.push({ ...rollout.key, tick });
-        for (const { arm, runtime } of released) this.#unwritten.touchCounts(rollout, arm, tick, runtime, false);
-        changed = true;
-      }
-      isBlocked ||= rollout.open.has(tick);
-      if (!isBlocked) frozen = tick;
-    }
-    if (frozen < 0) return changed;
-    for (const { tick, arms } of rollout.ledger.ticks) {
-      const { candidate, stable } = arms;
-      if (tick <= frozen)
-        this.#unwritten.frozen.push({ ...rollout.key, tick, candidate: candidate.total, stable: stable.total });
-    }
-    rollout.freezeThrough(frozen);
-    this.#unwritten.ledgers.add(rollout);
-    return true;
-  }
-
-  /** Runs whose time is up: missing, or lost where their host vanished long ago; pending while it may come back. */
-  #settleOverdue(rollout: RolloutLedger, tick: number): boolean {
-    let changed = false;
-    for (const row of [...(rollout.open.get(tick) ?? [])]) {
-      const state = this.#instances.find(row.instance);
-      const lostSince = state?.lostSince ?? null;
-      if (lostSince !== null && this.#clock.now() - lostSince <= LOST_INSTANCE_TICKS) continue;
-      rollout.giveUp(row, lostSince === null ? "missing" : "lost");
-      if (state) this.#closeRow(state, row);
-      this.#unwritten.touch(rollout, row.version, tick, row.instance);
-      changed = true;
-    }
-    return changed;
-  }
-
   #unreportable({ alias, version }: Outcome, mayReport: (alias: string) => boolean): Problem | undefined {
     if (!mayReport(alias)) return { code: "forbidden", message: `this token may not report for ${alias}` };
     return this.#unknown(alias, version);
@@ -443,8 +403,8 @@ export class LedgerBook {
     this.#rollout(row).addOpen(row);
   }
 
-  #closeRow(state: InstanceState, row: OpenRow): void {
-    state.rows.delete(rowKey(row));
+  #closeRow(state: InstanceState | undefined, row: OpenRow): void {
+    state?.rows.delete(rowKey(row));
     this.#rollout(row).removeOpen(row);
     this.#unwritten.rows.delete(row);
     this.#unwritten.closeRow(row);

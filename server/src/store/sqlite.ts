@@ -17,6 +17,8 @@ const CACHE_KIB = 32 * 1024;
 const CHECKPOINT_PAGES = 2_000;
 /** A repeated `Idempotency-Key` is recognised for at least a day. */
 const KEPT_IDEMPOTENCY_MS = 86_400_000;
+/** Delivered alerts are kept for 30 days; dead letters until somebody looks. */
+const KEPT_DELIVERED_MS = 30 * 86_400_000;
 
 /**
  * Opens or creates the database.
@@ -280,6 +282,8 @@ function guarded<Args extends unknown[], Result>(call: (...args: Args) => Result
 }
 
 function load(database: Database.Database, limits: { readonly history: number; readonly runs: number }): Loaded {
+  const keptSince = new Date(Date.now() - KEPT_DELIVERED_MS).toISOString();
+  database.prepare("DELETE FROM outbox WHERE delivered_at < ?").run(keptSince);
   const documents = <T>(kind: string): T[] =>
     database
       .prepare("SELECT document FROM documents WHERE kind = ? ORDER BY key")
