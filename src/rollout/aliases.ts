@@ -123,6 +123,7 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
   const percents = policy.stages.map((stage) => stage.percent);
   const names = new Set(policy.stages.map((stage) => stage.name));
   const problems = [
+    ...notCarriedOut(policy),
     ...unknown.map((key) => `onBreach.engage: there is no kill switch ${key}`),
     ...(percents.some((percent, index) => index > 0 && percent <= (percents[index - 1] as number))
       ? [`stages: percents must grow from stage to stage, not ${percents.join(", ")}`]
@@ -136,6 +137,15 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
     hint: "Correct the policy; docs/errors.md describes each part.",
     problems,
   };
+}
+
+/** Parts that the schema knows and nothing acts on yet: better refused than ignored. */
+function notCarriedOut({ advance, requireDrill, stickiness }: NonNullable<Alias["policy"]>): string[] {
+  return [
+    ...(advance === "manual" ? [] : ["advance: auto is not carried out yet; stages advance by hand"]),
+    ...(requireDrill === undefined ? [] : ["requireDrill: there are no drills yet"]),
+    ...(stickiness === "run" ? [] : ["stickiness: conversation is not carried out yet; a run keeps its version"]),
+  ];
 }
 
 /** Whether another kind of document uses the key. Keys are unique, because each is an OpenFeature flag key. */

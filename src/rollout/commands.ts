@@ -56,6 +56,8 @@ export type Command =
   | { readonly kind: "pauseRollout"; readonly alias: string; readonly reason: string }
   /** Ends a pause or a hold. */
   | { readonly kind: "resumeRollout"; readonly alias: string; readonly reason: string }
+  /** Ends a hold for this cause, because it is over; a pause stays. */
+  | { readonly kind: "endHold"; readonly alias: string; readonly cause: HoldCause; readonly reason: string }
   | { readonly kind: "promote"; readonly alias: string; readonly reason: string }
   | {
       readonly kind: "holdRollout";

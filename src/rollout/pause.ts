@@ -6,7 +6,15 @@ import { canRollBack, isUnderWay } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound } from "./refusals.ts";
 import { rolloutOwner } from "./rollback.ts";
-import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+import {
+  type Change,
+  type Circumstances,
+  changed,
+  emptyChange,
+  refused,
+  type Transition,
+  type World,
+} from "./world.ts";
 
 /** Keeps the weights as they are until somebody resumes. */
 export function pauseRollout(world: World, command: CommandOf<"pauseRollout">): Transition {
@@ -36,21 +44,35 @@ export function resumeRollout(world: World, command: CommandOf<"resumeRollout">,
   if (rollout.state !== "paused" && !rollout.hold) {
     return { kind: "unchanged", action, summary: `The rollout of ${rollout.candidate} goes on already.` };
   }
+  const state = rollout.state === "paused" ? "exposing" : rollout.state;
+  return changed(withoutHold(world, alias, { ...rollout, state }, command.reason));
+}
+
+/** Ends a hold whose cause is over. A graver hold, and a person's pause, stay. */
+export function endHold(world: World, command: CommandOf<"endHold">, at: Circumstances): Transition {
+  const found = rollbackable(world, command.alias, at.now);
+  if ("code" in found) return refused(found);
+  const { alias, rollout } = found;
+  if (rollout.hold?.cause === command.cause) return changed(withoutHold(world, alias, rollout, command.reason));
+  const summary = `The rollout of ${rollout.candidate} is not held for ${command.cause}.`;
+  return { kind: "unchanged", action: "rollout.resume", summary };
+}
+
+/** The rollout without its hold, and the kill switches without what the hold engaged. */
+function withoutHold(world: World, alias: Alias, rollout: Rollout, reason: string): Change {
   const { hold, ...going } = rollout;
   const killSwitches: KillSwitch[] = [...world.killSwitches.values()].flatMap((killSwitch) => {
     const engaged = killSwitch.engaged.filter((entry) => entry.owner !== rolloutOwner(alias, rollout));
     return engaged.length === killSwitch.engaged.length ? [] : [{ ...killSwitch, engaged }];
   });
-  return changed({
-    ...emptyChange(
-      action,
-      `alias:${alias.name}`,
-      `The rollout of ${rollout.candidate} goes on${hold ? ` after a hold (${hold.cause})` : ""}.`,
-    ),
-    aliases: [{ ...alias, rollout: { ...going, state: rollout.state === "paused" ? "exposing" : rollout.state } }],
+  const ended = hold ? ` after a hold (${hold.cause})` : "";
+  const goes = rollout.state === "paused" ? "stays paused" : "goes on";
+  return {
+    ...emptyChange("rollout.resume", `alias:${alias.name}`, `The rollout of ${rollout.candidate} ${goes}${ended}.`),
+    aliases: [{ ...alias, rollout: going }],
     killSwitches,
-    audit: { reason: command.reason, toVersion: rollout.candidate, stage: rollout.stage },
-  });
+    audit: { reason, toVersion: rollout.candidate, stage: rollout.stage },
+  };
 }
 
 /** The alias with the rollout that can still be rolled back, promoted or not, or why there is none. */

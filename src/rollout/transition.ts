@@ -8,7 +8,7 @@ import type { Command } from "./commands.ts";
 import { deleteFlag, putFlag } from "./flags.ts";
 import { holdRollout } from "./hold.ts";
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
-import { pauseRollout, resumeRollout } from "./pause.ts";
+import { endHold, pauseRollout, resumeRollout } from "./pause.ts";
 import { promote } from "./promote.ts";
 import { rollback } from "./rollback.ts";
 import { startRollout, unlock } from "./start.ts";
@@ -35,6 +35,8 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return pauseRollout(world, command);
     case "resumeRollout":
       return resumeRollout(world, command, at);
+    case "endHold":
+      return endHold(world, command, at);
     case "promote":
       return promote(world, command, at);
     case "holdRollout":

@@ -277,6 +277,37 @@ test("a promoted version can be rolled back to the one before it within the roll
   );
 });
 
+test("the end of a hold that the brain sees leaves a person's pause as it is", () => {
+  const silent = {
+    kind: "holdRollout",
+    alias: "agent",
+    cause: "no_data",
+    summary: "Silence.",
+    evidence: [],
+    engage: false,
+  } as const;
+  const paused = done(done(started(), silent), { kind: "pauseRollout", alias: "agent", reason: "looking" });
+  const ended = done(paused, { kind: "endHold", alias: "agent", cause: "no_data", reason: "data again" });
+  expect(ended.aliases.get("agent")?.rollout).toMatchObject({ state: "paused" });
+  expect(ended.aliases.get("agent")?.rollout?.hold).toBeUndefined();
+  const graver = done(done(started(), silent), { ...silent, cause: "shared_cause", engage: true });
+  const other = transition(graver, { kind: "endHold", alias: "agent", cause: "no_data", reason: "data again" }, AT);
+  expect(other.kind).toBe("unchanged");
+});
+
+test.each([
+  ["advance", { advance: "auto" }],
+  ["requireDrill", { requireDrill: { maxAge: "30d" } }],
+  ["stickiness", { stickiness: "conversation" }],
+] as const)("a policy that asks for %s beyond what is carried out is refused, not ignored", (field, part) => {
+  const refused = transition(
+    ready(),
+    { kind: "putAlias", name: "agent", policy: Policy.parse({ ...POLICY, ...part }) },
+    AT,
+  );
+  expect(refusalOf(refused)).toMatchObject({ code: "policy_invalid", problems: [expect.stringContaining(field)] });
+});
+
 test("a rollout advances when it has soaked and is proven healthy, and the gate says what is missing", () => {
   const stages = [
     { name: "canary", percent: 1, soak: "10m" },

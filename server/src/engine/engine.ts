@@ -323,6 +323,7 @@ function documentOf(
     case "retireVersion":
     case "pauseRollout":
     case "holdRollout":
+    case "endHold":
     case "rollback":
     case "engage":
     case "expireEntries":

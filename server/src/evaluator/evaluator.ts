@@ -70,10 +70,9 @@ export class Evaluator {
     const waiting = [...this.#engine.world.aliases.values()].filter(({ name, rollout }) => {
       if (!rollout) return false;
       if (this.#book.hasNewlyClosed({ alias: name, rolloutNumber: rollout.rolloutNumber })) return true;
-      if (rollout.state !== "exposing" && rollout.state !== "promoted") return false;
-      return (
-        rollout.hold?.cause === "shared_cause" || rollout.hold?.cause === "no_data" || this.#isSilent(name, rollout)
-      );
+      const cause = rollout.hold?.cause;
+      if (cause === "shared_cause" || cause === "no_data") return true;
+      return rollout.state === "exposing" && this.#isSilent(name, rollout);
     });
     this.markDirty(waiting.map((alias) => alias.name));
   }
@@ -204,7 +203,7 @@ export class Evaluator {
     const isHeldForIt = rollout.hold?.cause === "no_data";
     if (isHeldForIt && !isSilent) {
       await this.#engine.execute(
-        { kind: "resumeRollout", alias: name, reason: "outcomes of the candidate come again" },
+        { kind: "endHold", alias: name, cause: "no_data", reason: "outcomes of the candidate come again" },
         BRAIN,
       );
     }
