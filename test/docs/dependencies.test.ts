@@ -1,13 +1,14 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
-const MANIFESTS = ["", "schemas/", "src/", "provider/", "server/", "bench/"];
+const MANIFESTS = ["", "schemas/", "src/", "provider/", "server/"];
 type Manifest = Readonly<
   Partial<Record<"dependencies" | "devDependencies" | "peerDependencies", Record<string, string>>>
 >;
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
-const manifests = MANIFESTS.map((folder): Manifest => JSON.parse(read(`${folder}package.json`)));
+const manifestOf = (folder: string): Manifest => JSON.parse(read(`${folder}package.json`));
+const manifests = MANIFESTS.map(manifestOf);
 const ours = new Set(["@flagback/schemas", "@flagback/core", "@flagback/provider", "flagback"]);
 
 /** Names in the first column of the table under a heading. */
@@ -28,4 +29,10 @@ test("each runtime dependency of any package has its sentence, and no sentence i
 test("each development dependency has its sentence, and no sentence is left over", () => {
   const runtime = new Set(declared("dependencies", "peerDependencies"));
   expect(documented("For development")).toEqual(declared("devDependencies").filter((name) => !runtime.has(name)));
+});
+
+test("each peer that only the benchmarks install has its sentence, and no sentence is left over", () => {
+  const installed = new Set([...declared("dependencies", "peerDependencies", "devDependencies"), ...ours]);
+  const peers = Object.keys(manifestOf("bench/").dependencies ?? {}).filter((name) => !installed.has(name));
+  expect(documented("For benchmarks")).toEqual(peers.sort());
 });
