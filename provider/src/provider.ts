@@ -2,20 +2,14 @@
  * The OpenFeature provider: answers from memory, kept in step with the server by one stream.
  */
 import { randomBytes } from "node:crypto";
-import { type Attributes, pickVersion } from "@flagback/core/evaluation";
+import type { Attributes } from "@flagback/core/evaluation";
 import type { Revoke } from "@flagback/schemas";
-import {
-  ErrorCode,
-  type EvaluationContext,
-  type FlagValue,
-  type FlagValueType,
-  type JsonValue,
-  type TrackingEventDetails,
-} from "@openfeature/core";
+import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfeature/core";
 import { OpenFeatureEventEmitter, type Provider } from "@openfeature/server-sdk";
 import { StatusAnnouncer } from "./announcer.ts";
 import { Connection } from "./connection/connection.ts";
 import type { Status } from "./connection/state.ts";
+import { Evaluator, targetingKeyOf } from "./evaluator.ts";
 import { closed, refused, unreachable } from "./init-errors.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
@@ -23,11 +17,7 @@ import type { Announcement, Assignment } from "./outcomes/assignments.ts";
 import { Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
 import { OutcomeReporter } from "./outcomes/reporter.ts";
 import { type OpenRun, type RunHost, registerHost } from "./run-host.ts";
-import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
-import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
-import { type HeldSnapshot, nextSnapshot } from "./snapshot/snapshot.ts";
-import { isSwitchEngaged, type SwitchEntry } from "./snapshot/switch-entry.ts";
-import { describeThrown } from "./thrown.ts";
+import type { Resolution } from "./snapshot/results.ts";
 import { SDK_NAME } from "./version.ts";
 
 /** The event that `client.track` reports a run with. */
@@ -46,8 +36,8 @@ export class FlagbackProvider implements Provider, RunHost {
   readonly #connection: Connection;
   readonly #announcer = new StatusAnnouncer(this.events);
   readonly #reporter: OutcomeReporter;
+  readonly #evaluator: Evaluator;
   readonly #openRuns = new Set<OpenRun>();
-  #held: HeldSnapshot | null = null;
   #changed: readonly string[] | null = null;
   /** Whether `initialize` was called after the last `onClose`. */
   #isWanted = false;
@@ -59,7 +49,7 @@ export class FlagbackProvider implements Provider, RunHost {
   /** @throws FlagbackError `usage` where the options can't be used */
   constructor(options: FlagbackProviderOptions) {
     this.#settings = settingsOf(options);
-    const { streamUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes } = this.#settings;
+    const { streamUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } = this.#settings;
     this.#log = problemLog(this.#settings.logger);
     this.#outbox = new Outbox({ maxOutcomes, maxOutcomeBytes });
     this.#connection = new Connection({
@@ -72,9 +62,8 @@ export class FlagbackProvider implements Provider, RunHost {
       outbox: this.#outbox,
       host: {
         swap: (change) => {
-          const isFirst = this.#held === null;
-          const { snapshot, changed } = nextSnapshot(this.#held, change);
-          this.#held = snapshot;
+          const isFirst = this.revision === null;
+          const changed = this.#evaluator.swap(change);
           this.#changed = isFirst ? null : changed;
         },
         swapped: () => this.#swapped(),
@@ -86,6 +75,12 @@ export class FlagbackProvider implements Provider, RunHost {
       },
     });
     this.#reporter = new OutcomeReporter(this.#outbox, this.#log, clock, () => this.#connection.pump());
+    this.#evaluator = new Evaluator({
+      writeSwitch,
+      isLeaseLive: (graceMs) => this.#connection.isLeaseLive(graceMs),
+      log: this.#log,
+      onServed: (targetingKey, served) => this.#reporter.attribution.remember(targetingKey, served),
+    });
     registerHost(this.metadata, this);
   }
 
@@ -119,33 +114,16 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   resolveBooleanEvaluation(flagKey: string, defaultValue: boolean, context: EvaluationContext): Resolution<boolean> {
-    try {
-      const entry = this.#held?.entries.get(flagKey);
-      if (entry?.kind === "killSwitch") return this.#readSwitch(entry, context);
-      return this.#resolveOther("boolean", flagKey, defaultValue, context);
-    } catch (error) {
-      return this.#unexpected(flagKey, defaultValue, error);
-    }
+    return this.#evaluator.resolveBoolean(flagKey, defaultValue, context);
   }
 
   /** An alias as a string is the version's id. */
   resolveStringEvaluation(flagKey: string, defaultValue: string, context: EvaluationContext): Resolution<string> {
-    try {
-      const entry = this.#held?.entries.get(flagKey);
-      if (entry?.kind !== "alias") return this.#resolveOther("string", flagKey, defaultValue, context);
-      const answer = this.#serve(entry, context);
-      return answer.asString ?? this.#nothingToServe(flagKey, defaultValue, answer);
-    } catch (error) {
-      return this.#unexpected(flagKey, defaultValue, error);
-    }
+    return this.#evaluator.resolveString(flagKey, defaultValue, context);
   }
 
   resolveNumberEvaluation(flagKey: string, defaultValue: number, context: EvaluationContext): Resolution<number> {
-    try {
-      return this.#resolveOther("number", flagKey, defaultValue, context);
-    } catch (error) {
-      return this.#unexpected(flagKey, defaultValue, error);
-    }
+    return this.#evaluator.resolveNumber(flagKey, defaultValue, context);
   }
 
   /** An alias as an object is the version's payload. The value is shared and frozen. */
@@ -154,17 +132,7 @@ export class FlagbackProvider implements Provider, RunHost {
     defaultValue: T,
     context: EvaluationContext,
   ): Resolution<T> {
-    try {
-      const entry = this.#held?.entries.get(flagKey);
-      if (entry?.kind !== "alias") return this.#resolveOther("object", flagKey, defaultValue, context);
-      const answer = this.#serve(entry, context);
-      // OpenFeature has no way to check T; the payload is what the caller says it is.
-      if (answer.asObject !== null) return answer.asObject as Resolution<T>;
-      if (answer.served === null) return this.#nothingToServe(flagKey, defaultValue, answer);
-      return mismatched(flagKey, "an alias whose payload is no object", defaultValue, answer.flagMetadata);
-    } catch (error) {
-      return this.#unexpected(flagKey, defaultValue, error);
-    }
+    return this.#evaluator.resolveObject(flagKey, defaultValue, context);
   }
 
   /**
@@ -180,22 +148,18 @@ export class FlagbackProvider implements Provider, RunHost {
    * Whether a write may happen now, read again at each call. Fails closed: false before the first snapshot, while the switch
    * is unknown, and once its fail-safe engages it. A scope whose attribute the context lacks matches, so pass `agent` at least.
    */
-  writesAllowed(context: Attributes = {}): boolean {
-    const entry = this.#held?.entries.get(this.#settings.writeSwitch);
-    if (entry?.kind !== "killSwitch") return false;
-    return !this.#hasFailedSafe(entry) && !isSwitchEngaged(entry, context ?? {});
+  writesAllowed(context?: Attributes): boolean {
+    return this.#evaluator.writesAllowed(context);
   }
 
   /** The version that a targeting key gets now, without OpenFeature around it; null where there is nothing to serve. */
   version(alias: string, targetingKey?: string): string | null {
-    const entry = this.#held?.entries.get(alias);
-    if (entry?.kind !== "alias") return null;
-    return pickVersion(entry.plan, targetingKey, this.#connection.isLeaseLive()).decision.version;
+    return this.#evaluator.version(alias, targetingKey);
   }
 
   /** Revision of what evaluations read; null before the first snapshot. */
   get revision(): number | null {
-    return this.#held?.revision ?? null;
+    return this.#evaluator.revision;
   }
 
   get outcomeStatistics(): OutboxStatistics {
@@ -205,17 +169,15 @@ export class FlagbackProvider implements Provider, RunHost {
   payloadOf(alias: string, version: string, targetingKey: string): JsonValue | undefined {
     const served = this.#reporter.attribution.lastServed(targetingKey, alias);
     if (served?.version === version) return served.payload;
-    const versions = this.#alias(alias)?.document.versions;
-    return versions && Object.hasOwn(versions, version) ? (versions[version]?.payload as JsonValue) : undefined;
+    return this.#evaluator.payloadOf(alias, version);
   }
 
   revocationOf(alias: string, version: string): Revoke | undefined {
-    const revoked = this.#alias(alias)?.document.revoked;
-    return revoked && Object.hasOwn(revoked, version) ? revoked[version] : undefined;
+    return this.#evaluator.revocationOf(alias, version);
   }
 
   assign(assignment: Assignment, ageMs = 0): Announcement {
-    return this.#reporter.assign(assignment, ageMs, this.#alias(assignment.alias)?.latencyLimitsMs ?? []);
+    return this.#reporter.assign(assignment, ageMs, this.#evaluator.latencyLimitsMs(assignment.alias));
   }
 
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void {
@@ -234,65 +196,6 @@ export class FlagbackProvider implements Provider, RunHost {
     this.#openRuns.delete(run);
   }
 
-  #alias(key: string): AliasEntry | undefined {
-    const entry = this.#held?.entries.get(key);
-    return entry?.kind === "alias" ? entry : undefined;
-  }
-
-  #serve(entry: AliasEntry, context: EvaluationContext): AliasAnswer {
-    const targetingKey = targetingKeyOf(context);
-    if (targetingKey === undefined && context?.targetingKey !== undefined) {
-      this.#log.warn(
-        "context.targetingKey",
-        `a targeting key that is no text (${typeof context.targetingKey}) counts as none: such runs get stable`,
-      );
-    }
-    const answer = pickVersion(entry.plan, targetingKey, this.#connection.isLeaseLive());
-    if (answer.served) this.#reporter.attribution.remember(targetingKey, answer.served);
-    return answer;
-  }
-
-  #readSwitch(entry: SwitchEntry, context: EvaluationContext): Resolution<boolean> {
-    if (this.#hasFailedSafe(entry)) return entry.engaged.stale;
-    const answer = isSwitchEngaged(entry, context ?? {}) ? entry.engaged : entry.released;
-    return this.#connection.isLeaseLive() ? answer.trusted : answer.stale;
-  }
-
-  #hasFailedSafe({ document: { failSafe } }: SwitchEntry): boolean {
-    return failSafe.engage && !this.#connection.isLeaseLive(failSafe.afterMs);
-  }
-
-  #resolveOther<T extends FlagValue>(
-    type: FlagValueType,
-    key: string,
-    defaultValue: T,
-    context: EvaluationContext,
-  ): Resolution<T> {
-    if (!this.#held) {
-      return failed(defaultValue, ErrorCode.PROVIDER_NOT_READY, "nothing was received from the server yet");
-    }
-    const entry = this.#held.entries.get(key);
-    switch (entry?.kind) {
-      case undefined:
-        return failed(defaultValue, ErrorCode.FLAG_NOT_FOUND, `there is no alias, kill switch or flag ${key}`);
-      case "alias":
-        return mismatched(key, "an alias", defaultValue, { revision: entry.document.revision });
-      case "killSwitch":
-        return mismatched(key, "a kill switch", defaultValue, { revision: entry.document.revision });
-      case "flag":
-        return entry.resolve(type, defaultValue, context ?? {});
-    }
-  }
-
-  #nothingToServe<T>(key: string, defaultValue: T, answer: AliasAnswer): Resolution<T> {
-    return failed(defaultValue, ErrorCode.GENERAL, `${key} has no version that may be served`, answer.flagMetadata);
-  }
-
-  #unexpected<T>(key: string, defaultValue: T, error: unknown): Resolution<T> {
-    this.#log.error(`internal.${key}`, `${key} could not be evaluated: ${describeThrown(error)}`);
-    return failed(defaultValue, ErrorCode.GENERAL, `${key} could not be evaluated: ${describeThrown(error)}`);
-  }
-
   #statusChanged(status: Status, detail: string): void {
     this.#announcer.announce(status, detail);
     if (status === "ready") this.#initializing?.resolve();
@@ -300,7 +203,7 @@ export class FlagbackProvider implements Provider, RunHost {
 
   #swapped(): void {
     for (const run of this.#openRuns) run.refresh();
-    if (this.#changed && this.#held) this.#announcer.changed(this.#changed, this.#held.revision);
+    if (this.#changed && this.revision !== null) this.#announcer.changed(this.#changed, this.revision);
     this.#changed = null;
   }
 
@@ -342,7 +245,7 @@ export class FlagbackProvider implements Provider, RunHost {
   async #close(): Promise<void> {
     for (const run of [...this.#openRuns]) run.cancel();
     this.#connection.flush();
-    if (!this.#outbox.isEmpty && this.#held) await this.#drain();
+    if (!this.#outbox.isEmpty && this.revision !== null) await this.#drain();
     this.#connection.stop();
   }
 
@@ -357,9 +260,4 @@ export class FlagbackProvider implements Provider, RunHost {
       };
     });
   }
-}
-
-function targetingKeyOf(context: EvaluationContext | undefined): string | undefined {
-  const key: unknown = context?.targetingKey;
-  return typeof key === "string" && key !== "" ? key : undefined;
 }

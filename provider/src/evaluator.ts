@@ -1,0 +1,200 @@
+/**
+ * What evaluations read, and how they read it: the held snapshot and the lease in, OpenFeature's resolutions out. It knows
+ * no server and starts nothing.
+ */
+import { type Attributes, pickVersion } from "@flagback/core/evaluation";
+import type { Delta, Revoke, Snapshot } from "@flagback/schemas";
+import {
+  ErrorCode,
+  type EvaluationContext,
+  type FlagValue,
+  type FlagValueType,
+  type JsonValue,
+} from "@openfeature/core";
+import type { ProblemLog } from "./logger.ts";
+import type { Served } from "./outcomes/attribution.ts";
+import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
+import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
+import { type HeldSnapshot, nextSnapshot } from "./snapshot/snapshot.ts";
+import { isSwitchEngaged, type SwitchEntry } from "./snapshot/switch-entry.ts";
+import { describeThrown } from "./thrown.ts";
+
+export interface EvaluatorOptions {
+  /** The kill switch that `writesAllowed` asks. */
+  readonly writeSwitch: string;
+  /** Asked at each evaluation: whether the lease is live, or lapsed less than `graceMs` ago. */
+  readonly isLeaseLive: (graceMs?: number) => boolean;
+  readonly log: ProblemLog;
+  /** An OpenFeature evaluation of an alias answered. The synchronous `version` is not reported. */
+  readonly onServed: (targetingKey: string | undefined, served: Served) => void;
+}
+
+export class Evaluator {
+  readonly #writeSwitch: string;
+  readonly #isLeaseLive: (graceMs?: number) => boolean;
+  readonly #log: ProblemLog;
+  readonly #onServed: (targetingKey: string | undefined, served: Served) => void;
+  #held: HeldSnapshot | null = null;
+
+  constructor({ writeSwitch, isLeaseLive, log, onServed }: EvaluatorOptions) {
+    this.#writeSwitch = writeSwitch;
+    this.#isLeaseLive = isLeaseLive;
+    this.#log = log;
+    this.#onServed = onServed;
+  }
+
+  /** Swaps what evaluations read, in one step, and says which keys are different in it. */
+  swap(change: Snapshot | Delta): readonly string[] {
+    const { snapshot, changed } = nextSnapshot(this.#held, change);
+    this.#held = snapshot;
+    return changed;
+  }
+
+  /** Revision of what evaluations read; null before the first snapshot. */
+  get revision(): number | null {
+    return this.#held?.revision ?? null;
+  }
+
+  resolveBoolean(flagKey: string, defaultValue: boolean, context: EvaluationContext): Resolution<boolean> {
+    try {
+      const entry = this.#held?.entries.get(flagKey);
+      if (entry?.kind === "killSwitch") return this.#readSwitch(entry, context);
+      return this.#resolveOther("boolean", flagKey, defaultValue, context);
+    } catch (error) {
+      return this.#unexpected(flagKey, defaultValue, error);
+    }
+  }
+
+  /** An alias as a string is the version's id. */
+  resolveString(flagKey: string, defaultValue: string, context: EvaluationContext): Resolution<string> {
+    try {
+      const entry = this.#held?.entries.get(flagKey);
+      if (entry?.kind !== "alias") return this.#resolveOther("string", flagKey, defaultValue, context);
+      const answer = this.#serve(entry, context);
+      return answer.asString ?? nothingToServe(flagKey, defaultValue, answer);
+    } catch (error) {
+      return this.#unexpected(flagKey, defaultValue, error);
+    }
+  }
+
+  resolveNumber(flagKey: string, defaultValue: number, context: EvaluationContext): Resolution<number> {
+    try {
+      return this.#resolveOther("number", flagKey, defaultValue, context);
+    } catch (error) {
+      return this.#unexpected(flagKey, defaultValue, error);
+    }
+  }
+
+  /** An alias as an object is the version's payload. The value is shared and frozen. */
+  resolveObject<T extends JsonValue>(flagKey: string, defaultValue: T, context: EvaluationContext): Resolution<T> {
+    try {
+      const entry = this.#held?.entries.get(flagKey);
+      if (entry?.kind !== "alias") return this.#resolveOther("object", flagKey, defaultValue, context);
+      const answer = this.#serve(entry, context);
+      // OpenFeature has no way to check T; the payload is what the caller says it is.
+      if (answer.asObject !== null) return answer.asObject as Resolution<T>;
+      if (answer.served === null) return nothingToServe(flagKey, defaultValue, answer);
+      return mismatched(flagKey, "an alias whose payload is no object", defaultValue, answer.flagMetadata);
+    } catch (error) {
+      return this.#unexpected(flagKey, defaultValue, error);
+    }
+  }
+
+  /**
+   * Whether a write may happen now, read again at each call. Fails closed: false before the first snapshot, while the switch
+   * is unknown, and once its fail-safe engages it. A scope whose attribute the context lacks matches.
+   */
+  writesAllowed(context: Attributes = {}): boolean {
+    const entry = this.#held?.entries.get(this.#writeSwitch);
+    if (entry?.kind !== "killSwitch") return false;
+    return !this.#hasFailedSafe(entry) && !isSwitchEngaged(entry, context ?? {});
+  }
+
+  /** The version that a targeting key gets now; null where there is nothing to serve. */
+  version(alias: string, targetingKey?: string): string | null {
+    const entry = this.#alias(alias);
+    return entry ? pickVersion(entry.plan, targetingKey, this.#isLeaseLive()).decision.version : null;
+  }
+
+  /** The payload of a version that is held now. */
+  payloadOf(alias: string, version: string): JsonValue | undefined {
+    const versions = this.#alias(alias)?.document.versions;
+    return versions && Object.hasOwn(versions, version) ? (versions[version]?.payload as JsonValue) : undefined;
+  }
+
+  /** What runs on a version should do that was rolled back; undefined where it was not. */
+  revocationOf(alias: string, version: string): Revoke | undefined {
+    const revoked = this.#alias(alias)?.document.revoked;
+    return revoked && Object.hasOwn(revoked, version) ? revoked[version] : undefined;
+  }
+
+  /** Latency limits that runs on the alias are watched for, ascending. */
+  latencyLimitsMs(alias: string): readonly number[] {
+    return this.#alias(alias)?.latencyLimitsMs ?? [];
+  }
+
+  #alias(key: string): AliasEntry | undefined {
+    const entry = this.#held?.entries.get(key);
+    return entry?.kind === "alias" ? entry : undefined;
+  }
+
+  #serve(entry: AliasEntry, context: EvaluationContext): AliasAnswer {
+    const targetingKey = targetingKeyOf(context);
+    if (targetingKey === undefined && context?.targetingKey !== undefined) {
+      this.#log.warn(
+        "context.targetingKey",
+        `a targeting key that is no text (${typeof context.targetingKey}) counts as none: such runs get stable`,
+      );
+    }
+    const answer = pickVersion(entry.plan, targetingKey, this.#isLeaseLive());
+    if (answer.served) this.#onServed(targetingKey, answer.served);
+    return answer;
+  }
+
+  #readSwitch(entry: SwitchEntry, context: EvaluationContext): Resolution<boolean> {
+    if (this.#hasFailedSafe(entry)) return entry.engaged.stale;
+    const answer = isSwitchEngaged(entry, context ?? {}) ? entry.engaged : entry.released;
+    return this.#isLeaseLive() ? answer.trusted : answer.stale;
+  }
+
+  #hasFailedSafe({ document: { failSafe } }: SwitchEntry): boolean {
+    return failSafe.engage && !this.#isLeaseLive(failSafe.afterMs);
+  }
+
+  #resolveOther<T extends FlagValue>(
+    type: FlagValueType,
+    key: string,
+    defaultValue: T,
+    context: EvaluationContext,
+  ): Resolution<T> {
+    if (!this.#held) {
+      return failed(defaultValue, ErrorCode.PROVIDER_NOT_READY, "nothing was received from the server yet");
+    }
+    const entry = this.#held.entries.get(key);
+    switch (entry?.kind) {
+      case undefined:
+        return failed(defaultValue, ErrorCode.FLAG_NOT_FOUND, `there is no alias, kill switch or flag ${key}`);
+      case "alias":
+        return mismatched(key, "an alias", defaultValue, { revision: entry.document.revision });
+      case "killSwitch":
+        return mismatched(key, "a kill switch", defaultValue, { revision: entry.document.revision });
+      case "flag":
+        return entry.resolve(type, defaultValue, context ?? {});
+    }
+  }
+
+  #unexpected<T>(key: string, defaultValue: T, error: unknown): Resolution<T> {
+    this.#log.error(`internal.${key}`, `${key} could not be evaluated: ${describeThrown(error)}`);
+    return failed(defaultValue, ErrorCode.GENERAL, `${key} could not be evaluated: ${describeThrown(error)}`);
+  }
+}
+
+/** The context's targeting key, where it is one: an empty text is none. */
+export function targetingKeyOf(context: EvaluationContext | undefined): string | undefined {
+  const key: unknown = context?.targetingKey;
+  return typeof key === "string" && key !== "" ? key : undefined;
+}
+
+function nothingToServe<T>(key: string, defaultValue: T, answer: AliasAnswer): Resolution<T> {
+  return failed(defaultValue, ErrorCode.GENERAL, `${key} has no version that may be served`, answer.flagMetadata);
+}
