@@ -1,5 +1,7 @@
 /** The OpenFeature provider of flagback and its agent toolkit. */
+
 export type { Clock } from "./clock.ts";
+export * from "./keys.ts";
 export type { ProviderLogger } from "./logger.ts";
 export type { FlagbackProviderOptions } from "./options.ts";
 export type { Announcement, Assignment } from "./outcomes/assignments.ts";

@@ -3,6 +3,7 @@
  */
 import { FlagbackError } from "@flagback/schemas";
 import { type Clock, systemClock } from "./clock.ts";
+import type { KillSwitchKey } from "./keys.ts";
 import {
   DEFAULT_CLOSE_TIMEOUT_MS,
   DEFAULT_ERROR_GRACE_MS,
@@ -27,7 +28,7 @@ export interface FlagbackProviderOptions {
   /** How long `onClose` waits for outcomes to be acknowledged. Default 2 s. */
   readonly closeTimeoutMs?: number;
   /** The kill switch that `writesAllowed` and `guardTools` ask. Default `writes_disabled`. */
-  readonly writeSwitch?: string;
+  readonly writeSwitch?: KillSwitchKey;
   /** Outcomes that may wait; beyond it the oldest is dropped and counted. Default 20 000. */
   readonly maxOutcomes?: number;
   /** Bytes of outcomes that may wait; beyond it the oldest is dropped and counted. Default 16 MiB. */

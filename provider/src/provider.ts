@@ -11,6 +11,7 @@ import { Connection } from "./connection/connection.ts";
 import type { Status } from "./connection/state.ts";
 import { Evaluator, targetingKeyOf } from "./evaluator.ts";
 import { closed, refused, unreachable } from "./init-errors.ts";
+import type { AliasKey } from "./keys.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
@@ -153,7 +154,7 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   /** The version that a targeting key gets now, without OpenFeature around it; null where there is nothing to serve. */
-  version(alias: string, targetingKey?: string): string | null {
+  version(alias: AliasKey, targetingKey?: string): string | null {
     return this.#evaluator.version(alias, targetingKey);
   }
 

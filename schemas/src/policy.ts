@@ -3,7 +3,7 @@
  */
 import * as z from "zod";
 import { MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
-import { Duration, durationMs, Name } from "./primitives.ts";
+import { DEFAULT_KILL_SWITCH, Duration, durationMs, Name } from "./primitives.ts";
 
 export const GuardrailMode = z.enum(["automatic", "approval", "observe"]);
 export type GuardrailMode = z.infer<typeof GuardrailMode>;
@@ -78,12 +78,12 @@ export const Policy = z.strictObject({
   onBreach: z
     .strictObject({
       /** Kill switches that a rollback engages. */
-      engage: z.array(Name).default(["writes_disabled"]),
+      engage: z.array(Name).default([DEFAULT_KILL_SWITCH]),
       /** `alias`: the scope `agent=<alias>`. `*`: everywhere. */
       scope: z.enum(["alias", "*"]).default("alias"),
       revoke: Revoke.default("block_writes"),
     })
-    .default({ engage: ["writes_disabled"], scope: "alias", revoke: "block_writes" }),
+    .default({ engage: [DEFAULT_KILL_SWITCH], scope: "alias", revoke: "block_writes" }),
   onSharedCause: z
     .strictObject({ weights: z.literal("hold"), engage: z.boolean(), for: Duration, then: z.enum(["stop", "hold"]) })
     .default({ weights: "hold", engage: true, for: "5m", then: "stop" }),

@@ -18,6 +18,9 @@ export const Name = z
   .max(MAX_NAME_LENGTH)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "use letters, digits, '.', '_' or '-', starting with a letter or digit");
 
+/** The kill switch that every database has, and that a breach engages unless the policy says otherwise. */
+export const DEFAULT_KILL_SWITCH = "writes_disabled";
+
 /** Id of a version, such as `support-agent@2.4.0` or `anthropic:claude-sonnet-4-6`. No white space. */
 export const VersionId = z
   .string()

@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import { isUnderWay } from "@flagback/core";
-import { type Actor, FlagbackError, type Webhook } from "@flagback/schemas";
+import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError, type Webhook } from "@flagback/schemas";
 import { type Logger, pino } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
 import { Tokens } from "./auth/tokens.ts";
@@ -23,8 +23,6 @@ import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 /** How long runtimes may take to close their sockets when the server stops. */
 const DRAIN_DEADLINE_MS = 2_000;
 const DATABASE_FILE = "flagback.db";
-/** The kill switch that every database starts with. */
-const DEFAULT_KILL_SWITCH = "writes_disabled";
 
 const SYSTEM: Actor = { kind: "system", name: "system" };
 

@@ -3,6 +3,8 @@ import type { Io } from "../../server/src/cli/io.ts";
 
 export interface FakeIo extends Io {
   readonly written: { stdout: string; stderr: string };
+  /** What there is, with what was written into it. */
+  readonly files: Record<string, string>;
   readonly questions: string[];
 }
 
@@ -11,6 +13,7 @@ export function fakeIo(
 ): FakeIo {
   const written = { stdout: "", stderr: "" };
   const questions: string[] = [];
+  const files = { ...given.files };
   const sink = (name: "stdout" | "stderr") => ({
     isTty: false,
     columns: 100,
@@ -21,6 +24,7 @@ export function fakeIo(
   return {
     written,
     questions,
+    files,
     stdout: sink("stdout"),
     stderr: sink("stderr"),
     env: given.env ?? {},
@@ -30,9 +34,12 @@ export function fakeIo(
       return given.reply ?? "";
     },
     async read(path) {
-      const text = given.files?.[path];
+      const text = files[path];
       if (text === undefined) throw new Error("no such file");
       return text;
+    },
+    async write(path, text) {
+      files[path] = text;
     },
     untilInterrupted: () => new AbortController().signal,
   };

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
+import { compile } from "../support/compile.ts";
 
 // What readers copy must compile against what they install.
 
@@ -27,7 +27,7 @@ const snippets = ["README.md", "provider/README.md", "schemas/README.md"].flatMa
 });
 
 describe("a snippet of a README compiles", () => {
-  let problems: ReadonlyMap<string, readonly string[]> = new Map();
+  let problems: ReturnType<typeof compile> = new Map();
   beforeAll(() => {
     problems = compile(new Map(snippets.map(({ path, code }) => [path, code])));
   });
@@ -40,30 +40,3 @@ describe("a snippet of a README compiles", () => {
     expect(snippets).toHaveLength(3);
   });
 });
-
-/** Type errors by path. The files exist in memory only. */
-function compile(files: ReadonlyMap<string, string>): ReadonlyMap<string, readonly string[]> {
-  const base = ts.readConfigFile(join(ROOT, "tsconfig.base.json"), ts.sys.readFile).config;
-  const { options } = ts.convertCompilerOptionsFromJson(
-    { ...base.compilerOptions, composite: false, noEmit: true, noUnusedLocals: false },
-    ROOT,
-  );
-  const host = ts.createCompilerHost(options);
-  const { fileExists, readFile, getSourceFile } = host;
-  host.fileExists = (path) => files.has(path) || fileExists.call(host, path);
-  host.readFile = (path) => files.get(path) ?? readFile.call(host, path);
-  host.getSourceFile = (path, version, ...rest) => {
-    const code = files.get(path);
-    return code === undefined
-      ? getSourceFile.call(host, path, version, ...rest)
-      : ts.createSourceFile(path, code, version, true);
-  };
-  const program = ts.createProgram([...files.keys()], options, host);
-  return new Map(
-    [...files.keys()].map((path) => {
-      const source = program.getSourceFile(path);
-      const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
-      return [path, found.map((problem) => ts.flattenDiagnosticMessageText(problem.messageText, "\n"))];
-    }),
-  );
-}

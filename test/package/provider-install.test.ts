@@ -3,6 +3,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { declarationFile } from "../../server/src/typegen/declaration-file.ts";
+import { typedKeys } from "../../server/src/typegen/typed-keys.ts";
+import { compile } from "../support/compile.ts";
 import { type PublishedName, pack } from "./pack.ts";
 
 /** The provider and what of ours it needs. */
@@ -56,6 +59,25 @@ describe("the provider, installed from its tarball in an empty folder", () => {
   test("stays small", () => {
     const names = installed.map((item) => item.name).sort();
     expect(names.length, `${names.length} packages: ${names.join(", ")}`).toBeLessThanOrEqual(MAX_PACKAGES);
+  });
+
+  test("has its keys typed by the file that flagback typegen writes", () => {
+    const keys = typedKeys({ aliases: ["support-agent"], killSwitches: [], flags: [] });
+    const agent = join(folder, "agent.ts");
+    const files = new Map([
+      [join(folder, "flagback.d.ts"), declarationFile(keys, { openFeature: true })],
+      [
+        agent,
+        `import type { Run } from "@flagback/provider";
+         import type { Client } from "@openfeature/server-sdk";
+         export const right = (run: Run, client: Client) => [run.pin("support-agent", ""), client.getStringValue("support-agent", "")];
+         export const wrong = (run: Run) => run.pin("supportagent", "");
+         export const wrongToo = (client: Client) => client.getStringValue("supportagent", "");`,
+      ],
+    ]);
+    const problems = compile(files, { customConditions: [] }).get(agent);
+    expect(problems?.map(({ line }) => line)).toEqual([4, 5]);
+    expect(problems?.map(({ text }) => text)).toEqual(Array(2).fill(expect.stringContaining('"supportagent"')));
   });
 
   test("runs in plain node, without our source condition", () => {

@@ -5,6 +5,7 @@ import type { Attributes } from "@flagback/core/evaluation";
 import { type OutcomeStatus, VersionId } from "@flagback/schemas";
 import type { EvaluationContext, EvaluationDetails, JsonValue } from "@openfeature/core";
 import type { Clock } from "../clock.ts";
+import type { AliasKey } from "../keys.ts";
 import type { Announcement, Assignment } from "../outcomes/assignments.ts";
 import { fieldsOf, type OutcomeDetails } from "../outcomes/outcome.ts";
 import type { OpenRun, RunHost } from "../run-host.ts";
@@ -35,9 +36,9 @@ export interface Run {
   /** Aborts when a pinned version was rolled back and its policy says `revoke: abort`. */
   readonly signal: AbortSignal;
   /** The version of an alias for this run: asked once, then kept. Never throws; the fallback is used where nothing answers. */
-  pin(alias: string, fallback: string): Promise<string>;
+  pin(alias: AliasKey, fallback: string): Promise<string>;
   /** As `pin`, with the payload and what else is known. */
-  pinned(alias: string, fallback: string): Promise<Pin>;
+  pinned(alias: AliasKey, fallback: string): Promise<Pin>;
   /** Whether a write may happen now. Read again at each call; fails closed. */
   writesAllowed(extra?: Attributes): boolean;
   /** Reports every version that this run pinned. Once; without it, the run's end reports success or failure. */

@@ -1,7 +1,7 @@
 /**
  * What a command may touch of the process it runs in. Tests pass their own.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
 
@@ -23,6 +23,8 @@ export interface Io {
   ask(question: string): Promise<string>;
   /** Text of a file; `-` is standard input. */
   read(path: string): Promise<string>;
+  /** Replaces a file as a whole: whoever reads it sees the text before or this one. */
+  write(path: string, text: string): Promise<void>;
   /** Aborted by SIGINT, SIGTERM or SIGHUP. From the first call on, these signals no longer end the process by themselves. */
   untilInterrupted(): AbortSignal;
 }
@@ -45,6 +47,7 @@ export function processIo(): Io {
       }
     },
     read: (path) => (path === "-" ? text(process.stdin) : readFile(path, "utf8")),
+    write: replaceFile,
     untilInterrupted() {
       if (interrupted === undefined) {
         const controller = new AbortController();
@@ -54,6 +57,17 @@ export function processIo(): Io {
       return interrupted.signal;
     },
   };
+}
+
+async function replaceFile(path: string, content: string): Promise<void> {
+  const beside = `${path}.${process.pid}.tmp`;
+  try {
+    await writeFile(beside, content);
+    await rename(beside, path);
+  } catch (error) {
+    await rm(beside, { force: true });
+    throw error;
+  }
 }
 
 function sink(stream: NodeJS.WriteStream): Sink {

@@ -18,6 +18,7 @@ import { addRuntimes } from "./commands/runtimes.ts";
 import { addServe } from "./commands/serve.ts";
 import { addStop } from "./commands/stop.ts";
 import { addToken } from "./commands/token.ts";
+import { addTypegen } from "./commands/typegen.ts";
 import { addUnlock } from "./commands/unlock.ts";
 import { addWatch } from "./commands/watch.ts";
 import { addWebhook } from "./commands/webhook.ts";
@@ -72,6 +73,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addIncidents(program, io);
   addRuntimes(program, io);
   addToken(program, io);
+  addTypegen(program, io, setStatus);
   addWebhook(program, io);
   return program;
 }

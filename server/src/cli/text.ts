@@ -43,6 +43,11 @@ export function allocationText(allocation: Allocation): string {
   return [...weights].map(([version, weight]) => `${version} ${percent(weight)}`).join(", ") || "none";
 }
 
+/** `1 flag`, `2 flags`. */
+export function count(n: number, one: string, several: string): string {
+  return `${n} ${n === 1 ? one : several}`;
+}
+
 /** `2026-01-31T10:00:00.000Z` as `2026-01-31 10:00:00`. */
 export function moment(timestamp: string): string {
   return timestamp.slice(0, 19).replace("T", " ");
