@@ -179,7 +179,7 @@ export class Evaluator {
       case "killSwitch":
         return mismatched(key, "a kill switch", defaultValue, { revision: entry.document.revision });
       case "flag":
-        return entry.resolve(type, defaultValue, context ?? {});
+        return entry.resolve(type, defaultValue, context ?? {}, this.#isLeaseLive());
     }
   }
 

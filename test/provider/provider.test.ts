@@ -407,6 +407,22 @@ describe("a lapsed lease", () => {
     });
   });
 
+  test("gives every other flag its value with reason STALE, and its own reason under a live one", async () => {
+    let jumpMs = 0;
+    const clock = { monotonicMs: () => performance.now(), wallMs: () => performance.now() + jumpMs };
+    const { client } = await connect({ clock });
+    const reasons = async () => [
+      (await client.getBooleanDetails("banner", false)).reason,
+      (await client.getBooleanDetails("byTenant", true, { tenant: "acme" })).reason,
+      (await client.getBooleanDetails("unknown", true)).reason,
+    ];
+    expect(await reasons()).toEqual(["STATIC", "TARGETING_MATCH", "ERROR"]);
+    jumpMs = 15_000;
+    expect(await reasons()).toEqual(["STALE", "STALE", "ERROR"]);
+    jumpMs = 0;
+    expect(await reasons()).toEqual(["STATIC", "TARGETING_MATCH", "ERROR"]);
+  });
+
   test("leaves a switch at its last value where its fail-safe says so", async () => {
     server.hold({ ...killSwitch(), failSafe: { engage: false, afterMs: 0 } });
     let jumpMs = 0;

@@ -16,7 +16,13 @@ import { failed, type Resolution, settled } from "./results.ts";
 export interface FlagEntry {
   readonly kind: "flag";
   readonly document: RuntimeFlag;
-  resolve<T extends FlagValue>(type: FlagValueType, defaultValue: T, context: EvaluationContext): Resolution<T>;
+  /** Without a live lease the reason is STALE, whatever flagd's rules say. */
+  resolve<T extends FlagValue>(
+    type: FlagValueType,
+    defaultValue: T,
+    context: EvaluationContext,
+    leaseLive: boolean,
+  ): Resolution<T>;
 }
 
 /** flagd-core warns about schema details on every load; what keeps a flag from working comes back as an error code. */
@@ -26,20 +32,27 @@ export function flagEntry(document: RuntimeFlag): FlagEntry {
   const { key, definition, revision } = document;
   let core: FlagdCore | string | undefined;
   const isStatic = definition.state === "ENABLED" && definition.targeting === undefined;
-  const statics = new Map<FlagValueType, Resolution<FlagValue>>();
+  const trusted = new Map<FlagValueType, Resolution<FlagValue>>();
+  const stale = new Map<FlagValueType, Resolution<FlagValue>>();
 
   const resolve = <T extends FlagValue>(
     type: FlagValueType,
     defaultValue: T,
     context: EvaluationContext,
+    leaseLive: boolean,
   ): Resolution<T> => {
+    const statics = leaseLive ? trusted : stale;
     const known = statics.get(type);
     // Every entry of a static flag's map was resolved as its own type.
     if (known !== undefined) return known as Resolution<T>;
     core ??= build(document);
     if (typeof core === "string") return failed(defaultValue, ErrorCode.PARSE_ERROR, core, { revision });
     const resolved = core.resolve(type, key, defaultValue, context, silent);
-    const details: ResolutionDetails<T> = { ...resolved, flagMetadata: { ...resolved.flagMetadata, revision } };
+    const details: ResolutionDetails<T> = {
+      ...resolved,
+      ...(!leaseLive && !resolved.errorCode && { reason: "STALE" }),
+      flagMetadata: { ...resolved.flagMetadata, revision },
+    };
     if (!isStatic || details.errorCode || details.variant === undefined) return Promise.resolve(details);
     const made = settled(details);
     statics.set(type, made as Resolution<FlagValue>);
