@@ -16,7 +16,7 @@ const ATTW = join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js");
 const NEEDED: Partial<Record<PublishedName, readonly string[]>> = {
   "@flagback/core": ["dist/evaluation/index.js"],
   "@flagback/schemas": ["json/config-file.schema.json"],
-  flagback: ["dist/cli/main.js", "dist/demo/runtime.js", "assets/agent-runs.csv"],
+  flagback: ["dist/cli/main.js", "dist/testing/index.js", "dist/demo/runtime.js", "assets/agent-runs.csv"],
 };
 
 const folder = mkdtempSync(join(tmpdir(), "flagback-packages-"));
