@@ -2,7 +2,7 @@
  * Tells the OpenFeature SDK about the provider's status. While `initialize` is under way the SDK sets the status itself,
  * from how the promise ends, and would overwrite what we emit: events wait until it has.
  */
-import { type OpenFeatureEventEmitter, ProviderEvents } from "@openfeature/server-sdk";
+import { ErrorCode, type OpenFeatureEventEmitter, ProviderEvents } from "@openfeature/server-sdk";
 import type { Status } from "./connection/state.ts";
 
 export class StatusAnnouncer {
@@ -45,7 +45,7 @@ export class StatusAnnouncer {
         this.#events.emit(ProviderEvents.Stale, { message });
         return;
       case "error":
-        this.#events.emit(ProviderEvents.Error, { message });
+        this.#events.emit(ProviderEvents.Error, { message, errorCode: ErrorCode.GENERAL });
         return;
       case "not_ready":
         return;

@@ -14,6 +14,8 @@ import {
 import type { ProblemLog } from "./logger.ts";
 import type { Served } from "./outcomes/attribution.ts";
 import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
+import type { FlagEntry } from "./snapshot/flag-entry.ts";
+import { RepeatedAnswers } from "./snapshot/repeated-answers.ts";
 import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
 import { type HeldSnapshot, nextSnapshot } from "./snapshot/snapshot.ts";
 import { isSwitchEngaged, type SwitchEntry } from "./snapshot/switch-entry.ts";
@@ -22,6 +24,8 @@ import { describeThrown } from "./thrown.ts";
 export interface EvaluatorOptions {
   /** The kill switch that `writesAllowed` asks. */
   readonly writeSwitch: string;
+  /** Whether static flags say CACHED from their second answer on. */
+  readonly cachedReason?: boolean;
   /** Asked at each evaluation: whether the lease is live, or lapsed less than `graceMs` ago. */
   readonly isLeaseLive: (graceMs?: number) => boolean;
   readonly log: ProblemLog;
@@ -34,10 +38,12 @@ export class Evaluator {
   readonly #isLeaseLive: (graceMs?: number) => boolean;
   readonly #log: ProblemLog;
   readonly #onServed: (targetingKey: string | undefined, served: Served) => void;
+  readonly #repeats: RepeatedAnswers | null;
   #held: HeldSnapshot | null = null;
 
-  constructor({ writeSwitch, isLeaseLive, log, onServed }: EvaluatorOptions) {
+  constructor({ writeSwitch, cachedReason = false, isLeaseLive, log, onServed }: EvaluatorOptions) {
     this.#writeSwitch = writeSwitch;
+    this.#repeats = cachedReason ? new RepeatedAnswers() : null;
     this.#isLeaseLive = isLeaseLive;
     this.#log = log;
     this.#onServed = onServed;
@@ -179,8 +185,19 @@ export class Evaluator {
       case "killSwitch":
         return mismatched(key, "a kill switch", defaultValue, { revision: entry.document.revision });
       case "flag":
-        return entry.resolve(type, defaultValue, context ?? {}, this.#isLeaseLive());
+        return this.#resolveFlag(entry, type, defaultValue, context);
     }
+  }
+
+  #resolveFlag<T extends FlagValue>(
+    entry: FlagEntry,
+    type: FlagValueType,
+    defaultValue: T,
+    context: EvaluationContext,
+  ): Resolution<T> {
+    const leaseLive = this.#isLeaseLive();
+    const answer = entry.resolve(type, defaultValue, context ?? {}, leaseLive);
+    return this.#repeats && leaseLive ? this.#repeats.next(answer) : answer;
   }
 
   #unexpected<T>(key: string, defaultValue: T, error: unknown): Resolution<T> {

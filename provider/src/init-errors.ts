@@ -2,13 +2,19 @@
  * Why `initialize` rejects. None of them ends the attempts but a close.
  */
 import { FlagbackError } from "@flagback/schemas";
+import { ProviderFatalError } from "@openfeature/core";
 
-export function refused(httpStatus: number): FlagbackError {
-  return new FlagbackError({
+/**
+ * Fatal, as bad credentials are by the specification (2.4.2.1), unless something is held: the SDK asks a FATAL provider
+ * for nothing. READY by event ends it either way.
+ */
+export function refused(httpStatus: number, isHoldingData: boolean): Error {
+  const refusal = new FlagbackError({
     code: "unauthorized",
     message: `The server refuses the token (${httpStatus}).`,
     hint: "Pass a runtime token that is not revoked; 'flagback token' makes one. The provider tries on every few minutes.",
   });
+  return isHoldingData ? refusal : new ProviderFatalError(`${refusal.message} ${refusal.hint}`, { cause: refusal });
 }
 
 export function unreachable(initTimeoutMs: number): FlagbackError {

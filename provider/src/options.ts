@@ -29,6 +29,11 @@ export interface FlagbackProviderOptions {
   readonly closeTimeoutMs?: number;
   /** The kill switch that `writesAllowed` and `guardTools` ask. Default `writes_disabled`. */
   readonly writeSwitch?: KillSwitchKey;
+  /**
+   * Whether the answer of a static flag that was given before says CACHED, as a dashboard may count cache hits, instead of
+   * STATIC, which says more (specification 2.2.5). Aliases and kill switches always say why. Default false.
+   */
+  readonly cachedReason?: boolean;
   /** Outcomes that may wait; beyond it the oldest is dropped and counted. Default 20 000. */
   readonly maxOutcomes?: number;
   /** Bytes of outcomes that may wait; beyond it the oldest is dropped and counted. Default 16 MiB. */
@@ -65,6 +70,7 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
     maxOutcomes: number("maxOutcomes", DEFAULT_MAX_OUTCOMES),
     maxOutcomeBytes: number("maxOutcomeBytes", DEFAULT_MAX_OUTCOME_BYTES),
     writeSwitch: options.writeSwitch ?? DEFAULT_WRITE_SWITCH,
+    cachedReason: options.cachedReason ?? false,
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
   };

@@ -51,6 +51,7 @@ export class FlagbackProvider implements Provider, RunHost {
   constructor(options: FlagbackProviderOptions) {
     this.#settings = settingsOf(options);
     const { streamUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } = this.#settings;
+    const { cachedReason } = this.#settings;
     this.#log = problemLog(this.#settings.logger);
     this.#outbox = new Outbox({ maxOutcomes, maxOutcomeBytes });
     this.#connection = new Connection({
@@ -69,7 +70,7 @@ export class FlagbackProvider implements Provider, RunHost {
         },
         swapped: () => this.#swapped(),
         status: (status, detail) => this.#statusChanged(status, detail),
-        refused: (httpStatus) => this.#initializing?.reject(refused(httpStatus)),
+        refused: (httpStatus) => this.#initializing?.reject(refused(httpStatus, this.revision !== null)),
         acknowledged: () => {
           if (this.#outbox.isEmpty) this.#drained?.();
         },
@@ -78,6 +79,7 @@ export class FlagbackProvider implements Provider, RunHost {
     this.#reporter = new OutcomeReporter(this.#outbox, this.#log, clock, () => this.#connection.pump());
     this.#evaluator = new Evaluator({
       writeSwitch,
+      cachedReason,
       isLeaseLive: (graceMs) => this.#connection.isLeaseLive(graceMs),
       log: this.#log,
       onServed: (targetingKey, served) => this.#reporter.attribution.remember(targetingKey, served),

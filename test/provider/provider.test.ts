@@ -96,6 +96,25 @@ describe("an OpenFeature client written from its public documentation", () => {
     expect(await client.getBooleanDetails("off", false)).toMatchObject({ value: false, reason: "DISABLED" });
   });
 
+  test("hears CACHED for an answer that it had before only where it asks for that, and never for an alias or a switch", async () => {
+    const { provider, client } = await connect({ cachedReason: true });
+    const reasons = async () => [
+      (await client.getBooleanDetails("banner", false)).reason,
+      (await client.getBooleanDetails("byTenant", false, { tenant: "acme" })).reason,
+      (await client.getBooleanDetails("writes_disabled", true, { agent: "any" })).reason,
+      (await client.getStringDetails("support-agent", "x", { targetingKey: "user-1" })).reason,
+    ];
+    const fresh = ["STATIC", "TARGETING_MATCH", "STATIC", "SPLIT"];
+    expect([await reasons(), await reasons()]).toEqual([fresh, ["CACHED", ...fresh.slice(1)]]);
+    const changed = nextEvent(provider, ProviderEvents.ConfigurationChanged);
+    server.put(flag("banner", { defaultVariant: "off" }));
+    await changed;
+    expect(await reasons()).toEqual(fresh);
+    const other = await connect();
+    expect((await other.client.getBooleanDetails("banner", true)).reason).toBe("STATIC");
+    expect((await other.client.getBooleanDetails("banner", true)).reason).toBe("STATIC");
+  });
+
   test("gets its default and the specification's error code where there is no answer (spec 2.2.7)", async () => {
     const { client } = await connect();
     const codes = await Promise.all([
@@ -265,8 +284,11 @@ describe("the connection", () => {
 
   test("with a refused token rejects at once, says so once, and does not hammer", async () => {
     const provider = providerOf({ token: "fb_runtime_wrong" });
-    await expect(OpenFeature.setProviderAndWait(provider)).rejects.toMatchObject({ code: "unauthorized" });
-    expect(OpenFeature.getClient().providerStatus).toBe(ProviderStatus.ERROR);
+    await expect(OpenFeature.setProviderAndWait(provider)).rejects.toMatchObject({
+      code: ErrorCode.PROVIDER_FATAL,
+      cause: { code: "unauthorized" },
+    });
+    expect(OpenFeature.getClient().providerStatus).toBe(ProviderStatus.FATAL);
     expect(logged).toEqual([expect.stringContaining("refuses the token")]);
     expect(server.upgrades).toBe(1);
   });

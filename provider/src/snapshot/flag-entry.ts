@@ -29,7 +29,7 @@ export interface FlagEntry {
 const silent: Logger = { error() {}, warn() {}, info() {}, debug() {} };
 
 export function flagEntry(document: RuntimeFlag): FlagEntry {
-  const { key, definition, revision } = document;
+  const { key, definition } = document;
   let core: FlagdCore | string | undefined;
   const isStatic = definition.state === "ENABLED" && definition.targeting === undefined;
   const trusted = new Map<FlagValueType, Resolution<FlagValue>>();
@@ -46,13 +46,10 @@ export function flagEntry(document: RuntimeFlag): FlagEntry {
     // Every entry of a static flag's map was resolved as its own type.
     if (known !== undefined) return known as Resolution<T>;
     core ??= build(document);
-    if (typeof core === "string") return failed(defaultValue, ErrorCode.PARSE_ERROR, core, { revision });
+    if (typeof core === "string") return failed(defaultValue, ErrorCode.PARSE_ERROR, core);
     const resolved = core.resolve(type, key, defaultValue, context, silent);
-    const details: ResolutionDetails<T> = {
-      ...resolved,
-      ...(!leaseLive && !resolved.errorCode && { reason: "STALE" }),
-      flagMetadata: { ...resolved.flagMetadata, revision },
-    };
+    // Its metadata is what the flag's definition says, and nothing of ours.
+    const details: ResolutionDetails<T> = leaseLive || resolved.errorCode ? resolved : { ...resolved, reason: "STALE" };
     if (!isStatic || details.errorCode || details.variant === undefined) return Promise.resolve(details);
     const made = settled(details);
     statics.set(type, made as Resolution<FlagValue>);
