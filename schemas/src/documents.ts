@@ -2,7 +2,7 @@
  * The documents that the server keeps (DESIGN 3).
  */
 import * as z from "zod";
-import { MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
+import { MAX_FINISHING, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
 import { GuardrailAction, GuardrailMode, Policy } from "./policy.ts";
 import {
   Digest,
@@ -115,6 +115,11 @@ export const Alias = z.strictObject({
   stable: VersionId.nullable(),
   previousStable: z.strictObject({ version: VersionId, until: Timestamp }).optional(),
   candidates: z.array(VersionId),
+  /** Versions that lost their weight while the policy says `onWithdraw: finish`, and until when conversations may end on each. */
+  finishing: z
+    .array(z.strictObject({ version: VersionId, until: Timestamp }))
+    .max(MAX_FINISHING)
+    .optional(),
   policy: Policy.nullable(),
   locks: z.array(Lock),
   rollout: Rollout.nullable(),

@@ -30,5 +30,7 @@ export const MAX_GUARDRAILS = 32;
 export const MAX_STAGES = 16;
 /** Entries that hold one kill switch engaged at once. */
 export const MAX_SWITCH_ENTRIES = 256;
+/** Versions that conversations may finish on at once; beyond it the one that would go first goes. */
+export const MAX_FINISHING = 16;
 /** Attributes of one outcome. */
 export const MAX_ATTRIBUTES = 16;

@@ -91,7 +91,13 @@ export const Policy = z.strictObject({
   onLeaseLapse: z.enum(["stable", "last"]).default("stable"),
   /** A run without a report by then is missing, and missing is bad. */
   outcomeTimeout: OutcomeTimeout.default("60s"),
+  /** `conversation`: a run that brings its conversation's token keeps the version that the conversation had. */
   stickiness: z.enum(["run", "conversation"]).default("run"),
+  /**
+   * What becomes of conversations whose version lost its weight other than by a rollback. `evacuate`: their next run asks
+   * anew. `finish`: they may end on it within `rollbackWindow`.
+   */
+  onWithdraw: z.enum(["evacuate", "finish"]).default("evacuate"),
   recovery: z.strictObject({ window: Duration }).default({ window: "10m" }),
   lockCandidate: z.boolean().default(true),
   rollbackWindow: Duration.default("7d"),

@@ -14,7 +14,7 @@ export const RuntimeAlias = z.object({
   salt: z.string(),
   allocation: Allocation,
   stable: VersionId.nullable(),
-  /** Payload of every version that may be served: those with weight, and stable. */
+  /** Payload of every version that may be served: those with weight, stable, and those of `finishing`. */
   versions: z.record(VersionId, z.object({ payload: Json, digest: Digest })),
   /** The rollout under way, if any. */
   rollout: z.object({ rolloutNumber: z.int(), candidate: VersionId, stage: Name }).nullable(),
@@ -24,6 +24,10 @@ export const RuntimeAlias = z.object({
   /** Limits of the latency guardrails, ascending: a run still open past one is reported at once, so that a hang is judged. */
   latencyLimitsMs: z.array(z.number()).optional(),
   onLeaseLapse: z.enum(["stable", "last"]),
+  /** Present where a conversation keeps its version from run to run. */
+  stickiness: z.literal("conversation").optional(),
+  /** Versions without weight that only conversations which have them already may be served. */
+  finishing: z.array(VersionId).optional(),
 });
 export type RuntimeAlias = z.infer<typeof RuntimeAlias>;
 

@@ -2,7 +2,7 @@
  * Composition: everything that makes a server, put together once.
  */
 import { join } from "node:path";
-import { isUnderWay } from "@flagback/core";
+import { hasExpiredFinishing, isUnderWay } from "@flagback/core";
 import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError, type Webhook } from "@flagback/schemas";
 import { type Logger, pino } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
@@ -186,6 +186,9 @@ async function everySecond(parts: {
     const entries = [...engine.world.killSwitches.values()].flatMap((killSwitch) => killSwitch.engaged);
     if (entries.some(({ until }) => until !== undefined && Date.parse(until) <= nowMs)) {
       await engine.execute({ kind: "expireEntries" }, SYSTEM);
+    }
+    if ([...engine.world.aliases.values()].some((alias) => hasExpiredFinishing(alias, nowMs))) {
+      await engine.execute({ kind: "expireFinishing" }, SYSTEM);
     }
     const changed = hub.propagation.takeChanged();
     if (changed.length > 0) await store.writePropagation(changed);

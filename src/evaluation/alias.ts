@@ -10,8 +10,9 @@ export type AliasRole = "stable" | "candidate" | "other";
 /**
  * OpenFeature's reasons, as far as an alias has them. `STATIC`: one version for everybody. `SPLIT`: by the targeting key's
  * bucket. `DEFAULT`: stable, because there is no targeting key or the bucket's version may not be served. `STALE`: no live lease.
+ * `TARGETING_MATCH`: kept, because the run brought the version along.
  */
-export type AliasReason = "STATIC" | "SPLIT" | "DEFAULT" | "STALE";
+export type AliasReason = "STATIC" | "SPLIT" | "DEFAULT" | "STALE" | "TARGETING_MATCH";
 
 /** What an alias answers. `version` and `variant` are null where nothing may be served. */
 export interface AliasDecision {
@@ -81,6 +82,19 @@ export function resolveAlias(alias: RuntimeAlias, targetingKey: string | undefin
     targetingKey,
     leaseLive,
   );
+}
+
+/**
+ * The answer for a run that brings a version along: the version, where the alias could serve it to somebody now or lets
+ * conversations finish on it; else null, and the run is answered as everybody is. So it can only choose among what is served
+ * anyway: never a version that was rolled back, and under a lapsed lease nothing that `onLeaseLapse` would not serve.
+ */
+export function keepVersion(alias: RuntimeAlias, version: string, leaseLive: boolean): AliasDecision | null {
+  if (!isServable(alias, version)) return null;
+  const hasWeight = alias.allocation.some((slot) => slot.version === version && slot.weight > 0);
+  const isServed = version === alias.stable || (hasWeight && (leaseLive || alias.onLeaseLapse === "last"));
+  const isFinishing = leaseLive && (alias.finishing?.includes(version) ?? false);
+  return isServed || isFinishing ? decide(alias, version, leaseLive ? "TARGETING_MATCH" : "STALE") : null;
 }
 
 /** Under a live lease: one slot of 100 % needs no hash, several split by bucket, and what may not be served gives way to stable. */

@@ -4,6 +4,7 @@ export {
   type AliasPlan,
   type AliasReason,
   type AliasRole,
+  keepVersion,
   pickVersion,
   planAlias,
   resolveAlias,

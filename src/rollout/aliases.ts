@@ -2,27 +2,16 @@
  * Aliases: creation, settings, and the declaration of the first stable version.
  */
 import { type Alias, type Refusal, type Slot, TOTAL_WEIGHT } from "@flagback/schemas";
-import { weightOf, wholeAllocation, withWeights } from "../allocation/index.ts";
+import { weightOf, weightsOf, wholeAllocation, withWeights } from "../allocation/index.ts";
 import { compileGuardrails } from "../brain/index.ts";
 import type { CommandOf } from "./commands.ts";
+import { withFinishing } from "./finishing.ts";
 import { aliasNotFound, versionLocked, versionNotFound, versionRetired } from "./refusals.ts";
-import { changed, emptyChange, refused, type Transition, type World } from "./world.ts";
-
-/** A rollout that holds the alias's weights. */
-export function isUnderWay(alias: Alias): boolean {
-  return alias.rollout?.state === "exposing" || alias.rollout?.state === "paused";
-}
-
-/** A rollout that the brain may still stop: under way, or promoted within its rollback window. */
-export function canRollBack(alias: Alias, now: string): boolean {
-  if (isUnderWay(alias)) return true;
-  const { rollout, previousStable } = alias;
-  if (rollout?.state !== "promoted" || rollout.candidate !== alias.stable || !previousStable) return false;
-  return previousStable.version === rollout.target && Date.parse(now) < Date.parse(previousStable.until);
-}
+import { isUnderWay, policyInForce } from "./under-way.ts";
+import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /** Creates an alias or changes its settings. The policy of a rollout under way stays as it was frozen. */
-export function putAlias(world: World, command: CommandOf<"putAlias">): Transition {
+export function putAlias(world: World, command: CommandOf<"putAlias">, at: Circumstances): Transition {
   const { name } = command;
   const before = world.aliases.get(name);
   const taken = keyTaken(world, name, "alias");
@@ -31,7 +20,7 @@ export function putAlias(world: World, command: CommandOf<"putAlias">): Transiti
     const problem = policyProblem(world, command.policy);
     if (problem) return refused(problem);
   }
-  const alias: Alias = {
+  let alias: Alias = {
     ...(before ?? newAlias(name)),
     ...(command.salt === undefined ? {} : { salt: command.salt }),
     ...(command.policy === undefined ? {} : { policy: command.policy }),
@@ -42,10 +31,16 @@ export function putAlias(world: World, command: CommandOf<"putAlias">): Transiti
   if (command.allocation) {
     const allocated = allocate(world, alias, command.allocation);
     if ("code" in allocated) return refused(allocated);
-    alias.allocation = allocated.allocation;
-    alias.candidates = [...new Set([...alias.candidates, ...command.allocation.map((slot) => slot.version)])].filter(
-      (version) => version !== alias.stable,
+    const { stable } = alias;
+    const withdrawn = [...weightsOf(alias.allocation).keys()].filter(
+      (version) => version !== stable && weightOf(allocated.allocation, version) === 0,
     );
+    const named = [...alias.candidates, ...command.allocation.map((slot) => slot.version)];
+    alias = {
+      ...withFinishing(alias, policyInForce(alias), withdrawn, at.now),
+      allocation: allocated.allocation,
+      candidates: [...new Set(named)].filter((version) => version !== stable),
+    };
   }
   if (before && JSON.stringify(before) === JSON.stringify(alias)) {
     return { kind: "unchanged", action: "alias.put", summary: `${name} is so already.` };
@@ -139,12 +134,14 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
   };
 }
 
-/** Parts that the schema knows and nothing acts on yet: better refused than ignored. */
-function notCarriedOut({ advance, requireDrill, stickiness }: NonNullable<Alias["policy"]>): string[] {
+/** Parts that the schema knows and nothing acts on: better refused than ignored. */
+function notCarriedOut({ advance, requireDrill, stickiness, onWithdraw }: NonNullable<Alias["policy"]>): string[] {
   return [
     ...(advance === "manual" ? [] : ["advance: auto is not carried out yet; stages advance by hand"]),
     ...(requireDrill === undefined ? [] : ["requireDrill: there are no drills yet"]),
-    ...(stickiness === "run" ? [] : ["stickiness: conversation is not carried out yet; a run keeps its version"]),
+    ...(onWithdraw === "finish" && stickiness === "run"
+      ? ["onWithdraw: finish says nothing without stickiness: conversation"]
+      : []),
   ];
 }
 

@@ -95,6 +95,7 @@ export type Command =
     }
   | { readonly kind: "release"; readonly key: string; readonly scope: string; readonly reason: string }
   | { readonly kind: "expireEntries" }
+  | { readonly kind: "expireFinishing" }
   | { readonly kind: "stopEverything"; readonly reason: string; readonly entryId: string }
   | { readonly kind: "putKillSwitch"; readonly key: string; readonly failSafe: FailSafe }
   | { readonly kind: "putFlag"; readonly key: string; readonly definition: FlagDefinition }

@@ -2,10 +2,10 @@
  * Pausing a rollout, and letting it go on. The evaluator keeps judging meanwhile.
  */
 import type { Alias, KillSwitch, Refusal, Rollout } from "@flagback/schemas";
-import { canRollBack, isUnderWay } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound } from "./refusals.ts";
 import { rolloutOwner } from "./rollback.ts";
+import { canRollBack, isUnderWay } from "./under-way.ts";
 import {
   type Change,
   type Circumstances,

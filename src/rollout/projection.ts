@@ -11,6 +11,8 @@ import {
 } from "@flagback/schemas";
 import { weightsOf } from "../allocation/index.ts";
 import { compileGuardrails } from "../brain/index.ts";
+import { finishingVersions } from "./finishing.ts";
+import { policyInForce } from "./under-way.ts";
 import type { Change, World } from "./world.ts";
 
 const DEFAULT_OUTCOME_TIMEOUT_MS = 60_000;
@@ -66,7 +68,9 @@ function runtimeAlias(world: World, alias: Alias): RuntimeAlias {
   const policy = alias.rollout?.policy ?? alias.policy;
   const compiled = policy ? compileGuardrails(policy) : undefined;
   const latencyLimits = compiled?.ok ? compiled.guardrails.flatMap((guardrail) => guardrail.limitMs ?? []) : [];
-  const served = new Set([...weightsOf(alias.allocation).keys(), ...(alias.stable === null ? [] : [alias.stable])]);
+  const finishing = finishingVersions(world, alias);
+  const stable = alias.stable === null ? [] : [alias.stable];
+  const served = new Set([...weightsOf(alias.allocation).keys(), ...stable, ...finishing]);
   const active = alias.rollout?.state === "exposing" || alias.rollout?.state === "paused" ? alias.rollout : null;
   return {
     kind: "alias",
@@ -88,6 +92,8 @@ function runtimeAlias(world: World, alias: Alias): RuntimeAlias {
     outcomeTimeoutMs: policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS,
     ...(latencyLimits.length > 0 ? { latencyLimitsMs: [...new Set(latencyLimits)].sort((a, b) => a - b) } : {}),
     onLeaseLapse: policy?.onLeaseLapse ?? "stable",
+    ...(policyInForce(alias)?.stickiness === "conversation" ? { stickiness: "conversation" } : {}),
+    ...(finishing.length > 0 ? { finishing } : {}),
   };
 }
 

@@ -4,6 +4,7 @@
 import { durationMs, TOTAL_WEIGHT } from "@flagback/schemas";
 import { weightOf } from "../allocation/index.ts";
 import type { CommandOf } from "./commands.ts";
+import { withFinishing } from "./finishing.ts";
 import { underWay } from "./pause.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
@@ -32,7 +33,7 @@ export function promote(world: World, command: CommandOf<"promote">, at: Circums
     ),
     aliases: [
       {
-        ...alias,
+        ...withFinishing(alias, rollout.policy, [rollout.target], at.now),
         stable: rollout.candidate,
         previousStable: { version: rollout.target, until },
         candidates: alias.candidates.filter((version) => version !== rollout.candidate),

@@ -3,9 +3,10 @@
  */
 import type { Alias, Decision, Incident, KillSwitch, Lock, Rollout, StopReason } from "@flagback/schemas";
 import { weightsOf, withWeights } from "../allocation/index.ts";
-import { canRollBack, isUnderWay } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
+import { withoutFinishing } from "./finishing.ts";
 import { aliasNotFound } from "./refusals.ts";
+import { canRollBack, isUnderWay } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /** Id of the stop of a rollout: the same for every signal that asks for it, on every replica. */
@@ -132,8 +133,10 @@ function rolledBack(
         allocation,
         candidates: [...alias.candidates.filter((version) => version !== rollout.target), rollout.candidate],
       };
+  // Not even a conversation that has it ends on what was rolled back, under whichever id.
+  const isRolledBack = (id: string) => world.versions.get(id)?.digest === rollout.candidateDigest;
   return {
-    ...before,
+    ...withoutFinishing(before, (entry) => isRolledBack(entry.version)),
     locks: rollout.policy.lockCandidate
       ? [...alias.locks.filter((each) => each.digest !== lock.digest), lock]
       : alias.locks,

@@ -3,9 +3,10 @@
  */
 import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
 import { withWeight } from "../allocation/index.ts";
-import { isUnderWay, policyProblem, reallocate, rolloutInProgress } from "./aliases.ts";
+import { policyProblem, reallocate, rolloutInProgress } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound, versionLocked } from "./refusals.ts";
+import { isUnderWay } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /** Begins to expose a candidate. Refused, with the list of what is missing, where there is no rollback plan. */

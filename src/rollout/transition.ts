@@ -5,6 +5,7 @@ import { advanceRollout } from "./advance.ts";
 import { addCandidates, declareStable, putAlias } from "./aliases.ts";
 import { apply } from "./apply.ts";
 import type { Command } from "./commands.ts";
+import { expireFinishing } from "./finishing.ts";
 import { deleteFlag, putFlag } from "./flags.ts";
 import { holdRollout } from "./hold.ts";
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
@@ -22,7 +23,7 @@ export function transition(world: World, command: Command, at: Circumstances): T
     case "retireVersion":
       return retireVersion(world, command, at);
     case "putAlias":
-      return putAlias(world, command);
+      return putAlias(world, command, at);
     case "addCandidates":
       return addCandidates(world, command);
     case "declareStable":
@@ -51,6 +52,8 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return release(world, command);
     case "expireEntries":
       return expireEntries(world, at);
+    case "expireFinishing":
+      return expireFinishing(world, at);
     case "stopEverything":
       return stopEverything(world, command, at);
     case "putKillSwitch":

@@ -87,5 +87,6 @@ function useOf(alias: Alias, id: string, now: string): string | undefined {
   const previous = alias.previousStable;
   if (previous?.version === id && Date.parse(now) < Date.parse(previous.until) + retentionMs)
     return "the previous stable version";
+  if (alias.finishing?.some((entry) => entry.version === id)) return "a version that conversations may finish on";
   return undefined;
 }

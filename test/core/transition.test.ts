@@ -298,7 +298,6 @@ test("the end of a hold that the brain sees leaves a person's pause as it is", (
 test.each([
   ["advance", { advance: "auto" }],
   ["requireDrill", { requireDrill: { maxAge: "30d" } }],
-  ["stickiness", { stickiness: "conversation" }],
 ] as const)("a policy that asks for %s beyond what is carried out is refused, not ignored", (field, part) => {
   const refused = transition(
     ready(),

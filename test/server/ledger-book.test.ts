@@ -163,6 +163,32 @@ test("fast failures with slow successes don't roll a healthy version back", () =
   expect(book.totalsOf(KEY)).toMatchObject({ missing: 0, failures: 48 });
 });
 
+test.each([
+  ["run", "hold"],
+  ["conversation", "allow"],
+] as const)(
+  "a candidate with a twentieth of the runs at half of the weight, and stickiness %s: %s",
+  (stickiness, kind) => {
+    const policy = Policy.parse({ ...POLICY, stickiness });
+    const allocation = [
+      { version: "agent@2", weight: 50_000 },
+      { version: "agent@1", weight: 50_000 },
+    ];
+    const alias: Alias = { ...ALIAS, allocation, policy, rollout: ALIAS.rollout && { ...ALIAS.rollout, policy } };
+    const versions = new Map(["agent@1", "agent@2"].map((id) => [id, { id, alias: "agent" } as Version]));
+    const { book, clock } = opened({}, { ...WORLD, aliases: new Map([["agent", alias]]), versions });
+    book.weightsChanged(alias, 1);
+    // Half a minute of settling is left out; half a minute more is far more than the test of the ratio needs.
+    for (let seq = 1; seq <= 60; seq++) {
+      const stable = { alias: "agent", version: "agent@1", revision: 1_000, n: 19 };
+      const one = batch(seq, 1, []);
+      book.countBatch("i", { ...one, assigned: [...one.assigned, stable] }, ALL);
+      clock.advance(1_000);
+    }
+    expect(judge(ledgerOf(book))).toMatchObject({ kind, ...(kind === "hold" && { reason: "sample_ratio" }) });
+  },
+);
+
 function opened(loaded: Partial<Loaded> = {}, world = WORLD) {
   let nowMs = 0;
   const tickClock = new TickClock((loaded.tick ?? 0) + 1, () => nowMs);

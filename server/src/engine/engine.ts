@@ -327,6 +327,7 @@ function documentOf(
     case "rollback":
     case "engage":
     case "expireEntries":
+    case "expireFinishing":
     case "stopEverything":
     case "apply":
       return undefined;

@@ -151,6 +151,8 @@ export class LedgerBook {
   weightsChanged(alias: Alias, fromTick: number): void {
     const { rollout } = alias;
     if (!rollout || rollout.state === "promoted") return;
+    // Where conversations keep their version, the weight is not the probability of a run's assignment.
+    if (rollout.policy.stickiness === "conversation") return;
     const found = this.#rollout({ alias: alias.name, rolloutNumber: rollout.rolloutNumber });
     const arms = weightOf(alias.allocation, rollout.candidate) + weightOf(alias.allocation, rollout.target);
     const share = arms === 0 ? 0 : Math.round((weightOf(alias.allocation, rollout.candidate) * 100_000) / arms);
