@@ -2,7 +2,7 @@
  * What evaluations read, and how they read it: the held snapshot and the lease in, OpenFeature's resolutions out. It knows
  * no server and starts nothing.
  */
-import { type Attributes, pickVersion } from "@flagback/core/evaluation";
+import { type Attributes, keepVersion, pickVersion } from "@flagback/core/evaluation";
 import type { Delta, Revoke, Snapshot } from "@flagback/schemas";
 import {
   ErrorCode,
@@ -13,6 +13,7 @@ import {
 } from "@openfeature/core";
 import type { ProblemLog } from "./logger.ts";
 import type { Served } from "./outcomes/attribution.ts";
+import type { KeptVersion } from "./run-host.ts";
 import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
 import type { FlagEntry } from "./snapshot/flag-entry.ts";
 import { RepeatedAnswers } from "./snapshot/repeated-answers.ts";
@@ -126,6 +127,16 @@ export class Evaluator {
   payloadOf(alias: string, version: string): JsonValue | undefined {
     const versions = this.#alias(alias)?.document.versions;
     return versions && Object.hasOwn(versions, version) ? (versions[version]?.payload as JsonValue) : undefined;
+  }
+
+  /** What a run gets that brings the version along; undefined where the alias does not serve it now. */
+  keep(alias: string, version: string): KeptVersion | undefined {
+    const document = this.#alias(alias)?.document;
+    const decision = document && keepVersion(document, version, this.#isLeaseLive());
+    if (!document || !decision) return undefined;
+    const { role, reason, stage } = decision;
+    const payload = document.versions[version]?.payload as JsonValue;
+    return { payload, role, reason, stage, revision: document.revision, isSticky: document.stickiness !== undefined };
   }
 
   /** What runs on a version should do that was rolled back; undefined where it was not. */

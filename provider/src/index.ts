@@ -8,5 +8,5 @@ export type { Announcement, Assignment } from "./outcomes/assignments.ts";
 export type { DropReason, OutboxStatistics } from "./outcomes/outbox.ts";
 export type { OutcomeDetails } from "./outcomes/outcome.ts";
 export { FlagbackProvider, OUTCOME_EVENT } from "./provider.ts";
-export type { OpenRun, RunHost } from "./run-host.ts";
+export type { KeptVersion, OpenRun, RunHost } from "./run-host.ts";
 export * from "./toolkit/index.ts";

@@ -17,7 +17,7 @@ import { type FlagbackProviderOptions, type Settings, settingsOf } from "./optio
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
 import { Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
 import { OutcomeReporter } from "./outcomes/reporter.ts";
-import { type OpenRun, type RunHost, registerHost } from "./run-host.ts";
+import { type KeptVersion, type OpenRun, type RunHost, registerHost } from "./run-host.ts";
 import type { Resolution } from "./snapshot/results.ts";
 import { SDK_NAME } from "./version.ts";
 
@@ -173,6 +173,10 @@ export class FlagbackProvider implements Provider, RunHost {
     const served = this.#reporter.attribution.lastServed(targetingKey, alias);
     if (served?.version === version) return served.payload;
     return this.#evaluator.payloadOf(alias, version);
+  }
+
+  keep(alias: string, version: string): KeptVersion | undefined {
+    return this.#evaluator.keep(alias, version);
   }
 
   revocationOf(alias: string, version: string): Revoke | undefined {

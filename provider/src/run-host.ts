@@ -16,10 +16,24 @@ export interface OpenRun {
   cancel(): void;
 }
 
+/** A version that a run brought along and may have, as the alias serves it now. */
+export interface KeptVersion {
+  readonly payload: JsonValue;
+  readonly role: string;
+  readonly reason: string;
+  readonly stage: string | undefined;
+  /** Revision of the alias that it is served from. */
+  readonly revision: number;
+  /** Whether the alias keeps conversations on their version. Else only a run that is part of another one keeps its. */
+  readonly isSticky: boolean;
+}
+
 export interface RunHost {
   writesAllowed(context?: Attributes): boolean;
   /** Payload of the version that a targeting key was just served, also when it was withdrawn since. */
   payloadOf(alias: string, version: string, targetingKey: string): JsonValue | undefined;
+  /** What a run gets that brings the version along; undefined where nobody may be served it now, or no conversation finish on it. */
+  keep(alias: string, version: string): KeptVersion | undefined;
   /** What runs on a version should do that was rolled back; undefined where it was not. */
   revocationOf(alias: string, version: string): Revoke | undefined;
   /**
