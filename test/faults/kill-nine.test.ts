@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { type AuditEvent, decodeServerFrame, type OutcomeBatch, SUBPROTOCOL } from "@flagback/schemas";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
+import { SeededRandom, seedOf } from "../support/seeded-random.ts";
 import { SUPPORT_AGENT, testFolder } from "../support/server.ts";
 import { serverProcess } from "../support/server-process.ts";
 
@@ -12,9 +13,9 @@ const KILLS = 20;
 const VERSION = "support-agent@2.3.3";
 
 test("after 20 kills every acknowledged change and every acknowledged outcome is there exactly once", async () => {
-  const seed = Number(process.env.FLAGBACK_SEED ?? Date.now() % 1_000_000);
+  const seed = seedOf(process.env);
   console.log(`kill -9: seed ${seed} (FLAGBACK_SEED repeats the moments)`);
-  const random = mulberry(seed);
+  const random = new SeededRandom(seed);
   const dataDir = await testFolder();
   const first = await serverProcess(dataDir);
   const admin = bearer(first.adminToken ?? "");
@@ -33,7 +34,7 @@ test("after 20 kills every acknowledged change and every acknowledged outcome is
     runtime.start(server.url);
     operator.start(server.url);
     // A moment is the condition here: the server dies at any point of its work.
-    await moment(20 + random() * 250);
+    await moment(20 + random.fraction() * 250);
     await server.kill();
     await Promise.all([runtime.stopped(), operator.stopped()]);
   }
@@ -233,15 +234,4 @@ function bearer(token: string): Record<string, string> {
 
 function moment(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** A small seeded generator; only the moments of the kills depend on it. */
-function mulberry(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
