@@ -2,18 +2,28 @@
  * Tells the OpenFeature SDK about the provider's status. While `initialize` is under way the SDK sets the status itself,
  * from how the promise ends, and would overwrite what we emit: events wait until it has.
  */
-import { ErrorCode, type OpenFeatureEventEmitter, ProviderEvents } from "@openfeature/server-sdk";
+import { ErrorCode, OpenFeatureError, type OpenFeatureEventEmitter, ProviderEvents } from "@openfeature/server-sdk";
 import type { Status } from "./connection/state.ts";
 
 export class StatusAnnouncer {
   readonly #events: OpenFeatureEventEmitter;
+  readonly #tellsInitialize: boolean;
   #announced: Status = "not_ready";
   #latest: { readonly status: Status; readonly detail: string } | null = null;
   #isHeld = true;
   #holds = 0;
 
-  constructor(events: OpenFeatureEventEmitter) {
+  /** @param tellsInitialize whether we say how `initialize` ended, or leave it to the SDK */
+  constructor(events: OpenFeatureEventEmitter, tellsInitialize: boolean) {
     this.#events = events;
+    this.#tellsInitialize = tellsInitialize;
+  }
+
+  /** Before the promise of `initialize` settles (specification 2.8.2, 2.8.3). */
+  initialized(error: Error | null): void {
+    if (!this.#tellsInitialize) return;
+    if (error) this.#emitError(error.message, error instanceof OpenFeatureError ? error.code : ErrorCode.GENERAL);
+    else this.#events.emit(ProviderEvents.Ready, { message: "in step with the server" });
   }
 
   /**
@@ -45,7 +55,7 @@ export class StatusAnnouncer {
         this.#events.emit(ProviderEvents.Stale, { message });
         return;
       case "error":
-        this.#events.emit(ProviderEvents.Error, { message, errorCode: ErrorCode.GENERAL });
+        this.#emitError(message, ErrorCode.GENERAL);
         return;
       case "not_ready":
         return;
@@ -55,5 +65,9 @@ export class StatusAnnouncer {
   changed(flagsChanged: readonly string[], revision: number): void {
     if (this.#isHeld || flagsChanged.length === 0) return;
     this.#events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged: [...flagsChanged], metadata: { revision } });
+  }
+
+  #emitError(message: string, errorCode: ErrorCode): void {
+    this.#events.emit(ProviderEvents.Error, { message, errorCode });
   }
 }

@@ -157,15 +157,26 @@ export class Evaluator {
 
   #serve(entry: AliasEntry, context: EvaluationContext): AliasAnswer {
     const targetingKey = targetingKeyOf(context);
-    if (targetingKey === undefined && context?.targetingKey !== undefined) {
-      this.#log.warn(
-        "context.targetingKey",
-        `a targeting key that is no text (${typeof context.targetingKey}) counts as none: such runs get stable`,
-      );
-    }
     const answer = pickVersion(entry.plan, targetingKey, this.#isLeaseLive());
+    if (targetingKey === undefined) this.#tellOfNoKey(entry, context, answer);
     if (answer.served) this.#onServed(targetingKey, answer.served);
     return answer;
+  }
+
+  /** Stable is an answer and no error, but whoever splits traffic should know that such runs are not part of it. */
+  #tellOfNoKey({ document: { key } }: AliasEntry, context: EvaluationContext, answer: AliasAnswer): void {
+    const given: unknown = context?.targetingKey;
+    if (given !== undefined && given !== "") {
+      this.#log.warn(
+        "context.targetingKey",
+        `a targeting key that is no text (${typeof given}) counts as none: such runs get stable`,
+      );
+    } else if (answer.decision.reason === "DEFAULT") {
+      this.#log.warn(
+        `context.withoutKey.${key}`,
+        `${key} is split and was evaluated without a targeting key: such runs get stable`,
+      );
+    }
   }
 
   #readSwitch(entry: SwitchEntry, context: EvaluationContext): Resolution<boolean> {

@@ -34,6 +34,11 @@ export interface FlagbackProviderOptions {
    * STATIC, which says more (specification 2.2.5). Aliases and kill switches always say why. Default false.
    */
   readonly cachedReason?: boolean;
+  /**
+   * Whether `initialize` itself emits READY or ERROR (specification 0.9, 2.8.2 and 2.8.3). The server SDK emits both until a
+   * provider can tell it not to, so that handlers would run twice. Default false.
+   */
+  readonly emitsLifecycleEvents?: boolean;
   /** Outcomes that may wait; beyond it the oldest is dropped and counted. Default 20 000. */
   readonly maxOutcomes?: number;
   /** Bytes of outcomes that may wait; beyond it the oldest is dropped and counted. Default 16 MiB. */
@@ -71,6 +76,7 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
     maxOutcomeBytes: number("maxOutcomeBytes", DEFAULT_MAX_OUTCOME_BYTES),
     writeSwitch: options.writeSwitch ?? DEFAULT_WRITE_SWITCH,
     cachedReason: options.cachedReason ?? false,
+    emitsLifecycleEvents: options.emitsLifecycleEvents ?? false,
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
   };

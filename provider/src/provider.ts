@@ -35,7 +35,7 @@ export class FlagbackProvider implements Provider, RunHost {
   readonly #log: ProblemLog;
   readonly #outbox: Outbox;
   readonly #connection: Connection;
-  readonly #announcer = new StatusAnnouncer(this.events);
+  readonly #announcer: StatusAnnouncer;
   readonly #reporter: OutcomeReporter;
   readonly #evaluator: Evaluator;
   readonly #openRuns = new Set<OpenRun>();
@@ -53,6 +53,7 @@ export class FlagbackProvider implements Provider, RunHost {
     const { streamUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } = this.#settings;
     const { cachedReason } = this.#settings;
     this.#log = problemLog(this.#settings.logger);
+    this.#announcer = new StatusAnnouncer(this.events, this.#settings.emitsLifecycleEvents);
     this.#outbox = new Outbox({ maxOutcomes, maxOutcomeBytes });
     this.#connection = new Connection({
       streamUrl,
@@ -95,9 +96,17 @@ export class FlagbackProvider implements Provider, RunHost {
   initialize(): Promise<void> {
     this.#isWanted = true;
     if (this.#initialization !== null) return this.#initialization;
-    const initialization = this.#initialize().finally(() => {
-      if (this.#initialization === initialization) this.#initialization = null;
-    });
+    const initialization = this.#initialize()
+      .then(
+        () => this.#announcer.initialized(null),
+        (error: Error) => {
+          this.#announcer.initialized(error);
+          throw error;
+        },
+      )
+      .finally(() => {
+        if (this.#initialization === initialization) this.#initialization = null;
+      });
     this.#initialization = initialization;
     return initialization;
   }

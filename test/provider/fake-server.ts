@@ -28,6 +28,8 @@ export class FakeServer {
   /** Counted outcomes, in order. */
   readonly outcomes: StreamOutcome[] = [];
   upgrades = 0;
+  /** Upgrades are answered with this HTTP status instead. */
+  refuses: number | null = null;
   leases = true;
   acks = true;
   epoch = "e".repeat(32);
@@ -57,6 +59,10 @@ export class FakeServer {
     http.on("upgrade", (request, socket, head) => {
       this.upgrades += 1;
       this.#wake();
+      if (this.refuses !== null) {
+        socket.end(`HTTP/1.1 ${this.refuses} Refused\r\nConnection: close\r\n\r\n`);
+        return;
+      }
       if (request.headers.authorization !== `Bearer ${TOKEN}`) {
         socket.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n");
         return;

@@ -50,7 +50,8 @@ export class OutcomeReporter {
   /** An outcome that says neither version nor run: it belongs to what its targeting key got last. */
   track(targetingKey: string | undefined, details: unknown): void {
     this.#guard(() => {
-      const { alias, version, value: _, ...fields } = fieldsOf(details);
+      const { alias, version, value, ...others } = fieldsOf(details);
+      const fields = typeof value === "number" ? { ...others, metrics: metricsWith(value, others.metrics) } : others;
       const served = this.attribution.lastServed(targetingKey, typeof alias === "string" ? alias : undefined);
       if (served && (version === undefined || version === served.version)) {
         // Tracked twice under one run id may be one run said twice: the server counts one of them.
@@ -99,4 +100,9 @@ export class OutcomeReporter {
     }
     this.#wakeUp();
   }
+}
+
+/** OpenFeature's one number of a tracked event (specification 6.2.1) is the metric `value`, unless the metrics name one. */
+function metricsWith(value: number, metrics: unknown): unknown {
+  return metrics === undefined || typeof metrics === "object" ? { value, ...fieldsOf(metrics) } : metrics;
 }
