@@ -1,4 +1,6 @@
 /** What an agent's code uses beside OpenFeature. */
-export { type GuardOptions, guardTools, WRITE_DENIED } from "./guard-tools.ts";
+export { guardTools } from "./guard-tools.ts";
+export { WRITE_DENIED } from "./guarded-call.ts";
 export type { Pin, Run, RunReport } from "./run.ts";
 export { currentRun, type RunOptions, withRun } from "./with-run.ts";
+export { type GuardOptions, readsOf, type WriteTest } from "./write-rule.ts";

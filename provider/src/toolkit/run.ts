@@ -124,6 +124,11 @@ export class LiveRun implements Run, OpenRun {
     return !this.#isWithdrawn() && host.writesAllowed(extra ? { ...context, ...extra } : context);
   }
 
+  /** Something about how the run's code is written costs it something. Said once for each key, `topic.problem`. */
+  warn(key: string, message: string): void {
+    this.#parts.host?.warn(key, message);
+  }
+
   report(report: RunReport): void {
     if (this.#report) return;
     this.#report = fieldsOf(report);

@@ -1,0 +1,113 @@
+import { guardTools, writeGuard } from "@flagback/provider/langchain";
+import { BaseChatModel } from "@langchain/core/language_models/chat_models";
+import { AIMessage, type BaseMessage, ToolMessage } from "@langchain/core/messages";
+import type { ChatResult } from "@langchain/core/outputs";
+import { createAgent, tool } from "langchain";
+import { describeGuard, type Framework, type Script, type Told } from "./contract.ts";
+import { outside } from "./outside.ts";
+import { type Bodies, type ToolBody, type ToolName, WRITES } from "./shop.ts";
+
+const QUESTION = { messages: [{ role: "user", content: "help me" }] };
+const SCHEMA = {
+  type: "object" as const,
+  properties: { input: { type: "string" as const } },
+  required: ["input"],
+};
+
+function toolsOf(bodies: Bodies) {
+  const toolOf = <Name extends ToolName>(name: Name, body: ToolBody) =>
+    tool(({ input }: { input: string }, { signal }) => body(input, signal), {
+      name,
+      description: "does what its name says",
+      schema: SCHEMA,
+    });
+  return [
+    toolOf("search", bodies.search),
+    toolOf("refund", bodies.refund),
+    toolOf("broken", bodies.broken),
+    toolOf("wait", bodies.wait),
+  ];
+}
+
+/** A model that says what its script says. */
+class ScriptedModel extends BaseChatModel {
+  readonly #script: Script;
+
+  constructor(script: Script) {
+    super({});
+    this.#script = script;
+  }
+
+  _llmType(): string {
+    return "scripted";
+  }
+
+  override bindTools(): this {
+    return this;
+  }
+
+  async _generate(): Promise<ChatResult> {
+    const calls = await this.#script.next();
+    const message = calls
+      ? new AIMessage({
+          content: "",
+          tool_calls: calls.map(({ id, tool: name, input }) => ({ id, name, args: { input }, type: "tool_call" })),
+        })
+      : new AIMessage("done");
+    return { generations: [{ text: message.text, message }] };
+  }
+}
+
+function told(messages: readonly BaseMessage[]): Told {
+  return {
+    results: messages.filter(ToolMessage.isInstance).map(({ text }) => text),
+    text: messages.at(-1)?.text ?? "",
+  };
+}
+
+const withGuardedTools: Framework = {
+  agent: (bodies) => {
+    const tools = guardTools(toolsOf(bodies), { writes: WRITES });
+    return {
+      run: async (script, signal) => {
+        const agent = createAgent({ model: new ScriptedModel(script), tools });
+        return told((await agent.invoke(QUESTION, { signal })).messages);
+      },
+    };
+  },
+  toolError: /the shop is closed/,
+};
+
+describeGuard("LangChain, createAgent with guardTools", withGuardedTools);
+
+describeGuard("LangChain, a stream of createAgent read from outside of the run", {
+  ...withGuardedTools,
+  agent: (bodies) => {
+    const tools = guardTools(toolsOf(bodies), { writes: WRITES });
+    return {
+      run: async (script, signal) => {
+        const agent = createAgent({ model: new ScriptedModel(script), tools });
+        const stream = await agent.stream(QUESTION, { signal, streamMode: "values" });
+        return outside(async () => {
+          let messages: BaseMessage[] = [];
+          for await (const state of stream) messages = state.messages;
+          return told(messages);
+        });
+      },
+    };
+  },
+});
+
+describeGuard("LangChain, createAgent with the middleware writeGuard", {
+  agent: (bodies) => {
+    const tools = toolsOf(bodies);
+    const middleware = [writeGuard({ reads: ["search", "broken", "wait"] })];
+    return {
+      run: async (script, signal) => {
+        const agent = createAgent({ model: new ScriptedModel(script), tools, middleware });
+        return told((await agent.invoke(QUESTION, { signal })).messages);
+      },
+    };
+  },
+  toolError: null,
+});
