@@ -16,13 +16,11 @@ import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
 import { Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
+import { OUTCOME_EVENT } from "./outcomes/outcome.ts";
 import { OutcomeReporter } from "./outcomes/reporter.ts";
 import { type KeptVersion, type OpenRun, type RunHost, registerHost } from "./run-host.ts";
 import type { Resolution } from "./snapshot/results.ts";
 import { SDK_NAME } from "./version.ts";
-
-/** The event that `client.track` reports a run with. */
-export const OUTCOME_EVENT = "agent.run.outcome";
 
 export class FlagbackProvider implements Provider, RunHost {
   readonly metadata = { name: "flagback" } as const;

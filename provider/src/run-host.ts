@@ -5,7 +5,7 @@
 
 import type { Attributes } from "@flagback/core/evaluation";
 import type { Revoke } from "@flagback/schemas";
-import type { JsonValue } from "@openfeature/core";
+import type { EvaluationContext, JsonValue, ResolutionDetails } from "@openfeature/core";
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
 
 /** A run that is under way, as its provider sees it. */
@@ -50,6 +50,15 @@ export interface RunHost {
   warn(key: string, message: string): void;
   openRun(run: OpenRun): void;
   closeRun(run: OpenRun): void;
+}
+
+/** A provider that a run can be bound to without an OpenFeature client. */
+export interface RunProvider extends RunHost {
+  resolveStringEvaluation(
+    flagKey: string,
+    defaultValue: string,
+    context: EvaluationContext,
+  ): Promise<ResolutionDetails<string>>;
 }
 
 const hosts = new WeakMap<object, RunHost>();

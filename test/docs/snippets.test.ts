@@ -16,9 +16,12 @@ declare function runYourAgent(version: string): Promise<string>;
 declare function refund(answer: string): Promise<void>;
 `;
 
-const snippets = ["README.md", "provider/README.md", "schemas/README.md"].flatMap((page) => {
+const pages = ["README.md", "provider/README.md", "schemas/README.md", "docs/testing.md"];
+
+const snippets = pages.flatMap((page) => {
   const text = readFileSync(join(ROOT, page), "utf8");
   return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match, i) => ({
+    page,
     name: `${page}, snippet ${i + 1}`,
     // Beside the page, so that imports resolve from there.
     path: join(ROOT, dirname(page), `snippet-${i + 1}.ts`),
@@ -26,7 +29,7 @@ const snippets = ["README.md", "provider/README.md", "schemas/README.md"].flatMa
   }));
 });
 
-describe("a snippet of a README compiles", () => {
+describe("a snippet of the documentation compiles", () => {
   let problems: ReturnType<typeof compile> = new Map();
   beforeAll(() => {
     problems = compile(new Map(snippets.map(({ path, code }) => [path, code])));
@@ -37,6 +40,6 @@ describe("a snippet of a README compiles", () => {
   });
 
   test("and there is one in each", () => {
-    expect(snippets).toHaveLength(3);
+    expect([...new Set(snippets.map(({ page }) => page))]).toEqual(pages);
   });
 });

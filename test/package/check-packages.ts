@@ -15,10 +15,13 @@ const ATTW = join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js");
 /** Beside what every package holds. */
 const NEEDED: Partial<Record<PublishedName, readonly string[]>> = {
   "@flagback/core": ["dist/evaluation/index.js"],
-  "@flagback/provider": ["ai-sdk", "langchain", "openai-agents"].flatMap((name) => [
-    `dist/adapters/${name}.js`,
-    `dist/adapters/${name}.d.ts`,
-  ]),
+  "@flagback/provider": [
+    "dist/testing/index.js",
+    ...["ai-sdk", "langchain", "openai-agents"].flatMap((name) => [
+      `dist/adapters/${name}.js`,
+      `dist/adapters/${name}.d.ts`,
+    ]),
+  ],
   "@flagback/schemas": ["json/config-file.schema.json"],
   flagback: ["dist/cli/main.js", "dist/testing/index.js", "dist/demo/runtime.js", "assets/agent-runs.csv"],
 };

@@ -24,6 +24,8 @@ export type CheckedOutcome =
 
 type Fields = Record<string, unknown>;
 
+/** The event that `client.track` reports a run with. */
+export const OUTCOME_EVENT = "agent.run.outcome";
 /** The schema's limit of a run id, in characters. */
 export const MAX_RUN_ID_LENGTH = 128;
 /** How a run ended whose status nobody can read: settled, and no evidence for or against its version. */

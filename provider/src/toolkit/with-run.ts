@@ -7,8 +7,7 @@ import type { EvaluationContext, EvaluationDetails } from "@openfeature/core";
 import type { Client } from "@openfeature/server-sdk";
 import { type Clock, systemClock } from "../clock.ts";
 import { isRunId, MAX_RUN_ID_LENGTH } from "../outcomes/outcome.ts";
-import type { FlagbackProvider } from "../provider.ts";
-import { hostOf, type RunHost } from "../run-host.ts";
+import { hostOf, type RunHost, type RunProvider } from "../run-host.ts";
 import { nameOfThrown } from "../thrown.ts";
 import { LiveRun, type Run, type RunReport } from "./run.ts";
 
@@ -16,7 +15,7 @@ export interface RunOptions {
   /** An OpenFeature client bound to a `FlagbackProvider`, alone or in a MultiProvider. Give it, or `provider`. */
   readonly client?: Client;
   /** The provider itself, for code without an OpenFeature client. */
-  readonly provider?: FlagbackProvider;
+  readonly provider?: RunProvider;
   /** The agent's name, which is its alias: the attribute `agent` that kill switches are scoped by. */
   readonly agent: string;
   readonly conversationId?: string;
