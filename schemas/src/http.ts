@@ -4,7 +4,7 @@
 import * as z from "zod";
 import { Allocation, FlagDefinition, Propagation, Role, VersionKind } from "./documents.ts";
 import type { FlagbackError } from "./errors.ts";
-import { MAX_BATCH_ITEMS } from "./limits.ts";
+import { MAX_BATCH_ITEMS, MAX_TOKEN_ALIASES } from "./limits.ts";
 import { Policy } from "./policy.ts";
 import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
 
@@ -77,12 +77,17 @@ export type PutKillSwitchBody = z.infer<typeof PutKillSwitchBody>;
 
 export const PutFlagBody = FlagDefinition;
 
-export const CreateTokenBody = z.strictObject({
-  role: Role,
-  name: z.string().min(1).max(128),
-  /** Runtime tokens only: the aliases it may see. Empty: all. */
-  aliases: z.array(Name).default([]),
-});
+export const CreateTokenBody = z
+  .strictObject({
+    role: Role,
+    name: z.string().min(1).max(128),
+    /** Runtime tokens only: the aliases it may see. Empty: all. */
+    aliases: z.array(Name).max(MAX_TOKEN_ALIASES).default([]),
+  })
+  .refine(({ role, aliases }) => role === "runtime" || aliases.length === 0, {
+    path: ["aliases"],
+    message: "only a runtime token can be scoped to aliases; other roles would see everything all the same",
+  });
 export type CreateTokenBody = z.infer<typeof CreateTokenBody>;
 
 export const CreateWebhookBody = z.strictObject({ url: z.url({ protocol: /^https?$/ }) });

@@ -42,7 +42,9 @@ export class Tokens {
   ): Promise<{ readonly token: Token; readonly secret: string }> {
     const id = randomBytes(SELECTOR_BYTES).toString("hex");
     const secretPart = randomBytes(SECRET_BYTES).toString("hex");
-    const token: Token = { id, ...draft, createdAt: at, createdBy: by };
+    // In one order, so that equal scopes share what is encoded for them.
+    const aliases = [...new Set(draft.aliases)].sort();
+    const token: Token = { id, ...draft, aliases, createdAt: at, createdBy: by };
     await this.#keep({ ...token, secretHash: hash(secretPart).toString("hex") }, recordOf?.(token));
     return { token, secret: `fb_${draft.role}_${id}_${secretPart}` };
   }
@@ -68,17 +70,25 @@ export class Tokens {
     const expected = Buffer.from(token?.secretHash ?? "0".repeat(64), "hex");
     const isSame = timingSafeEqual(hash(secret ?? ""), expected);
     if (token && isSame && token.role === role && token.revokedAt === undefined) return token;
-    throw new FlagbackError({
-      code: "unauthorized",
-      message: header === undefined ? "The request carries no token." : "The token is not known here, or was revoked.",
-      hint: 'Send "Authorization: Bearer fb_..."; an admin creates tokens with flagback token create.',
-    });
+    throw unauthorized(
+      header === undefined ? "The request carries no token." : "The token is not known here, or was revoked.",
+    );
+  }
+
+  /** For what outlives the check at its beginning, such as a long poll. @throws FlagbackError `unauthorized` */
+  assertLive(token: Token): void {
+    if (this.#byId.get(token.id)?.revokedAt !== undefined) throw unauthorized("The token was revoked.");
   }
 
   async #keep(token: StoredToken, record: WriteRecord | undefined): Promise<void> {
     await this.#store.putToken(token, record);
     this.#byId.set(token.id, token);
   }
+}
+
+function unauthorized(message: string): FlagbackError {
+  const hint = 'Send "Authorization: Bearer fb_..."; an admin creates tokens with flagback token create.';
+  return new FlagbackError({ code: "unauthorized", message, hint });
 }
 
 function hash(text: string): Buffer {

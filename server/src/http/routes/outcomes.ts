@@ -1,5 +1,4 @@
 /** The ways of a runtime beside the stream: outcomes by HTTP, and the poll path. */
-import { runtimeDocuments } from "@flagback/core";
 import { OutcomesBody } from "@flagback/schemas";
 import * as z from "zod";
 import { mayUseAlias } from "../../stream/frames.ts";
@@ -50,10 +49,8 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
         ...(lease === undefined ? {} : { "flagback-lease": lease }),
       });
       if (after === head.revision) return reply.status(304).send();
-      const documents = runtimeDocuments(context.engine.world).filter(
-        (document) => document.kind !== "alias" || mayUseAlias(request.token.aliases, document.key),
-      );
-      return reply.send({ type: "snapshot", epoch, revision: head.revision, mark: head.mark, documents });
+      // The same encoding as the stream's, shared by all that ask for it.
+      return reply.type("application/json").send(context.hub.frames.snapshot(request.token.aliases));
     },
   );
 }

@@ -25,6 +25,8 @@ export function recordRoutes(app: App, context: ServerContext): void {
     const events = await read();
     if (events.length > 0 || waitMs === 0) return { events };
     await next;
+    // Revoking rings too: a poll that waited since before it learns nothing more.
+    context.tokens.assertLive(request.token);
     return { events: await read() };
   });
 
