@@ -6,17 +6,20 @@ import { hasExpiredFinishing, isUnderWay } from "@flagback/core";
 import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError, type Webhook } from "@flagback/schemas";
 import { type Logger, pino } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
+import { WebhookGuard } from "./alerts/webhook-guard.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { Engine } from "./engine/engine.ts";
 import { RING_SIZE } from "./engine/history.ts";
 import { Evaluator } from "./evaluator/evaluator.ts";
 import { createApp } from "./http/app.ts";
 import { AuditSignal } from "./http/context.ts";
+import { Door, type DoorOptions } from "./http/door.ts";
 import { GroupCommit } from "./ledger/group-commit.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
 import { createMetrics } from "./metrics.ts";
+import { AddressRanges, isLoopback } from "./net/addresses.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 
@@ -26,7 +29,7 @@ const DATABASE_FILE = "flagback.db";
 
 const SYSTEM: Actor = { kind: "system", name: "system" };
 
-export interface ServerOptions {
+export interface ServerOptions extends DoorOptions {
   /** Folder of the database; made where it is missing. */
   readonly dataDir: string;
   /** Default 127.0.0.1. */
@@ -39,6 +42,8 @@ export interface ServerOptions {
   readonly log?: Logger;
   readonly heartbeatMs?: number;
   readonly leaseMs?: number;
+  /** Addresses or CIDR ranges of this host or a private network that alerts may go to. Default: none. */
+  readonly webhookAllow?: readonly string[];
 }
 
 export interface RunningServer {
@@ -107,7 +112,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         dropped: (reason) => metrics.dropped.inc({ reason }),
       },
     });
-    const alerts = new AlertSender({ store, webhooks, log, now });
+    const webhookGuard = new WebhookGuard(AddressRanges.parse(options.webhookAllow ?? [], "--webhook-allow"));
+    const alerts = new AlertSender({ store, webhooks, guard: webhookGuard, log, now });
     engine.listen({
       committed: ({ change, commitMs }) => {
         for (const alias of change.aliases) {
@@ -140,8 +146,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await alerts.close();
       await store.writePropagation(hub.propagation.takeChanged());
     });
+    const door = new Door(options, { tokens, hub, metrics, log, monotonicMs });
+    closers.unshift(() => door.close());
     const app = await createApp(
-      { engine, store, book, evaluator, groupCommit, hub, tokens, webhooks, metrics, now, auditSignal, leaseMs },
+      {
+        engine,
+        store,
+        book,
+        evaluator,
+        groupCommit,
+        hub,
+        tokens,
+        webhooks,
+        webhookGuard,
+        metrics,
+        now,
+        auditSignal,
+        leaseMs,
+      },
+      door,
       log,
     );
     // Together: the listener closes only once the runtimes' sockets have gone and nobody waits for an answer.
@@ -154,7 +177,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const failSafe = { engage: true, afterMs: 0 };
       await engine.execute({ kind: "putKillSwitch", key: DEFAULT_KILL_SWITCH, failSafe }, SYSTEM);
     }
-    const url = await listen(app, options.host ?? "127.0.0.1", options.port ?? 7780);
+    const url = await listen(app, options.host ?? "127.0.0.1", options.port ?? 7780, door.isTls ? "https" : "http");
+    if (!door.isTls && !isLoopback(options.host) && (options.trustedProxies ?? []).length === 0) {
+      log.warn({ url }, "tokens and payloads cross the network in the clear: serve TLS, or put a proxy in front");
+    }
     // The first token is made when the address is known to be ours: a failed start must not use up its one showing.
     const first = tokens.isEmpty()
       ? await tokens.create(
@@ -198,7 +224,12 @@ async function everySecond(parts: {
   }
 }
 
-async function listen(app: Awaited<ReturnType<typeof createApp>>, host: string, port: number): Promise<string> {
+async function listen(
+  app: Awaited<ReturnType<typeof createApp>>,
+  host: string,
+  port: number,
+  scheme: "http" | "https",
+): Promise<string> {
   try {
     await app.listen({ host, port });
   } catch (error) {
@@ -215,7 +246,7 @@ async function listen(app: Awaited<ReturnType<typeof createApp>>, host: string, 
   }
   const address = app.server.address();
   const actual = typeof address === "object" && address !== null ? address.port : port;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${actual}`;
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${actual}`;
 }
 
 /** Closes in order, each step even where the one before failed. */

@@ -57,6 +57,12 @@ export function createMetrics() {
       registers,
     }),
     outboxDepth: new Gauge({ name: "flagback_outbox_depth", help: "Alerts that wait for delivery.", registers }),
+    authFailures: new Counter({
+      name: "flagback_auth_failures_total",
+      help: "Requests without a valid token: refused, or slowed because their sender failed too often.",
+      labelNames: ["result"],
+      registers,
+    }),
     dropped: new Counter({
       name: "flagback_dropped_total",
       help: "Sockets and items that a limit cost.",

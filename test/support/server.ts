@@ -44,9 +44,17 @@ export async function testFolder(): Promise<string> {
 export async function testServer(
   options: Partial<ServerOptions> & { readonly adminToken?: string } = {},
 ): Promise<TestServer> {
-  const dataDir = options.dataDir ?? (await testFolder());
-  const server = await startServer({ log: SILENT, port: 0, ...options, dataDir });
+  const server = await openServer({ ...options, dataDir: options.dataDir ?? (await testFolder()) });
   onTestFinished(() => server.close());
+  return server;
+}
+
+/** The same for several tests: whoever opens it closes it. */
+export async function openServer(
+  options: Partial<ServerOptions> & { readonly dataDir: string; readonly adminToken?: string },
+): Promise<TestServer> {
+  const { dataDir } = options;
+  const server = await startServer({ log: SILENT, port: 0, webhookAllow: ["127.0.0.1"], ...options });
   const adminToken = server.adminToken ?? options.adminToken ?? "";
   const call: TestServer["call"] = async <Body>(
     method: string,

@@ -5,17 +5,19 @@
 import type { Webhook } from "@flagback/schemas";
 import type { Logger } from "pino";
 import type { OutboxRow, Store } from "../store/store.ts";
+import { postAlert } from "./post-alert.ts";
+import type { WebhookGuard } from "./webhook-guard.ts";
 
 /** Attempts before an alert becomes a dead letter. */
 const MAX_ATTEMPTS = 10;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
-const DELIVERY_TIMEOUT_MS = 5_000;
 const BATCH = 20;
 
 export class AlertSender {
   readonly #store: Store;
   readonly #webhooks: ReadonlyMap<string, Webhook>;
+  readonly #guard: WebhookGuard;
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #running = new Map<string, Promise<void>>();
@@ -26,11 +28,13 @@ export class AlertSender {
   constructor(parts: {
     readonly store: Store;
     readonly webhooks: ReadonlyMap<string, Webhook>;
+    readonly guard: WebhookGuard;
     readonly log: Logger;
     readonly now: () => number;
   }) {
     this.#store = parts.store;
     this.#webhooks = parts.webhooks;
+    this.#guard = parts.guard;
     this.#log = parts.log;
     this.#now = parts.now;
   }
@@ -77,25 +81,12 @@ export class AlertSender {
   }
 
   async #post(url: string, row: OutboxRow): Promise<string | undefined> {
-    // A controller and a timer of our own: on Node 20 a combined signal can be collected before it fires.
     const delivery = new AbortController();
     this.#deliveries.add(delivery);
-    const timer = setTimeout(() => delivery.abort(new Error("no answer in time")), DELIVERY_TIMEOUT_MS);
     try {
-      const answer = await fetch(url, {
-        method: "POST",
-        headers: { "content-type": "application/json", "webhook-id": `flagback-${row.id}` },
-        body: JSON.stringify(row.body),
-        redirect: "error",
-        signal: delivery.signal,
-      });
-      await answer.body?.cancel();
-      return answer.ok ? undefined : `the webhook answered ${answer.status}`;
-    } catch (error) {
-      const { cause, message } = error as Error;
-      return cause instanceof Error ? cause.message : message;
+      const alert = { url, id: `flagback-${row.id}`, body: JSON.stringify(row.body) };
+      return await postAlert(alert, this.#guard, delivery.signal);
     } finally {
-      clearTimeout(timer);
       this.#deliveries.delete(delivery);
     }
   }

@@ -1,7 +1,7 @@
 /**
  * What the routes need of the server, and how each is told who asks.
  */
-import type { Actor, Role, Token, Webhook } from "@flagback/schemas";
+import type { Actor, Token, Webhook } from "@flagback/schemas";
 import type {
   FastifyBaseLogger,
   FastifyInstance,
@@ -10,13 +10,14 @@ import type {
   RawServerDefault,
 } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { WebhookGuard } from "../alerts/webhook-guard.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Store, StoredToken } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
 
 /** Fastify with zod schemas. */
@@ -37,6 +38,7 @@ export interface ServerContext {
   readonly hub: Hub;
   readonly tokens: Tokens;
   readonly webhooks: Map<string, Webhook>;
+  readonly webhookGuard: WebhookGuard;
   readonly metrics: Metrics;
   readonly now: () => number;
   /** Wakes requests that wait for new audit rows. */
@@ -73,19 +75,6 @@ export class AuditSignal {
       const timer = setTimeout(wake, timeoutMs);
       this.#waiting.add(wake);
     });
-  }
-}
-
-/** Who may call a route: a role, or anybody. */
-export type Access = Role | "anybody";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    access?: Access;
-  }
-  interface FastifyRequest {
-    /** The caller's token; only on routes that are not open to anybody. */
-    token: StoredToken;
   }
 }
 

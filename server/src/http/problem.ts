@@ -6,18 +6,20 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import type { ZodType } from "zod";
 import { describeProblems, pathText, problemsCode } from "../config/problems.ts";
+import { errorHeaders } from "./retry-later.ts";
 
 /** Fastify's error handler. What nobody foresaw is logged whole and answered without detail. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = asFlagbackError(error, request);
-  if (known.code === "internal_error") request.log.error({ err: error, url: request.url }, "a request failed");
+  if (known.code === "internal_error")
+    request.log.error({ err: error, route: request.routeOptions.url }, "a request failed");
   sendProblem(reply, known);
 }
 
 export function sendProblem(reply: FastifyReply, error: FlagbackError): void {
-  if (error.code === "unauthorized") reply.header("www-authenticate", "Bearer");
   void reply
     .status(error.status)
+    .headers(errorHeaders(error))
     .type("application/problem+json")
     .send(JSON.stringify(problemOf(error)));
 }

@@ -1,11 +1,9 @@
 /**
  * Every connected runtime: admits sockets, rings the doorbell when the head advances, keeps heartbeats and leases.
  */
-import type { IncomingMessage } from "node:http";
-import type { Duplex } from "node:stream";
-import { CLOSE, MAX_RUNTIME_FRAME_BYTES, type OutcomeBatch, type Runtime, SUBPROTOCOL } from "@flagback/schemas";
+import { CLOSE, type OutcomeBatch, type Runtime } from "@flagback/schemas";
 import type { Logger } from "pino";
-import { WebSocketServer } from "ws";
+import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
@@ -39,7 +37,6 @@ export class Hub implements SessionHost {
   readonly monotonicMs: () => number;
   readonly #now: () => number;
   readonly #events: HubEvents;
-  readonly #server: WebSocketServer;
   readonly #sessions = new Set<Session>();
   readonly #byInstance = new Map<string, Session>();
   readonly #lapseTimers = new Map<string, NodeJS.Timeout>();
@@ -67,12 +64,6 @@ export class Hub implements SessionHost {
     this.leaseMs = parts.leaseMs ?? DEFAULT_LEASE_MS;
     this.frames = new Frames(parts.engine);
     this.propagation = new PropagationTracker(parts.monotonicMs);
-    this.#server = new WebSocketServer({
-      noServer: true,
-      maxPayload: MAX_RUNTIME_FRAME_BYTES,
-      perMessageDeflate: false,
-      handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
-    });
     this.#heartbeat = setInterval(() => this.#pingAll(), this.heartbeatMs);
     this.#heartbeat.unref();
     parts.engine.listen({
@@ -83,15 +74,22 @@ export class Hub implements SessionHost {
     });
   }
 
-  /** Takes over an upgrade whose token was checked already. */
-  admit(request: IncomingMessage, socket: Duplex, head: Buffer, token: StoredToken): void {
-    this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-      const session = new Session(this, webSocket, token, new Date(this.#now()).toISOString());
-      this.#sessions.add(session);
-      setTimeout(() => {
-        if (session.instance === undefined) session.close(CLOSE.malformed, "no hello");
-      }, HELLO_TIMEOUT_MS).unref();
-    });
+  /** Sockets held, also of those who have not said hello yet. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get isClosing(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Takes over a socket whose token was checked already. */
+  admit(socket: WebSocket, token: StoredToken): void {
+    const session = new Session(this, socket, token, new Date(this.#now()).toISOString());
+    this.#sessions.add(session);
+    setTimeout(() => {
+      if (session.instance === undefined) session.close(CLOSE.malformed, "no hello");
+    }, HELLO_TIMEOUT_MS).unref();
   }
 
   /** A session said hello. A new socket of an instance closes the old one. Answers the instance's last durable batch. */
@@ -164,7 +162,6 @@ export class Hub implements SessionHost {
     for (const session of this.#sessions) session.terminate();
     for (const timer of this.#lapseTimers.values()) clearTimeout(timer);
     this.propagation.close();
-    this.#server.close();
   }
 
   #headAdvanced(revision: number): void {

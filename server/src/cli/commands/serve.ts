@@ -1,8 +1,9 @@
 /** `flagback serve`: the flag server. */
 import { once } from "node:events";
+import { FlagbackError } from "@flagback/schemas";
 import { type Command, Option } from "commander";
 import type { Io } from "../io.ts";
-import { wholeNumber } from "../remote-command.ts";
+import { collect, wholeNumber } from "../remote-command.ts";
 import { anySignal } from "../signals.ts";
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
@@ -12,6 +13,11 @@ interface ServeOptions {
   readonly host: string;
   readonly port: number;
   readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly trustProxy?: readonly string[];
+  readonly allowedOrigin?: readonly string[];
+  readonly webhookAllow?: readonly string[];
   readonly json?: boolean;
 }
 
@@ -26,18 +32,43 @@ export function addServe(program: Command, io: Io): void {
     .addOption(
       new Option("--log-level <level>", "least level of the log on standard error").choices(LOG_LEVELS).default("info"),
     )
+    .option("--tls-cert <file>", "serve HTTPS with this PEM certificate; read again when it changes")
+    .option("--tls-key <file>", "the certificate's PEM private key")
+    .option("--trust-proxy <range>", "believe X-Forwarded-For from this address or CIDR range (repeatable)", collect)
+    .option("--allowed-origin <origin>", "let web pages of this origin open a stream (repeatable)", collect)
+    .option("--webhook-allow <range>", "let alerts go to this private address or CIDR range (repeatable)", collect)
     .option("--json", "announce address and token as one JSON value on standard output")
     .action(async (options: ServeOptions) => {
       const stopped = untilStopped(io);
-      const { dataDir, host, port, logLevel } = options;
+      const { dataDir, host, port, logLevel, trustProxy, allowedOrigin, webhookAllow } = options;
       // The other commands start faster without the server's dependencies.
       const { startServer } = await import("../../main.ts");
-      const server = await startServer({ dataDir, host, port, logLevel });
+      const server = await startServer({
+        dataDir,
+        host,
+        port,
+        logLevel,
+        tls: tlsOf(options),
+        trustedProxies: trustProxy,
+        allowedOrigins: allowedOrigin,
+        webhookAllow,
+      });
       const { url, adminToken } = server;
       io.stdout.write(options.json ? `${JSON.stringify({ url, adminToken })}\n` : announcement(url, adminToken));
       if (!stopped.aborted) await once(stopped, "abort");
       await server.close();
     });
+}
+
+/** @throws FlagbackError `usage` where one is given without the other: the server must not fall back to plain HTTP. */
+function tlsOf({ tlsCert, tlsKey }: ServeOptions): { certFile: string; keyFile: string } | undefined {
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certFile: tlsCert, keyFile: tlsKey };
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  throw new FlagbackError({
+    code: "usage",
+    message: `--tls-${tlsCert === undefined ? "key" : "cert"} stands alone.`,
+    hint: "TLS takes both: --tls-cert FILE --tls-key FILE.",
+  });
 }
 
 /** Aborted by a signal, or by the end of the parent process where it keeps a channel to us. */

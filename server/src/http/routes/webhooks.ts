@@ -10,6 +10,7 @@ export function webhookRoutes(app: App, context: ServerContext): void {
 
   app.post("/v1/webhooks", { config: { access: "admin" }, schema: { body: CreateWebhookBody } }, (request) =>
     administer(context, request, async (recordOf, at) => {
+      context.webhookGuard.check(new URL(request.body.url));
       const webhook: Webhook = { id: `wh_${randomUUID().slice(0, 8)}`, url: request.body.url, createdAt: at };
       const summary = `Alerts go to the webhook ${webhook.id} too.`;
       const row = { action: "webhook.create", target: `webhook:${webhook.id}`, summary };

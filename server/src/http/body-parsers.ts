@@ -1,0 +1,46 @@
+/**
+ * Bodies as text that has one meaning: UTF-8, and JSON in which no key comes twice and nothing nests without end.
+ */
+import { isUtf8 } from "node:buffer";
+import { FlagbackError, MAX_JSON_DEPTH } from "@flagback/schemas";
+import type { App } from "./context.ts";
+import { jsonProblem } from "./json-problem.ts";
+
+/** What a payload may have, and the request around it; the same as for YAML. */
+const MAX_BODY_DEPTH = MAX_JSON_DEPTH + 16;
+
+export function parseBodies(app: App): void {
+  // Refuses `__proto__` and `constructor.prototype`, and what is no JSON.
+  const parseJson = app.getDefaultJsonParser("error", "error");
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    if (!isUtf8(body)) return done(notUtf8());
+    const text = body.toString();
+    return parseJson(request, text, (error, value) => {
+      const problem = error ? undefined : jsonProblem(text, MAX_BODY_DEPTH);
+      if (problem === undefined) done(error, value);
+      else done(badJson(problem));
+    });
+  });
+  app.addContentTypeParser<Buffer>(
+    ["text/yaml", "application/yaml", "application/x-yaml", "text/plain"],
+    { parseAs: "buffer" },
+    (_request, body, done) => (isUtf8(body) ? done(null, body.toString()) : done(notUtf8())),
+  );
+}
+
+function notUtf8(): FlagbackError {
+  return new FlagbackError({
+    code: "bad_request",
+    message: "The request's body is not UTF-8.",
+    hint: "Send it as UTF-8; nothing is guessed, and nothing was changed.",
+  });
+}
+
+function badJson(problem: string): FlagbackError {
+  return new FlagbackError({
+    code: "bad_request",
+    message: `The request's body ${problem}.`,
+    hint: "Correct it; nothing was changed.",
+  });
+}

@@ -1,0 +1,159 @@
+/**
+ * The door: everything between a socket and a route. It makes the listener, bounds who waits at it, says who asks, and
+ * lets streams in.
+ */
+import {
+  createServer as createHttpServer,
+  type ServerOptions as HttpServerOptions,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from "node:http";
+import { createServer as createHttpsServer, type Server as SecureServer } from "node:https";
+import type { Duplex } from "node:stream";
+import { FlagbackError } from "@flagback/schemas";
+import type { Logger } from "pino";
+import { Gate } from "../auth/gate.ts";
+import type { Tokens } from "../auth/tokens.ts";
+import { DEFAULT_DOOR_LIMITS, type DoorLimits, KEEP_ALIVE_MS, MAX_HEADER_BYTES, TIMEOUT_CHECK_MS } from "../limits.ts";
+import type { Metrics } from "../metrics.ts";
+import { AddressRanges } from "../net/addresses.ts";
+import { clientAddress } from "../net/client-address.ts";
+import type { StoredToken } from "../store/store.ts";
+import type { Hub } from "../stream/hub.ts";
+import { refuseMalformed } from "./bare-answer.ts";
+import { SECURE_HEADERS, TLS_HEADERS } from "./secure-headers.ts";
+import { type TlsFilePaths, TlsFiles } from "./tls-files.ts";
+import { Upgrades } from "./upgrades.ts";
+import { WaitingSockets } from "./waiting-sockets.ts";
+
+export interface DoorOptions {
+  /** Serves HTTPS with these files, and reads them again when they change. Default: plain HTTP. */
+  readonly tls?: TlsFilePaths;
+  /** Proxies whose `X-Forwarded-For` is believed: addresses or CIDR ranges. Default: none. */
+  readonly trustedProxies?: readonly string[];
+  /** Origins of web pages that may open a stream. Default: none. */
+  readonly allowedOrigins?: readonly string[];
+  readonly limits?: Partial<DoorLimits>;
+}
+
+export class Door {
+  readonly isTls: boolean;
+  readonly #limits: DoorLimits;
+  readonly #gate: Gate;
+  readonly #trustedProxies: AddressRanges;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #tls: TlsFiles | undefined;
+  readonly #waiting: WaitingSockets;
+  readonly #upgrades: Upgrades;
+  readonly #secureListeners: SecureServer[] = [];
+
+  /** @throws FlagbackError `usage` or `tls_unusable` where the options are wrong. */
+  constructor(
+    options: DoorOptions,
+    parts: {
+      readonly tokens: Tokens;
+      readonly hub: Hub;
+      readonly metrics: Metrics;
+      readonly log: Logger;
+      readonly monotonicMs: () => number;
+    },
+  ) {
+    const { tokens, hub, metrics, log, monotonicMs } = parts;
+    const limits = { ...DEFAULT_DOOR_LIMITS, ...options.limits };
+    this.#limits = limits;
+    const dropped = (reason: string) => metrics.dropped.inc({ reason });
+    this.#trustedProxies = AddressRanges.parse(options.trustedProxies ?? [], "--trust-proxy");
+    this.#tls = options.tls && new TlsFiles(options.tls, log);
+    this.#tls?.follow((credentials) => {
+      for (const listener of this.#secureListeners) listener.setSecureContext(credentials);
+    });
+    this.isTls = this.#tls !== undefined;
+    this.#headers = this.isTls ? TLS_HEADERS : SECURE_HEADERS;
+    this.#gate = new Gate({
+      tokens,
+      failuresPerMinute: limits.authFailuresPerMinute,
+      monotonicMs,
+      onFailure: (result) => metrics.authFailures.inc({ result }),
+    });
+    this.#waiting = new WaitingSockets({
+      limits: {
+        places: limits.maxWaitingSockets,
+        placesPerSender: limits.maxWaitingSocketsPerSender,
+        patienceMs: limits.waitingPatienceMs,
+      },
+      trustedProxies: this.#trustedProxies,
+      monotonicMs,
+      dropped: () => dropped("waiting_sockets"),
+    });
+    this.#upgrades = new Upgrades({
+      hub,
+      authenticate: (request) => this.authenticate(request),
+      allowedOrigins: originsOf(options.allowedOrigins ?? []),
+      limits,
+      headers: this.#headers,
+      log,
+      monotonicMs,
+      upgraded: (request) => this.#waiting.upgraded(request),
+      dropped,
+    });
+  }
+
+  /** The token of a request. @throws FlagbackError `unauthorized` or `too_many_failures`. */
+  authenticate(request: IncomingMessage): StoredToken {
+    return this.#gate.authenticate(request.headers.authorization, clientAddress(request, this.#trustedProxies));
+  }
+
+  /** Makes a listener. Fastify asks for one on each address that its host's name has. */
+  listener(handle: RequestListener): Server {
+    const options = {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: this.#limits.headersTimeoutMs,
+      requestTimeout: this.#limits.requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    } satisfies HttpServerOptions;
+    const answer: RequestListener = (request, response) => {
+      for (const [name, value] of Object.entries(this.#headers)) response.setHeader(name, value);
+      this.#waiting.began(request, response);
+      handle(request, response);
+    };
+    const server = this.#tls ? this.#secureListener(this.#tls, options, answer) : createHttpServer(options, answer);
+    this.#waiting.watch(server);
+    return server;
+  }
+
+  /** Takes the upgrades of the listener that fastify gathers them at. */
+  takeUpgrades(server: Server): void {
+    this.#upgrades.watch(server);
+  }
+
+  refuseMalformed(error: Error, socket: Duplex): void {
+    refuseMalformed(error, socket, this.#headers);
+  }
+
+  /** Safe twice. */
+  close(): void {
+    this.#tls?.close();
+  }
+
+  #secureListener(tls: TlsFiles, options: HttpServerOptions, answer: RequestListener): Server {
+    const server = createHttpsServer(
+      { ...options, ...tls.credentials, handshakeTimeout: this.#limits.headersTimeoutMs },
+      answer,
+    );
+    this.#secureListeners.push(server);
+    return server;
+  }
+}
+
+/** @throws FlagbackError `usage` where one is more or less than scheme, host and port: it would never match. */
+function originsOf(texts: readonly string[]): ReadonlySet<string> {
+  const problems = texts.filter((text) => !URL.canParse(text) || new URL(text).origin !== text);
+  if (problems.length === 0) return new Set(texts);
+  throw new FlagbackError({
+    code: "usage",
+    message: `--allowed-origin: ${problems.join(", ")} is no origin.`,
+    hint: "Give scheme, host and port only, in lower case and without a slash at the end, such as https://ops.example.com.",
+  });
+}

@@ -1,0 +1,53 @@
+/**
+ * What strangers and runtimes together may cost the server before anybody is served. Each limit is counted in a metric
+ * when it bites.
+ */
+
+export interface DoorLimits {
+  /** Streams opened in a second, over all runtimes, once their tokens are checked. Those beyond are told when to come. */
+  readonly upgradesPerSecond: number;
+  /** Streams opened at once after a pause. */
+  readonly upgradeBurst: number;
+  /** Streams held at once. */
+  readonly maxStreams: number;
+  /** Sockets that have sent no whole request, or idle between two. */
+  readonly maxWaitingSockets: number;
+  /** The same, of one sender. */
+  readonly maxWaitingSocketsPerSender: number;
+  /** How long a socket may wait before another that needs its place takes it. */
+  readonly waitingPatienceMs: number;
+  /** From a connection to its whole headers, and for a TLS handshake. */
+  readonly headersTimeoutMs: number;
+  /** From a connection to its whole request. */
+  readonly requestTimeoutMs: number;
+  /** Failed authentications of one sender in a minute. Those beyond are refused until the minute is over. */
+  readonly authFailuresPerMinute: number;
+}
+
+export const DEFAULT_DOOR_LIMITS: DoorLimits = {
+  upgradesPerSecond: 2_000,
+  upgradeBurst: 1_000,
+  maxStreams: 50_000,
+  maxWaitingSockets: 4_096,
+  maxWaitingSocketsPerSender: 1_024,
+  waitingPatienceMs: 3_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  authFailuresPerMinute: 60,
+};
+
+/** Senders whose failed authentications are remembered. Beyond, the one that began longest ago is forgotten. */
+export const MAX_TRACKED_SENDERS = 10_000;
+/** Longest pause that a runtime is told to make before it tries to open its stream again, in seconds. */
+export const MAX_RETRY_AFTER_SECONDS = 30;
+
+/** Longer than the 60 s that load balancers keep an idle connection, so that they close it and not we. */
+export const KEEP_ALIVE_MS = 72_000;
+/** How often sockets are checked for having taken too long. */
+export const TIMEOUT_CHECK_MS = 1_000;
+/** Headers of a request, in bytes. */
+export const MAX_HEADER_BYTES = 16 * 1024;
+/** Body of a request, in bytes. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+/** A peer that was refused on a bare socket is cut off after this. */
+export const REFUSED_LINGER_MS = 1_000;
