@@ -67,3 +67,12 @@ export const MAX_ATTRIBUTED_KEYS = 10_000;
 export const MAX_REMEMBERED_RUN_IDS = 10_000;
 /** Distinct problems of one topic that are logged. What comes after them is not, and the log says that it isn't. */
 export const MAX_LOGGED_PROBLEMS = 50;
+/** Characters of a run's token. Pins that don't fit are left out of it. */
+export const MAX_RUN_TOKEN_LENGTH = 4_096;
+/** Limits of a `baggage` header, as the specification has them for what every party must pass on (W3C Baggage, 3.3.2). */
+export const MAX_BAGGAGE_MEMBERS = 64;
+export const MAX_BAGGAGE_BYTES = 8_192;
+/** Characters of an id or an attribute that goes into a header, or is taken from one. */
+export const MAX_BAGGAGE_VALUE_LENGTH = 256;
+/** Attributes of a run's context that go into a header. */
+export const MAX_BAGGAGE_SCOPE_ATTRIBUTES = 16;

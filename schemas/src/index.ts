@@ -7,4 +7,5 @@ export * from "./outcome.ts";
 export * from "./policy.ts";
 export * from "./primitives.ts";
 export * from "./protocol.ts";
+export * from "./run-token.ts";
 export * from "./runtime-documents.ts";

@@ -1,51 +1,20 @@
 import { setImmediate } from "node:timers/promises";
 import { currentRun, FlagbackProvider, guardTools, type Run, WRITE_DENIED, withRun } from "@flagback/provider";
-import { MultiProvider, OpenFeature, ProviderEvents } from "@openfeature/server-sdk";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { alias, CANDIDATE, flag, killSwitch, rolledBack, STABLE } from "./documents.ts";
-import { FakeServer, TOKEN } from "./fake-server.ts";
+import { MultiProvider, OpenFeature } from "@openfeature/server-sdk";
+import { beforeEach, describe, expect, test } from "vitest";
+import { alias, CANDIDATE, killSwitch, rolledBack, STABLE } from "./documents.ts";
+import { type FakeServer, TOKEN } from "./fake-server.ts";
+import { startToolkit, type ToolkitSetup } from "./toolkit-setup.ts";
 
 let server: FakeServer;
 let provider: FlagbackProvider;
+let client: ToolkitSetup["client"];
+let change: ToolkitSetup["change"];
+let candidateConversation: ToolkitSetup["candidateConversation"];
 
 beforeEach(async () => {
-  server = await new FakeServer().start();
-  server.hold(
-    alias(),
-    alias({ key: "planner", salt: "planner" }),
-    killSwitch(),
-    flag("greeting", { variants: { a: "hi" }, defaultVariant: "a" }),
-  );
-  provider = new FlagbackProvider({ url: server.url, token: TOKEN, logger: { warn() {}, error() {} } });
-  await OpenFeature.setProviderAndWait("agents", provider);
+  ({ server, provider, client, change, candidateConversation } = await startToolkit());
 });
-
-afterEach(async () => {
-  await OpenFeature.close();
-  await OpenFeature.clearProviders();
-  await server.stop();
-});
-
-const client = () => OpenFeature.getClient("agents");
-
-/** A change that the provider has taken in. */
-async function change(...documents: Parameters<FakeServer["put"]>): Promise<void> {
-  const told = new Promise<void>((resolve) => {
-    const handler = () => {
-      provider.events.removeHandler(ProviderEvents.ConfigurationChanged, handler);
-      resolve();
-    };
-    provider.events.addHandler(ProviderEvents.ConfigurationChanged, handler);
-  });
-  server.put(...documents);
-  await told;
-}
-
-/** A conversation that is served the candidate. */
-const candidateConversation = () =>
-  Array.from({ length: 100 }, (_, i) => `conversation-${i}`).find(
-    (key) => provider.version("support-agent", key) === CANDIDATE,
-  ) as string;
 
 function fail(): never {
   throw new Error("looked at");
@@ -75,6 +44,7 @@ describe("a run", () => {
         payload: { prompt: "new" },
         role: "candidate",
         stage: "validation",
+        reason: "SPLIT",
         revision: 1,
         isDefault: false,
       });

@@ -1,6 +1,7 @@
 /** What an agent's code uses beside OpenFeature. */
 export { guardTools } from "./guard-tools.ts";
 export { WRITE_DENIED } from "./guarded-call.ts";
-export type { Pin, Run, RunReport } from "./run.ts";
+export type { Pin } from "./pins.ts";
+export type { Run, RunReport } from "./run.ts";
 export { currentRun, type RunOptions, withRun } from "./with-run.ts";
 export { type GuardOptions, readsOf, type WriteTest } from "./write-rule.ts";

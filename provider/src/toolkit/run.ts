@@ -2,28 +2,18 @@
  * One execution of an agent: which versions it was handed, whether it may write, and how it went.
  */
 import type { Attributes } from "@flagback/core/evaluation";
-import { type OutcomeStatus, VersionId } from "@flagback/schemas";
-import type { EvaluationContext, EvaluationDetails, JsonValue } from "@openfeature/core";
+import type { OutcomeStatus } from "@flagback/schemas";
+import type { EvaluationContext, EvaluationDetails } from "@openfeature/core";
+import type { Client } from "@openfeature/server-sdk";
 import type { Clock } from "../clock.ts";
 import type { AliasKey } from "../keys.ts";
-import type { Announcement, Assignment } from "../outcomes/assignments.ts";
-import { fieldsOf, type OutcomeDetails } from "../outcomes/outcome.ts";
+import type { OutcomeDetails } from "../outcomes/outcome.ts";
+import type { FlagbackProvider } from "../provider.ts";
 import type { OpenRun, RunHost } from "../run-host.ts";
-import { describeThrown } from "../thrown.ts";
-
-/** A version that a run was handed, once, at its first `pin` of the alias. */
-export interface Pin {
-  readonly alias: string;
-  /** The version's id, or the caller's fallback. */
-  readonly version: string;
-  readonly payload: JsonValue | undefined;
-  readonly role: string | undefined;
-  readonly stage: string | undefined;
-  /** Revision of the alias that it was served from; 0 for the fallback. */
-  readonly revision: number;
-  /** True when flagback could not answer and the caller's fallback is used. Such runs never count against a version. */
-  readonly isDefault: boolean;
-}
+import { type Pin, type PinRef, RunPins } from "./pins.ts";
+import { writeRunBaggage } from "./run-baggage.ts";
+import { RunOutcome, type ToolCounts } from "./run-outcome.ts";
+import { writeRunToken } from "./run-token.ts";
 
 /** How the run went. `status` is all that is needed. */
 export type RunReport = OutcomeDetails & { readonly status: OutcomeStatus };
@@ -33,7 +23,10 @@ export interface Run {
   readonly runId: string;
   readonly agent: string;
   readonly targetingKey: string;
-  /** Aborts when a pinned version was rolled back and its policy says `revoke: abort`. */
+  readonly conversationId: string | undefined;
+  /** Id of the run that this one is part of. */
+  readonly parentRunId: string | undefined;
+  /** Aborts when a pinned version was rolled back and its policy says `revoke: abort`, and with the run around this one. */
   readonly signal: AbortSignal;
   /** The version of an alias for this run: asked once, then kept. Never throws; the fallback is used where nothing answers. */
   pin(alias: AliasKey, fallback: string): Promise<string>;
@@ -41,69 +34,101 @@ export interface Run {
   pinned(alias: AliasKey, fallback: string): Promise<Pin>;
   /** Whether a write may happen now. Read again at each call; fails closed. */
   writesAllowed(extra?: Attributes): boolean;
-  /** Reports every version that this run pinned. Once; without it, the run's end reports success or failure. */
+  /** Reports every version that this run was handed itself. Once; without it, the run's end reports success or failure. */
   report(report: RunReport): void;
+  /**
+   * The run in a text to store with its conversation: for `reportLater`, and for the next run's `withRun({token})`, which
+   * keeps the versions where the alias's policy says `stickiness: conversation`. It is no secret and no permission: whoever
+   * alters it can only choose among versions that the server serves now.
+   */
+  token(): string;
+  /**
+   * Value of a `baggage` header (W3C) that makes a run in another process part of this one, by `withRun({baggage})`. It says
+   * the ids, the agents, the pins and the attributes of `context`, to whoever the request goes to.
+   */
+  baggage(): string;
 }
 
+/** What a run is made of, and what a run inside of it inherits. */
 export interface RunParts {
   readonly runId: string;
-  readonly agent: string;
+  readonly parentRunId: string | undefined;
+  /** The agents that act in this run: the outermost first, this run's own last. */
+  readonly agents: readonly string[];
   readonly targetingKey: string;
   readonly conversationId: string | undefined;
+  readonly userId: string | undefined;
+  /** What callers said beyond the ids, such as `tenant`. */
+  readonly attributes: EvaluationContext;
   /** Everything that evaluations and write checks see. */
   readonly context: EvaluationContext;
+  readonly outer: LiveRun | undefined;
+  /** Pins of the run in another process that this one is part of. */
+  readonly inherited: readonly PinRef[];
+  /** Pins of the conversation's last run. */
+  readonly conversation: readonly PinRef[];
+  /** Members of the baggage that are somebody else's, as they stood. */
+  readonly foreignBaggage: readonly string[];
+  readonly client: Client | undefined;
+  readonly provider: FlagbackProvider | undefined;
   readonly host: RunHost | undefined;
   readonly clock: Clock;
   readonly resolve: (alias: string, fallback: string) => Promise<EvaluationDetails<string>>;
 }
 
-/** What tools add to a run's outcome. */
-export interface ToolCounts {
-  toolCalls: number;
-  toolErrors: number;
-  writes: number;
-  blockedWrites: number;
-}
-
-interface PinnedVersion {
-  readonly pin: Pin;
-  /** Null for a fallback, which is announced with its outcome, and for a flag that is no alias. */
-  readonly announcement: Announcement | null;
-  isReported: boolean;
-}
-
 export class LiveRun implements Run, OpenRun {
-  readonly #parts: RunParts;
+  readonly parts: RunParts;
+  readonly agent: string;
   readonly #abort = new AbortController();
-  readonly #pins = new Map<string, Promise<Pin>>();
-  readonly #versions: PinnedVersion[] = [];
-  readonly #startedMs: number;
-  readonly #startedAt: string;
-  readonly counts: ToolCounts = { toolCalls: 0, toolErrors: 0, writes: 0, blockedWrites: 0 };
-  #report: Readonly<Record<string, unknown>> | null = null;
+  readonly #outcome: RunOutcome;
+  readonly #pins: RunPins;
+  /** Runs inside of this one that are under way. */
+  readonly #inner = new Set<LiveRun>();
   #isOver = false;
 
-  constructor(parts: RunParts) {
-    this.#parts = parts;
-    this.#startedMs = parts.clock.monotonicMs();
-    this.#startedAt = new Date(parts.clock.wallMs()).toISOString();
+  /** @param agent the last of `parts.agents` */
+  constructor(agent: string, parts: RunParts) {
+    this.agent = agent;
+    this.parts = parts;
+    this.#outcome = new RunOutcome(parts);
+    const { outer } = parts;
+    this.#pins = new RunPins({
+      ...parts,
+      outer: outer ? outer.#pins : undefined,
+      onOwn: (pin) => {
+        this.#outcome.add(pin);
+        // It may have been rolled back while the SDK's hooks ran.
+        this.refresh();
+      },
+    });
     parts.host?.openRun(this);
+    if (outer) outer.#inner.add(this);
+    this.refresh();
   }
 
   get runId(): string {
-    return this.#parts.runId;
-  }
-
-  get agent(): string {
-    return this.#parts.agent;
+    return this.parts.runId;
   }
 
   get targetingKey(): string {
-    return this.#parts.targetingKey;
+    return this.parts.targetingKey;
+  }
+
+  get conversationId(): string | undefined {
+    return this.parts.conversationId;
+  }
+
+  get parentRunId(): string | undefined {
+    return this.parts.parentRunId;
   }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** What tools did in this run. */
+  get counts(): ToolCounts {
+    return this.#outcome.counts;
   }
 
   async pin(alias: string, fallback: string): Promise<string> {
@@ -111,17 +136,15 @@ export class LiveRun implements Run, OpenRun {
   }
 
   pinned(alias: string, fallback: string): Promise<Pin> {
-    const known = this.#pins.get(alias);
-    if (known !== undefined) return known;
-    const pinning = this.#pin(alias, fallback);
-    this.#pins.set(alias, pinning);
-    return pinning;
+    return this.#pins.get(alias, fallback);
   }
 
   writesAllowed(extra?: Attributes): boolean {
-    const { host, context } = this.#parts;
-    if (!host || this.#isOver) return false;
-    return !this.#isWithdrawn() && host.writesAllowed(extra ? { ...context, ...extra } : context);
+    const { host, context, agents } = this.parts;
+    if (!host || this.#isOver || this.#pins.revoked("block_writes", "abort") !== undefined) return false;
+    if (!host.writesAllowed(extra ? { ...context, ...extra } : context)) return false;
+    // Whoever called this agent must be allowed to write as well: it writes for them.
+    return agents.slice(0, -1).every((agent) => host.writesAllowed({ ...context, ...extra, agent }));
   }
 
   /** Something about how the run's code is written costs it something. Said once for each key, `topic.problem`. */
@@ -130,115 +153,56 @@ export class LiveRun implements Run, OpenRun {
   }
 
   report(report: RunReport): void {
-    if (this.#report) return;
-    this.#report = fieldsOf(report);
-    this.#flush();
+    this.#outcome.report(report);
   }
 
-  /** A pinned version may have been rolled back. */
+  token(): string {
+    return writeRunToken({
+      ...this.parts,
+      agent: this.agent,
+      own: this.#pins.own(),
+      pins: this.#pins.forConversation(),
+    });
+  }
+
+  baggage(): string {
+    return writeRunBaggage({ ...this.parts, pins: this.#pins.inForce() });
+  }
+
+  /** A pinned version may have been rolled back, or the run around this one aborted. */
   refresh(): void {
+    const { outer } = this.parts;
     if (this.#abort.signal.aborted) return;
-    const aborted = this.#versions.find(({ pin }) => this.#revocation(pin) === "abort");
-    if (aborted) {
-      this.#abort.abort(new DOMException(`${aborted.pin.version} was rolled back`, "AbortError"));
-    }
+    if (outer?.signal.aborted) return this.#abortBy(outer.signal.reason);
+    const version = this.#pins.revoked("abort");
+    if (version !== undefined) this.#abortBy(new DOMException(`${version} was rolled back`, "AbortError"));
   }
 
   cancel(): void {
     this.report({ status: "cancelled" });
-    this.#isOver = true;
-    this.#parts.host?.closeRun(this);
+    this.#close();
   }
 
   /** The agent's code is done. What it did not report itself is reported as it ended. */
   end(report: RunReport): void {
-    if (!this.#isOver) {
-      this.#report ??= { ...report };
-      this.#flush();
-    }
+    if (!this.#isOver) this.report(report);
+    this.#close();
+  }
+
+  #abortBy(reason: unknown): void {
+    this.#abort.abort(reason);
+    for (const inner of this.#inner) inner.refresh();
+  }
+
+  #close(): void {
+    const { host, outer } = this.parts;
+    if (this.#isOver) return;
     this.#isOver = true;
-    this.#parts.host?.closeRun(this);
-  }
-
-  async #pin(alias: string, fallback: string): Promise<Pin> {
-    const details = await this.#parts.resolve(alias, fallback);
-    const isDefault = details.errorCode !== undefined || details.variant === undefined;
-    const { role, stage, revision } = details.flagMetadata;
-    const pin: Pin = Object.freeze({
-      alias,
-      version: details.value,
-      payload: isDefault ? undefined : this.#parts.host?.payloadOf(alias, details.value, this.#parts.targetingKey),
-      role: typeof role === "string" ? role : undefined,
-      stage: typeof stage === "string" ? stage : undefined,
-      revision: isDefault || typeof revision !== "number" ? 0 : revision,
-      isDefault,
-    });
-    this.#versions.push({ pin, announcement: this.#announce(pin), isReported: false });
-    // It may have been rolled back while the SDK's hooks ran, and a pin after the report is reported the same way.
-    this.refresh();
-    if (this.#report) this.#flush();
-    return pin;
-  }
-
-  /** Only an alias has runs to account for; it is told by its role. */
-  #announce({ alias, version, revision, isDefault, role }: Pin): Announcement | null {
-    if (isDefault || role === undefined || this.#isOver) return null;
-    const { host, clock } = this.#parts;
-    return host?.assign({ alias, version, revision }, clock.monotonicMs() - this.#startedMs) ?? null;
-  }
-
-  #isWithdrawn(): boolean {
-    return this.#versions.some(({ pin }) => {
-      const revocation = this.#revocation(pin);
-      return revocation === "block_writes" || revocation === "abort";
-    });
-  }
-
-  #revocation({ alias, version, isDefault }: Pin) {
-    return isDefault ? undefined : this.#parts.host?.revocationOf(alias, version);
-  }
-
-  /** Never throws: what an agent returns or throws must not be replaced by a report that failed. */
-  #flush(): void {
-    try {
-      this.#reportVersions();
-    } catch (error) {
-      this.#parts.host?.warn("run.report", `a run could not be reported: ${describeThrown(error)}`);
-    }
-  }
-
-  #reportVersions(): void {
-    const { host, clock, runId, conversationId } = this.#parts;
-    if (!host || !this.#report) return;
-    const outcome = {
-      ...this.#counted(),
-      durationMs: clock.monotonicMs() - this.#startedMs,
-      startedAt: this.#startedAt,
-      endedAt: new Date(clock.wallMs()).toISOString(),
-      ...this.#report,
-      runId,
-      conversationId,
-    };
-    for (const version of this.#versions) {
-      if (version.isReported) continue;
-      version.isReported = true;
-      const { alias, isDefault, revision, version: id } = version.pin;
-      if (version.announcement) host.reportOutcome(version.announcement, outcome);
-      // A fallback that is no version id says nothing about any version.
-      else if (isDefault && VersionId.safeParse(id).success) {
-        const assignment: Assignment = { alias, version: id, revision };
-        host.reportOutcome(assignment, { ...outcome, isDefault: true });
-      }
-    }
-  }
-
-  /** Counts of guarded tools, where there were any: a run without them says nothing about tools. */
-  #counted(): Partial<ToolCounts> {
-    const { toolCalls, toolErrors, writes, blockedWrites } = this.counts;
-    return {
-      ...(toolCalls > 0 && { toolCalls, toolErrors }),
-      ...(writes > 0 && { writes }),
-      ...(blockedWrites > 0 && { blockedWrites }),
-    };
+    this.#outcome.close();
+    host?.closeRun(this);
+    if (!outer) return;
+    outer.#inner.delete(this);
+    // A run whose writes were blocked in a run inside of it says as little about health as one whose own were.
+    outer.counts.blockedWrites += this.counts.blockedWrites;
   }
 }

@@ -9,10 +9,12 @@ import { type Clock, systemClock } from "../clock.ts";
 import { isRunId, MAX_RUN_ID_LENGTH } from "../outcomes/outcome.ts";
 import { hostOf, type RunHost, type RunProvider } from "../run-host.ts";
 import { nameOfThrown } from "../thrown.ts";
-import { LiveRun, type Run, type RunReport } from "./run.ts";
+import { LiveRun, type Run, type RunParts, type RunReport } from "./run.ts";
+import { type CallingRun, readRunBaggage } from "./run-baggage.ts";
+import { readRunToken } from "./run-token.ts";
 
 export interface RunOptions {
-  /** An OpenFeature client bound to a `FlagbackProvider`, alone or in a MultiProvider. Give it, or `provider`. */
+  /** An OpenFeature client bound to a `FlagbackProvider`, alone or in a MultiProvider. Give it, or `provider`, or neither inside of another run. */
   readonly client?: Client;
   /** The provider itself, for code without an OpenFeature client. */
   readonly provider?: RunProvider;
@@ -28,6 +30,12 @@ export interface RunOptions {
   readonly runId?: string;
   /** More attributes for evaluations and write checks, such as `tenant`. */
   readonly context?: EvaluationContext;
+  /** What `run.token()` of the conversation's last run said. One that can't be used costs a log line and nothing else. */
+  readonly token?: string | null;
+  /** The `baggage` header of the request that asks for this run: it becomes part of the run that sent it. */
+  readonly baggage?: string | readonly string[] | null;
+  /** False for a run that is part of no other, although it is started inside of one. Default true. */
+  readonly inherit?: boolean;
   /** For tests. */
   readonly clock?: Clock;
 }
@@ -38,12 +46,16 @@ const runs = new AsyncLocalStorage<LiveRun>();
  * Runs `body` as one run of an agent and hands back what it returns. The targeting key is the conversation, else the user,
  * else the run. When `body` returns without a report the run was a success; when it throws it was a failure, and the same
  * error is thrown on.
+ *
+ * Inside of another run it is part of that one: it inherits client, ids, targeting key and attributes where it is given none,
+ * the versions that are pinned there, and the abort signal; it writes only while every agent around it may. It is
+ * reported for what it pins itself, and the run around it for what that one pinned.
  */
 export async function withRun<Result>(
   options: RunOptions,
   body: (run: Run) => Result | Promise<Result>,
 ): Promise<Result> {
-  const run = new LiveRun(partsOf(options));
+  const run = new LiveRun(options.agent, partsOf(options));
   return runs.run(run, async () => {
     let result: Result;
     try {
@@ -67,21 +79,58 @@ export function currentLiveRun(): LiveRun | undefined {
   return runs.getStore();
 }
 
-function partsOf(options: RunOptions) {
-  const { client, provider, agent, conversationId, userId, clock = systemClock } = options;
-  const host: RunHost | undefined = provider ?? (client && hostOf(client.metadata.providerMetadata));
+function partsOf(options: RunOptions): RunParts {
+  const around = options.inherit === false ? undefined : runs.getStore();
+  const { client, provider, host } = bindingOf(options, around);
+  const calling = readRunBaggage(options.baggage, host);
+  // Who asked for the run by a request is nearer to it than the run in which the server happened to be started.
+  const outer = calling ? undefined : around;
+  const token = readRunToken(options.token, options.conversationId, host);
+  const outside: Partial<CallingRun & RunParts> = calling ?? outer?.parts ?? {};
+  const sameHost = outer?.parts.host === host ? outer?.parts : undefined;
+
   const runId = runIdOf(options.runId, host);
-  const targetingKey = conversationId ?? userId ?? runId;
+  const conversationId = options.conversationId ?? token?.conversationId ?? outside.conversationId;
+  const userId = options.userId ?? outer?.parts.userId;
+  const targetingKey = conversationId ?? userId ?? token?.targetingKey ?? outside.targetingKey ?? runId;
+  const attributes = { ...outside.attributes, ...options.context };
+  const { agent } = options;
   const context: EvaluationContext = {
     ...client?.getContext(),
     ...(userId !== undefined && { userId }),
     ...(conversationId !== undefined && { conversationId }),
-    ...options.context,
+    ...attributes,
     agent,
     targetingKey,
   };
-  const resolve = (alias: string, fallback: string) => evaluate(options, alias, fallback, context);
-  return { runId, agent, targetingKey, conversationId, context, host, clock, resolve };
+  return {
+    runId,
+    parentRunId: outside.runId,
+    agents: [...(outside.agents ?? []).filter((each) => each !== agent), agent],
+    targetingKey,
+    conversationId,
+    userId,
+    attributes,
+    context,
+    outer,
+    inherited: calling?.pins ?? sameHost?.inherited ?? [],
+    conversation: token?.pins ?? sameHost?.conversation ?? [],
+    foreignBaggage: outside.foreignBaggage ?? [],
+    client,
+    provider,
+    host,
+    clock: options.clock ?? outer?.parts.clock ?? systemClock,
+    resolve: (alias, fallback) => evaluate(client, provider, alias, fallback, context),
+  };
+}
+
+/** Whom the run asks: what it was given, else what the run around it asks. */
+function bindingOf(
+  { client, provider }: RunOptions,
+  around: LiveRun | undefined,
+): Pick<RunParts, "client" | "provider" | "host"> {
+  if (!client && !provider && around) return around.parts;
+  return { client, provider, host: provider ?? (client && hostOf(client.metadata.providerMetadata)) };
 }
 
 /** A run id that no outcome can carry would leave the run without one, so another is used. */
@@ -98,7 +147,8 @@ function runIdOf(given: unknown, host: RunHost | undefined): string {
 
 /** Through the client where there is one, so that the application's hooks and context count. */
 async function evaluate(
-  { client, provider }: RunOptions,
+  client: Client | undefined,
+  provider: FlagbackProvider | undefined,
   alias: string,
   fallback: string,
   context: EvaluationContext,
