@@ -73,6 +73,6 @@ export const MAX_RUN_TOKEN_LENGTH = 4_096;
 export const MAX_BAGGAGE_MEMBERS = 64;
 export const MAX_BAGGAGE_BYTES = 8_192;
 /** Characters of an id or an attribute that goes into a header, or is taken from one. */
-export const MAX_BAGGAGE_VALUE_LENGTH = 256;
+export const MAX_BAGGAGE_VALUE_LENGTH = 1_024;
 /** Attributes of a run's context that go into a header. */
 export const MAX_BAGGAGE_SCOPE_ATTRIBUTES = 16;
