@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { currentRun, FlagbackProvider, guardTools, type Run, WRITE_DENIED, withRun } from "@flagback/provider";
-import { MultiProvider, OpenFeature } from "@openfeature/server-sdk";
+import { InMemoryProvider, MultiProvider, OpenFeature } from "@openfeature/server-sdk";
 import { beforeEach, describe, expect, test } from "vitest";
 import { alias, CANDIDATE, killSwitch, rolledBack, STABLE } from "./documents.ts";
 import { type FakeServer, TOKEN } from "./fake-server.ts";
@@ -249,6 +249,7 @@ describe("a run", () => {
   });
 
   test("on a client of somebody else's provider gets its fallback and may not write", async () => {
+    await OpenFeature.setProviderAndWait("nobody", new InMemoryProvider());
     await withRun({ client: OpenFeature.getClient("nobody"), agent: "support-agent" }, async (run) => {
       expect(await run.pin("support-agent", STABLE)).toBe(STABLE);
       expect(run.writesAllowed()).toBe(false);

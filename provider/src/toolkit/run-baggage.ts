@@ -126,7 +126,11 @@ function take(run: Reading, { key, value, properties, text }: BaggageMember): bo
       run.runId ??= value;
       return true;
     case "agents":
-      if (run.agents.length === 0) run.agents = value.split("/").map(percentDecoded).filter((agent) => agent !== "");
+      if (run.agents.length === 0)
+        run.agents = value
+          .split("/")
+          .map(percentDecoded)
+          .filter((agent) => agent !== "");
       return true;
     case "conversation":
       run.conversationId ??= value;

@@ -149,7 +149,7 @@ export class LiveRun implements Run, OpenRun {
 
   /** Something about how the run's code is written costs it something. Said once for each key, `topic.problem`. */
   warn(key: string, message: string): void {
-    this.#parts.host?.warn(key, message);
+    this.parts.host?.warn(key, message);
   }
 
   report(report: RunReport): void {
