@@ -8,8 +8,7 @@ import type { Client } from "@openfeature/server-sdk";
 import type { Clock } from "../clock.ts";
 import type { AliasKey } from "../keys.ts";
 import type { OutcomeDetails } from "../outcomes/outcome.ts";
-import type { FlagbackProvider } from "../provider.ts";
-import type { OpenRun, RunHost } from "../run-host.ts";
+import type { OpenRun, RunHost, RunProvider } from "../run-host.ts";
 import { type Pin, type PinRef, RunPins } from "./pins.ts";
 import { writeRunBaggage } from "./run-baggage.ts";
 import { RunOutcome, type ToolCounts } from "./run-outcome.ts";
@@ -70,7 +69,7 @@ export interface RunParts {
   /** Members of the baggage that are somebody else's, as they stood. */
   readonly foreignBaggage: readonly string[];
   readonly client: Client | undefined;
-  readonly provider: FlagbackProvider | undefined;
+  readonly provider: RunProvider | undefined;
   readonly host: RunHost | undefined;
   readonly clock: Clock;
   readonly resolve: (alias: string, fallback: string) => Promise<EvaluationDetails<string>>;

@@ -148,7 +148,7 @@ function runIdOf(given: unknown, host: RunHost | undefined): string {
 /** Through the client where there is one, so that the application's hooks and context count. */
 async function evaluate(
   client: Client | undefined,
-  provider: FlagbackProvider | undefined,
+  provider: RunProvider | undefined,
   alias: string,
   fallback: string,
   context: EvaluationContext,
