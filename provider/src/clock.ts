@@ -1,6 +1,8 @@
 /**
  * The two clocks that a lease is measured with.
  */
+// The global of the same name is looked up through a getter at each read.
+import { performance } from "node:perf_hooks";
 
 /** One moment on both clocks. */
 export interface Instant {

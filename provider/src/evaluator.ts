@@ -18,7 +18,7 @@ import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
 import type { FlagEntry } from "./snapshot/flag-entry.ts";
 import { RepeatedAnswers } from "./snapshot/repeated-answers.ts";
 import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
-import { type HeldSnapshot, nextSnapshot } from "./snapshot/snapshot.ts";
+import { HeldSnapshot } from "./snapshot/snapshot.ts";
 import { isSwitchEngaged, type SwitchEntry } from "./snapshot/switch-entry.ts";
 import { describeThrown } from "./thrown.ts";
 
@@ -40,7 +40,9 @@ export class Evaluator {
   readonly #log: ProblemLog;
   readonly #onServed: (targetingKey: string | undefined, served: Served) => void;
   readonly #repeats: RepeatedAnswers | null;
-  #held: HeldSnapshot | null = null;
+  readonly #held = new HeldSnapshot();
+  /** The write switch of what is held, at hand because every write asks it. */
+  #writes: SwitchEntry | null = null;
 
   constructor({ writeSwitch, cachedReason = false, isLeaseLive, log, onServed }: EvaluatorOptions) {
     this.#writeSwitch = writeSwitch;
@@ -52,19 +54,21 @@ export class Evaluator {
 
   /** Swaps what evaluations read, in one step, and says which keys are different in it. */
   swap(change: Snapshot | Delta): readonly string[] {
-    const { snapshot, changed } = nextSnapshot(this.#held, change);
-    this.#held = snapshot;
+    const changed = this.#held.swap(change);
+    this.#writes = null;
+    const writes = this.#held.entry(this.#writeSwitch);
+    if (writes?.kind === "killSwitch") this.#writes = writes;
     return changed;
   }
 
   /** Revision of what evaluations read; null before the first snapshot. */
   get revision(): number | null {
-    return this.#held?.revision ?? null;
+    return this.#held.revision;
   }
 
   resolveBoolean(flagKey: string, defaultValue: boolean, context: EvaluationContext): Resolution<boolean> {
     try {
-      const entry = this.#held?.entries.get(flagKey);
+      const entry = this.#held.entry(flagKey);
       if (entry?.kind === "killSwitch") return this.#readSwitch(entry, context);
       return this.#resolveOther("boolean", flagKey, defaultValue, context);
     } catch (error) {
@@ -75,7 +79,7 @@ export class Evaluator {
   /** An alias as a string is the version's id. */
   resolveString(flagKey: string, defaultValue: string, context: EvaluationContext): Resolution<string> {
     try {
-      const entry = this.#held?.entries.get(flagKey);
+      const entry = this.#held.entry(flagKey);
       if (entry?.kind !== "alias") return this.#resolveOther("string", flagKey, defaultValue, context);
       const answer = this.#serve(entry, context);
       return answer.asString ?? nothingToServe(flagKey, defaultValue, answer);
@@ -95,7 +99,7 @@ export class Evaluator {
   /** An alias as an object is the version's payload. The value is shared and frozen. */
   resolveObject<T extends JsonValue>(flagKey: string, defaultValue: T, context: EvaluationContext): Resolution<T> {
     try {
-      const entry = this.#held?.entries.get(flagKey);
+      const entry = this.#held.entry(flagKey);
       if (entry?.kind !== "alias") return this.#resolveOther("object", flagKey, defaultValue, context);
       const answer = this.#serve(entry, context);
       // OpenFeature has no way to check T; the payload is what the caller says it is.
@@ -112,15 +116,29 @@ export class Evaluator {
    * is unknown, and once its fail-safe engages it. A scope whose attribute the context lacks matches.
    */
   writesAllowed(context: Attributes = {}): boolean {
-    const entry = this.#held?.entries.get(this.#writeSwitch);
-    if (entry?.kind !== "killSwitch") return false;
-    return !this.#hasFailedSafe(entry) && !isSwitchEngaged(entry, context ?? {});
+    try {
+      const entry = this.#writes;
+      return entry !== null && !isSwitchEngaged(entry, context ?? {}) && !this.#hasFailedSafe(entry);
+    } catch (error) {
+      this.#report(this.#writeSwitch, error);
+      return false;
+    }
   }
 
   /** The version that a targeting key gets now; null where there is nothing to serve. */
   version(alias: string, targetingKey?: string): string | null {
-    const entry = this.#alias(alias);
-    return entry ? pickVersion(entry.plan, targetingKey, this.#isLeaseLive()).decision.version : null;
+    try {
+      const entry = this.#alias(alias);
+      if (entry === undefined) return null;
+      const key = typeof targetingKey === "string" ? targetingKey : undefined;
+      const answer = pickVersion(entry.plan, key, true);
+      // Most answers are what a lapsed lease would give as well, and the clocks cost more than the hash.
+      if (!answer.needsLease || this.#isLeaseLive()) return answer.decision.version;
+      return pickVersion(entry.plan, key, false).decision.version;
+    } catch (error) {
+      this.#report(alias, error);
+      return null;
+    }
   }
 
   /** The payload of a version that is held now. */
@@ -151,7 +169,7 @@ export class Evaluator {
   }
 
   #alias(key: string): AliasEntry | undefined {
-    const entry = this.#held?.entries.get(key);
+    const entry = this.#held.entry(key);
     return entry?.kind === "alias" ? entry : undefined;
   }
 
@@ -180,9 +198,9 @@ export class Evaluator {
   }
 
   #readSwitch(entry: SwitchEntry, context: EvaluationContext): Resolution<boolean> {
-    if (this.#hasFailedSafe(entry)) return entry.engaged.stale;
     const answer = isSwitchEngaged(entry, context ?? {}) ? entry.engaged : entry.released;
-    return this.#isLeaseLive() ? answer.trusted : answer.stale;
+    if (this.#isLeaseLive()) return answer.trusted;
+    return this.#hasFailedSafe(entry) ? entry.engaged.stale : answer.stale;
   }
 
   #hasFailedSafe({ document: { failSafe } }: SwitchEntry): boolean {
@@ -195,10 +213,10 @@ export class Evaluator {
     defaultValue: T,
     context: EvaluationContext,
   ): Resolution<T> {
-    if (!this.#held) {
+    if (this.#held.revision === null) {
       return failed(defaultValue, ErrorCode.PROVIDER_NOT_READY, "nothing was received from the server yet");
     }
-    const entry = this.#held.entries.get(key);
+    const entry = this.#held.entry(key);
     switch (entry?.kind) {
       case undefined:
         return failed(defaultValue, ErrorCode.FLAG_NOT_FOUND, `there is no alias, kill switch or flag ${key}`);
@@ -223,8 +241,13 @@ export class Evaluator {
   }
 
   #unexpected<T>(key: string, defaultValue: T, error: unknown): Resolution<T> {
-    this.#log.error(`internal.${key}`, `${key} could not be evaluated: ${describeThrown(error)}`);
-    return failed(defaultValue, ErrorCode.GENERAL, `${key} could not be evaluated: ${describeThrown(error)}`);
+    return failed(defaultValue, ErrorCode.GENERAL, this.#report(key, error));
+  }
+
+  #report(key: string, error: unknown): string {
+    const message = `${key} could not be evaluated: ${describeThrown(error)}`;
+    this.#log.error(`internal.${key}`, message);
+    return message;
   }
 }
 

@@ -3,7 +3,7 @@
  * document arrives, and then picked from without allocating: `planAlias` holds every rule, `pickVersion` only the hash.
  */
 import { type RuntimeAlias, TOTAL_WEIGHT } from "@flagback/schemas";
-import { bucketOf } from "../allocation/index.ts";
+import { bucketAfter, type HashPrefix, hashPrefix } from "../allocation/index.ts";
 
 export type AliasRole = "stable" | "candidate" | "other";
 
@@ -29,7 +29,7 @@ export interface AliasPlan<Answer> {
   readonly live: Choice<Answer>;
   /** Without a live lease. */
   readonly lapsed: Choice<Answer>;
-  readonly salt: string;
+  readonly salt: HashPrefix;
 }
 
 interface Choice<Answer> {
@@ -56,7 +56,7 @@ export function planAlias<Answer>(alias: RuntimeAlias, render: (decision: AliasD
     return made;
   };
   const live = chooseLive(alias, answer);
-  return { live, lapsed: chooseLapsed(alias, answer), salt: alias.salt };
+  return { live, lapsed: chooseLapsed(alias, answer), salt: hashPrefix(alias.salt) };
 }
 
 /** The answer for a targeting key. No key, or an empty one, gets stable. */
@@ -68,7 +68,7 @@ export function pickVersion<Answer>(
   const choice = leaseLive ? plan.live : plan.lapsed;
   if (!targetingKey) return choice.withoutKey;
   if (choice.ends.length === 0) return choice.otherwise;
-  const bucket = bucketOf(plan.salt, targetingKey);
+  const bucket = bucketAfter(plan.salt, targetingKey);
   for (let i = 0; i < choice.ends.length; i++) {
     if (bucket < (choice.ends[i] as number)) return choice.answers[i] as Answer;
   }

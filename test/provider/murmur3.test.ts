@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { hashBytes, murmur3 } from "../../src/allocation/murmur3.ts";
+import { hashBytes, hashPrefix, murmur3, murmur3After } from "../../src/allocation/murmur3.ts";
 
 const utf8 = new TextEncoder();
 const ascii = fc.string({ unit: "binary-ascii", maxLength: 64 });
@@ -28,4 +28,17 @@ test("a letter outside of ASCII is found wherever it stands", () => {
       expect(murmur3(text)).toBe(hashBytes(utf8.encode(text)));
     }
   }
+});
+
+test("a text that is hashed in two parts, wherever it is cut, has the hash of the whole", () => {
+  fc.assert(
+    fc.property(fc.oneof(ascii, any), fc.oneof(ascii, any), (first, second) => {
+      expect(murmur3After(hashPrefix(first), second)).toBe(hashBytes(utf8.encode(first + second)));
+    }),
+  );
+});
+
+test("a letter that the cut goes through is hashed as one letter", () => {
+  // U+1F600 is two UTF-16 units and one UTF-8 sequence of four bytes.
+  expect(murmur3After(hashPrefix("a\ud83d"), "\ude00b")).toBe(hashBytes(utf8.encode("a\u{1f600}b")));
 });

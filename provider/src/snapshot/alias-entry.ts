@@ -1,7 +1,7 @@
 /**
  * An alias as the provider holds it: every answer it can give, rendered.
  */
-import { type AliasDecision, type AliasPlan, planAlias } from "@flagback/core/evaluation";
+import { type AliasDecision, type AliasPlan, planAlias, resolveAlias } from "@flagback/core/evaluation";
 import { MAX_GUARDRAILS, type RuntimeAlias } from "@flagback/schemas";
 import type { FlagMetadata, JsonValue } from "@openfeature/core";
 import type { Served } from "../outcomes/attribution.ts";
@@ -18,6 +18,8 @@ export interface AliasEntry {
 /** One answer of an alias. `served` is null where nothing may be served. */
 export interface AliasAnswer {
   readonly decision: AliasDecision;
+  /** Whether the version is one that a lapsed lease would take back. */
+  readonly needsLease: boolean;
   readonly flagMetadata: FlagMetadata;
   readonly served: Served | null;
   /** The version's id. */
@@ -27,7 +29,11 @@ export interface AliasAnswer {
 }
 
 export function aliasEntry(document: RuntimeAlias): AliasEntry {
-  const plan = planAlias(document, (decision) => render(document, decision));
+  // With `onLeaseLapse: last` every answer stays; else everybody gets stable, whoever asks.
+  const lapsed = document.onLeaseLapse === "last" ? undefined : resolveAlias(document, undefined, false).version;
+  const plan = planAlias(document, (decision) =>
+    render(document, decision, lapsed !== undefined && decision.version !== lapsed),
+  );
   return { kind: "alias", document, plan, latencyLimitsMs: usableLimits(document.latencyLimitsMs ?? []) };
 }
 
@@ -37,17 +43,19 @@ function usableLimits(limitsMs: readonly number[]): readonly number[] {
   return [...usable].sort((a, b) => a - b).slice(0, MAX_GUARDRAILS);
 }
 
-function render(document: RuntimeAlias, decision: AliasDecision): AliasAnswer {
+function render(document: RuntimeAlias, decision: AliasDecision, needsLease: boolean): AliasAnswer {
   const { version, variant, reason, role, stage } = decision;
   const flagMetadata: FlagMetadata = { revision: document.revision, role };
   if (version !== null) flagMetadata.version = version;
   if (stage !== undefined) flagMetadata.stage = stage;
   if (version === null || variant === null) {
-    return { decision, flagMetadata: Object.freeze(flagMetadata), served: null, asString: null, asObject: null };
+    const nothing = { served: null, asString: null, asObject: null };
+    return { decision, needsLease, flagMetadata: Object.freeze(flagMetadata), ...nothing };
   }
   const payload = document.versions[version]?.payload as JsonValue;
   return {
     decision,
+    needsLease,
     flagMetadata,
     served: Object.freeze({ alias: document.key, version, revision: document.revision, payload }),
     asString: settled({ value: version, variant, reason, flagMetadata }),

@@ -1,49 +1,59 @@
 /**
- * Everything that evaluations read, in one immutable value: swapped as a whole, so that an alias and a kill switch read in
- * one breath come from one revision.
+ * Everything that evaluations read. A change swaps it in one step, so that an alias and a kill switch that are read in one
+ * breath come from one revision. What an entry answers is made when it is first read, and handed out from then on.
  */
 import { applyDelta, changedKeys, type Documents, documentsOf } from "@flagback/core/evaluation";
-import type { Delta, RuntimeDocument, Snapshot as SnapshotMessage } from "@flagback/schemas";
+import type { Delta, RuntimeDocument, Snapshot } from "@flagback/schemas";
 import { type AliasEntry, aliasEntry } from "./alias-entry.ts";
 import { type FlagEntry, flagEntry } from "./flag-entry.ts";
 import { type SwitchEntry, switchEntry } from "./switch-entry.ts";
 
 export type Entry = AliasEntry | SwitchEntry | FlagEntry;
 
-export interface HeldSnapshot {
-  readonly revision: number;
-  readonly documents: Documents;
-  readonly entries: ReadonlyMap<string, Entry>;
-}
+export class HeldSnapshot {
+  #revision: number | null = null;
+  #documents: Documents = documentsOf([]);
+  /** Entries that were read since their document last changed. */
+  readonly #rendered = new Map<string, Entry>();
 
-/** The next snapshot, and the keys that are different in it. Only what changed is rendered again. */
-export function nextSnapshot(
-  held: HeldSnapshot | null,
-  change: SnapshotMessage | Delta,
-): { readonly snapshot: HeldSnapshot; readonly changed: readonly string[] } {
-  if (change.type === "delta") {
-    const documents = applyDelta(held?.documents ?? new Map(), change);
-    const changed = [...new Set([...change.delete, ...change.put].map(({ key }) => key))];
-    return { snapshot: render(held, documents, changed, change.revision), changed };
+  /** Null before the first snapshot. */
+  get revision(): number | null {
+    return this.#revision;
   }
-  const documents = documentsOf(change.documents);
-  const changed = changedKeys(held?.documents ?? new Map(), documents);
-  return { snapshot: render(held, documents, changed, change.revision), changed };
-}
 
-function render(
-  held: HeldSnapshot | null,
-  documents: Documents,
-  changed: readonly string[],
-  revision: number,
-): HeldSnapshot {
-  const entries = new Map(held?.entries);
-  for (const key of changed) {
-    const document = documents.get(key);
-    if (document) entries.set(key, entryOf(document));
-    else entries.delete(key);
+  entry(key: string): Entry | undefined {
+    return this.#rendered.get(key) ?? this.#render(key);
   }
-  return { revision, documents, entries };
+
+  /** Swaps to what a change makes of it, and says which keys are different. Only those are rendered again. */
+  swap(change: Snapshot | Delta): readonly string[] {
+    const { documents, changed } = this.#after(change);
+    this.#documents = documents;
+    this.#revision = change.revision;
+    for (const key of changed) this.#rendered.delete(key);
+    return changed;
+  }
+
+  #after(change: Snapshot | Delta): { readonly documents: Documents; readonly changed: readonly string[] } {
+    switch (change.type) {
+      case "delta": {
+        const changed = [...new Set([...change.delete, ...change.put].map(({ key }) => key))];
+        return { documents: applyDelta(this.#documents, change), changed };
+      }
+      case "snapshot": {
+        const documents = documentsOf(change.documents);
+        return { documents, changed: changedKeys(this.#documents, documents) };
+      }
+    }
+  }
+
+  #render(key: string): Entry | undefined {
+    const document = this.#documents.get(key);
+    if (document === undefined) return undefined;
+    const entry = entryOf(document);
+    this.#rendered.set(key, entry);
+    return entry;
+  }
 }
 
 function entryOf(document: RuntimeDocument): Entry {

@@ -1,7 +1,7 @@
 /**
  * The provider for unit tests: it answers as `FlagbackProvider` does, from what a test says instead of what a server sends.
  */
-import { type Attributes, applyDelta, type Documents } from "@flagback/core/evaluation";
+import { type Attributes, applyDelta, type Documents, documentsOf } from "@flagback/core/evaluation";
 import { DEFAULT_KILL_SWITCH, FlagbackError, type Outcome, type Revoke, type RuntimeDocument } from "@flagback/schemas";
 import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfeature/core";
 import { OpenFeatureEventEmitter, type Provider, ProviderEvents } from "@openfeature/server-sdk";
@@ -219,10 +219,10 @@ export class TestProvider implements Provider, RunProvider {
   #change(change: (held: Documents, revision: number) => readonly RuntimeDocument[]): void {
     const from = this.revision ?? 0;
     const revision = from + 1;
-    const put = change(this.#documents ?? new Map(), revision);
+    const put = change(this.#documents ?? documentsOf([]), revision);
     const isFirst = this.#documents === null;
     if (put.length === 0 && !isFirst) return;
-    this.#documents = applyDelta(this.#documents ?? new Map(), { put: [...put], delete: [] });
+    this.#documents = applyDelta(this.#documents ?? documentsOf([]), { put: [...put], delete: [] });
     const flagsChanged = this.#evaluator.swap(
       isFirst
         ? { type: "snapshot", epoch: EPOCH, revision, mark: MARK, documents: [...put] }
