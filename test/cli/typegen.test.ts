@@ -137,6 +137,7 @@ const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 /** An agent's code; the comment after a line is what TypeScript must say of it. */
 const AGENT = `
 import { FlagbackProvider, withRun, type KillSwitchKey } from "@flagback/provider";
+import { TestProvider } from "@flagback/provider/testing";
 import { OpenFeature } from "@openfeature/server-sdk";
 const client = OpenFeature.getClient();
 const url = "http://127.0.0.1:7780", token = "fb_runtime_a_b";
@@ -157,6 +158,10 @@ await withRun({ provider, agent: "support-agent" }, async (run) => {
   await run.pin("suport-agent", "support-agent@2.3.3"); //! '"suport-agent"' is not assignable
   await run.pinned("triage-agnt", ""); //! '"triage-agnt"' is not assignable
 });
+const flags = new TestProvider({ aliases: { "support-agent": "support-agent@1" }, killSwitches: ["refunds_disabled"] });
+flags.set({ aliases: { "support-agnt": "support-agent@1" } }); //! '"support-agnt"' does not exist
+flags.engage("write_disabled"); //! '"write_disabled"' is not assignable
+flags.rollBack("triage"); //! '"triage"' is not assignable
 export const text: string = "refunds_disabled" satisfies KillSwitchKey;
 `;
 
@@ -195,7 +200,7 @@ describe("the written file, in a project that includes it", () => {
     const problems = compile(files, { skipLibCheck: false });
     expect(problems.get(keys)).toEqual([]);
     expect(problems.get(agent)?.filter(({ text }) => text.includes("FlagKey"))).toEqual([]);
-    expect(problems.get(agent)).toHaveLength(4);
+    expect(problems.get(agent)).toHaveLength(7);
   });
 });
 

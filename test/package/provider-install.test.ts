@@ -83,8 +83,10 @@ describe("the provider, installed from its tarball in an empty folder", () => {
   test("runs in plain node, without our source condition", () => {
     const script = [
       'import { FlagbackProvider } from "@flagback/provider";',
+      'import { TestProvider } from "@flagback/provider/testing";',
       'const provider = new FlagbackProvider({ url: "http://127.0.0.1:9", token: "fb_runtime_none_none" });',
-      "console.log(JSON.stringify(provider.metadata));",
+      'const version = new TestProvider({ aliases: { agent: "agent@1" } }).version("agent");',
+      "console.log(JSON.stringify({ ...provider.metadata, version }));",
       "await provider.onClose?.();",
     ].join("\n");
     const { NODE_OPTIONS: _ours, ...env } = process.env;
@@ -94,7 +96,7 @@ describe("the provider, installed from its tarball in an empty folder", () => {
       env,
     });
     expect(run.stderr).toBe("");
-    expect(JSON.parse(run.stdout)).toEqual({ name: expect.any(String) });
+    expect(JSON.parse(run.stdout)).toEqual({ name: expect.any(String), version: "agent@1" });
   });
 });
 

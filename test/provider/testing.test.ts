@@ -160,7 +160,7 @@ describe("before anything was set", () => {
     expect(client.providerStatus).toBe(ProviderStatus.ERROR);
     flags.set(ROLLOUT);
     expect(client.providerStatus).toBe(ProviderStatus.READY);
-    expect(await client.getStringValue("support-agent", "")).toBe(STABLE);
+    expect(await client.getStringValue("support-agent", "", { targetingKey: "user-1" })).toBe(CANDIDATE);
   });
 });
 
