@@ -6,6 +6,9 @@ import ts from "typescript";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
+/** Files of the disk: every program of a test file reads the same. */
+const parsed = new Map<string, ts.SourceFile>();
+
 export interface TypeProblem {
   /** Counted from 1. */
   readonly line: number;
@@ -26,9 +29,10 @@ export function compile(
   host.readFile = (path) => files.get(path) ?? readFile.call(host, path);
   host.getSourceFile = (path, version, ...rest) => {
     const code = files.get(path);
-    return code === undefined
-      ? getSourceFile.call(host, path, version, ...rest)
-      : ts.createSourceFile(path, code, version, true);
+    if (code !== undefined) return ts.createSourceFile(path, code, version, true);
+    const source = parsed.get(path) ?? getSourceFile.call(host, path, version, ...rest);
+    if (source) parsed.set(path, source);
+    return source;
   };
   const program = ts.createProgram([...files.keys()], options, host);
   return new Map([...files.keys()].map((path) => [path, problemsOf(program, path)]));
