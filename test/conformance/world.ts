@@ -1,5 +1,6 @@
 /**
- * What one scenario works with: the real provider in the OpenFeature SDK, connected through a gate to the real server.
+ * What one scenario works with: the real provider in the OpenFeature SDK, connected to the real server over a
+ * network that can fail.
  */
 import { FlagbackProvider, type FlagbackProviderOptions } from "@flagback/provider";
 import {
@@ -12,7 +13,7 @@ import {
   OpenFeature,
   ProviderEvents,
 } from "@openfeature/server-sdk";
-import { Gate } from "../support/gate.ts";
+import { NetworkProxy } from "../support/network-proxy.ts";
 import type { CaseWorld } from "./run-cases.ts";
 import type { SpecServer } from "./spec-server.ts";
 
@@ -53,12 +54,14 @@ export class SpecWorld implements CaseWorld {
   #details: EvaluationDetails<FlagValue> | null = null;
   #provider: ContextRecorder | null = null;
   readonly #server: SpecServer;
-  readonly #gate: Gate;
+  readonly #network: NetworkProxy;
+  readonly #url: string;
   readonly #options: Partial<FlagbackProviderOptions>;
 
-  private constructor(server: SpecServer, gate: Gate, options: Partial<FlagbackProviderOptions>) {
+  private constructor(server: SpecServer, network: NetworkProxy, options: Partial<FlagbackProviderOptions>) {
     this.#server = server;
-    this.#gate = gate;
+    this.#network = network;
+    this.#url = network.url;
     this.#options = options;
     this.client = OpenFeature.getClient();
   }
@@ -66,14 +69,14 @@ export class SpecWorld implements CaseWorld {
   static async open(server: SpecServer, options: Partial<FlagbackProviderOptions>): Promise<SpecWorld> {
     OpenFeature.setLogger(SILENT);
     OpenFeature.setTransactionContextPropagator(new AsyncLocalStorageTransactionContextPropagator());
-    return new SpecWorld(server, await Gate.before(server.url), options);
+    return new SpecWorld(server, await NetworkProxy.start(() => server.url), options);
   }
 
   async close(): Promise<void> {
     await OpenFeature.close();
     await OpenFeature.clearProviders();
     OpenFeature.setContext({});
-    await this.#gate.close();
+    await this.#network.close();
   }
 
   async becomeStable(): Promise<void> {
@@ -82,13 +85,13 @@ export class SpecWorld implements CaseWorld {
 
   /** Under way to a server that does not answer. */
   becomeNotReady(): void {
-    this.#gate.silence();
+    this.#network.partition();
     OpenFeature.setProvider(this.#makeProvider({ initTimeoutMs: 60_000 }));
   }
 
   /** Gave up waiting for a server that can't be reached. */
   async becomeError(): Promise<void> {
-    this.#gate.shut();
+    await this.#network.close();
     await rejected(OpenFeature.setProviderAndWait(this.#makeProvider({ initTimeoutMs: 50 })));
   }
 
@@ -101,7 +104,7 @@ export class SpecWorld implements CaseWorld {
   async becomeStale(): Promise<void> {
     await this.becomeStable();
     const stale = new Promise<void>((resolve) => this.client.addHandler(ProviderEvents.Stale, () => resolve()));
-    this.#gate.shut();
+    await this.#network.close();
     await stale;
   }
 
@@ -149,7 +152,7 @@ export class SpecWorld implements CaseWorld {
 
   #makeProvider(over: Partial<FlagbackProviderOptions> = {}): FlagbackProvider {
     const { token } = this.#server;
-    this.#provider = new ContextRecorder({ url: this.#gate.url, token, logger: SILENT, ...this.#options, ...over });
+    this.#provider = new ContextRecorder({ url: this.#url, token, logger: SILENT, ...this.#options, ...over });
     return this.#provider;
   }
 }
