@@ -7,11 +7,13 @@ import type { Delta, Revoke, Snapshot } from "@flagback/schemas";
 import {
   ErrorCode,
   type EvaluationContext,
+  type FlagMetadata,
   type FlagValue,
   type FlagValueType,
   type JsonValue,
 } from "@openfeature/core";
 import type { ProblemLog } from "./logger.ts";
+import { MisuseLog } from "./misuse-log.ts";
 import type { Served } from "./outcomes/attribution.ts";
 import type { KeptVersion } from "./run-host.ts";
 import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
@@ -40,6 +42,7 @@ export class Evaluator {
   readonly #log: ProblemLog;
   readonly #onServed: (targetingKey: string | undefined, served: Served) => void;
   readonly #repeats: RepeatedAnswers | null;
+  readonly #misuse: MisuseLog;
   readonly #held = new HeldSnapshot();
   /** The write switch of what is held, at hand because every write asks it. */
   #writes: SwitchEntry | null = null;
@@ -49,6 +52,7 @@ export class Evaluator {
     this.#repeats = cachedReason ? new RepeatedAnswers() : null;
     this.#isLeaseLive = isLeaseLive;
     this.#log = log;
+    this.#misuse = new MisuseLog(log);
     this.#onServed = onServed;
   }
 
@@ -105,7 +109,7 @@ export class Evaluator {
       // OpenFeature has no way to check T; the payload is what the caller says it is.
       if (answer.asObject !== null) return answer.asObject as Resolution<T>;
       if (answer.served === null) return nothingToServe(flagKey, defaultValue, answer);
-      return mismatched(flagKey, "an alias whose payload is no object", defaultValue, answer.flagMetadata);
+      return this.#mismatched(flagKey, "an alias whose payload is no object", defaultValue, answer.flagMetadata);
     } catch (error) {
       return this.#unexpected(flagKey, defaultValue, error);
     }
@@ -176,25 +180,12 @@ export class Evaluator {
   #serve(entry: AliasEntry, context: EvaluationContext): AliasAnswer {
     const targetingKey = targetingKeyOf(context);
     const answer = pickVersion(entry.plan, targetingKey, this.#isLeaseLive());
-    if (targetingKey === undefined) this.#tellOfNoKey(entry, context, answer);
+    // Stable is an answer and no error.
+    if (targetingKey === undefined && !this.#misuse.hasKeyOfNoText(context) && answer.decision.reason === "DEFAULT") {
+      this.#misuse.splitWithoutKey(entry.document.key);
+    }
     if (answer.served) this.#onServed(targetingKey, answer.served);
     return answer;
-  }
-
-  /** Stable is an answer and no error, but whoever splits traffic should know that such runs are not part of it. */
-  #tellOfNoKey({ document: { key } }: AliasEntry, context: EvaluationContext, answer: AliasAnswer): void {
-    const given: unknown = context?.targetingKey;
-    if (given !== undefined && given !== "") {
-      this.#log.warn(
-        "context.targetingKey",
-        `a targeting key that is no text (${typeof given}) counts as none: such runs get stable`,
-      );
-    } else if (answer.decision.reason === "DEFAULT") {
-      this.#log.warn(
-        `context.withoutKey.${key}`,
-        `${key} is split and was evaluated without a targeting key: such runs get stable`,
-      );
-    }
   }
 
   #readSwitch(entry: SwitchEntry, context: EvaluationContext): Resolution<boolean> {
@@ -221,9 +212,9 @@ export class Evaluator {
       case undefined:
         return failed(defaultValue, ErrorCode.FLAG_NOT_FOUND, `there is no alias, kill switch or flag ${key}`);
       case "alias":
-        return mismatched(key, "an alias", defaultValue, { revision: entry.document.revision });
+        return this.#mismatched(key, "an alias", defaultValue, { revision: entry.document.revision });
       case "killSwitch":
-        return mismatched(key, "a kill switch", defaultValue, { revision: entry.document.revision });
+        return this.#mismatched(key, "a kill switch", defaultValue, { revision: entry.document.revision });
       case "flag":
         return this.#resolveFlag(entry, type, defaultValue, context);
     }
@@ -236,8 +227,14 @@ export class Evaluator {
     context: EvaluationContext,
   ): Resolution<T> {
     const leaseLive = this.#isLeaseLive();
-    const answer = entry.resolve(type, defaultValue, context ?? {}, leaseLive);
+    this.#misuse.hasKeyOfNoText(context);
+    const answer = entry.resolve(type, defaultValue, context ?? {}, leaseLive, this.#misuse.failed);
     return this.#repeats && leaseLive ? this.#repeats.next(answer) : answer;
+  }
+
+  #mismatched<T>(key: string, is: string, defaultValue: T, flagMetadata: FlagMetadata): Resolution<T> {
+    this.#misuse.failed(key, ErrorCode.TYPE_MISMATCH, `it is ${is} and was read as a ${typeof defaultValue}`);
+    return mismatched(key, is, defaultValue, flagMetadata);
   }
 
   #unexpected<T>(key: string, defaultValue: T, error: unknown): Resolution<T> {

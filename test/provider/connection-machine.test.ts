@@ -133,11 +133,11 @@ describe("a disagreement with the server", () => {
     expect(machine.state.link.kind).toBe("waiting");
   });
 
-  test("a frame of an unknown type is ignored, so that the protocol can grow", () => {
+  test("a frame of an unknown type is told and passed over, so that the protocol can grow", () => {
     const machine = new MachineDriver();
     machine.becomeReady();
     machine.frame(JSON.stringify({ type: "fromTheFuture" }));
-    expect(machine.effects).toEqual([]);
+    expect(machine.effects).toEqual([expect.objectContaining({ kind: "problem", level: "warn" })]);
   });
 
   test("what a given-up socket still says is not heard", () => {

@@ -5,6 +5,7 @@ import { CLOSE } from "@flagback/schemas";
 import type { Instant } from "../clock.ts";
 import { HEALTHY_AFTER_MS } from "../limits.ts";
 import { reconnectDelayMs, serverDelayMs, unauthorizedDelayMs } from "./backoff.ts";
+import { describeEnd } from "./describe-end.ts";
 import type { ConnectionEffect, ConnectionState, Outage, SocketEnd } from "./state.ts";
 
 /** The link waits for its next attempt. Calls `random` once. */
@@ -57,18 +58,7 @@ function delayAfter(
     return unauthorizedDelayMs(random);
   }
   if (state.goodbye) return serverDelayMs(state.goodbye.retryAfterMs, state.goodbye.spreadMs, random);
-  effects.push({
-    kind: "problem",
-    level: "warn",
-    key: `connection.${end.httpStatus ?? end.code ?? end.detail.slice(0, 80)}`,
-    message: describeEnd(end),
-  });
+  effects.push({ kind: "problem", level: "warn", ...describeEnd(end) });
   const delayMs = reconnectDelayMs(outage.attempts, now.monotonicMs - outage.sinceMs, random);
   return end.retryAfterMs === undefined ? delayMs : serverDelayMs(end.retryAfterMs, delayMs, 1);
-}
-
-function describeEnd(end: SocketEnd): string {
-  if (end.httpStatus === undefined) return `no connection to the server (${end.detail}); reconnecting`;
-  const doubt = end.httpStatus < 500 && end.httpStatus !== 429 ? "; is the url that of a flagback server?" : "";
-  return `the server answers ${end.httpStatus} instead of opening the stream; trying on${doubt}`;
 }

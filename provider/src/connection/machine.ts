@@ -103,12 +103,20 @@ function frame(
   const decoded = decode(text);
   switch (decoded.kind) {
     case "unknown_type":
+      effects.push(unknownType(decoded.type));
       return state;
     case "malformed":
       return resync(state, decoded.problem, now, random, effects);
     case "message":
       return receive(state, decoded.message, now, random, effects);
   }
+}
+
+/** Version 1 grows by frames that older ends pass over (docs/protocol.md). */
+function unknownType(type: string): ConnectionEffect {
+  const shown = JSON.stringify(type.slice(0, 80));
+  const message = `the server sends frames of type ${shown}, which this provider passes over; is there a newer provider?`;
+  return { kind: "problem", level: "warn", key: `unknownType.${shown}`, message };
 }
 
 /** A frame can be nested deeper than the stack that would check it. */

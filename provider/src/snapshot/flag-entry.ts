@@ -16,14 +16,18 @@ import { failed, type Resolution, settled } from "./results.ts";
 export interface FlagEntry {
   readonly kind: "flag";
   readonly document: RuntimeFlag;
-  /** Without a live lease the reason is STALE, whatever flagd's rules say. */
+  /** Without a live lease the reason is STALE, whatever flagd's rules say. An answer that is an error is told as well. */
   resolve<T extends FlagValue>(
     type: FlagValueType,
     defaultValue: T,
     context: EvaluationContext,
     leaseLive: boolean,
+    onError: FlagErrorListener,
   ): Resolution<T>;
 }
+
+/** What the flag's definition or its caller does wrong. */
+export type FlagErrorListener = (key: string, errorCode: ErrorCode, errorMessage: string) => void;
 
 /** flagd-core warns about schema details on every load; what keeps a flag from working comes back as an error code. */
 const silent: Logger = { error() {}, warn() {}, info() {}, debug() {} };
@@ -40,15 +44,20 @@ export function flagEntry(document: RuntimeFlag): FlagEntry {
     defaultValue: T,
     context: EvaluationContext,
     leaseLive: boolean,
+    onError: FlagErrorListener,
   ): Resolution<T> => {
     const statics = leaseLive ? trusted : stale;
     const known = statics.get(type);
     // Every entry of a static flag's map was resolved as its own type.
     if (known !== undefined) return known as Resolution<T>;
     core ??= build(document);
-    if (typeof core === "string") return failed(defaultValue, ErrorCode.PARSE_ERROR, core);
+    if (typeof core === "string") {
+      onError(key, ErrorCode.PARSE_ERROR, core);
+      return failed(defaultValue, ErrorCode.PARSE_ERROR, core);
+    }
     const resolved = core.resolve(type, key, defaultValue, context, silent);
     // Its metadata is what the flag's definition says, and nothing of ours.
+    if (resolved.errorCode) onError(key, resolved.errorCode, resolved.errorMessage ?? "");
     const details: ResolutionDetails<T> = leaseLive || resolved.errorCode ? resolved : { ...resolved, reason: "STALE" };
     if (!isStatic || details.errorCode || details.variant === undefined) return Promise.resolve(details);
     const made = settled(details);
