@@ -2,10 +2,10 @@
  * What a guard must do in every framework, with the framework's own agent loop and a model that follows a script.
  */
 import { describe, expect, test } from "vitest";
-import { type Bodies, openShop, shopTools, type ToolName, WRITE_DENIED } from "./shop.ts";
+import { type Bodies, openShop, shopTools, WRITE_DENIED } from "./shop.ts";
 
 export interface ToolCall {
-  readonly tool: ToolName;
+  readonly tool: string;
   readonly input: string;
 }
 
@@ -52,8 +52,10 @@ export class Script {
   }
 }
 
-const script = (...turns: (Turn | ToolCall)[]) =>
-  new Script(turns.map((turn) => ("calls" in turn ? turn : { calls: [turn] })));
+/** A model that asks for each in turn. */
+export function script(...turns: (Turn | ToolCall)[]): Script {
+  return new Script(turns.map((turn) => ("calls" in turn ? turn : { calls: [turn] })));
+}
 
 export function describeGuard(name: string, framework: Framework): void {
   describe(`a guarded tool in ${name}`, () => {

@@ -1,9 +1,8 @@
 import { guardTools, writeGuard } from "@flagback/provider/langchain";
-import { BaseChatModel } from "@langchain/core/language_models/chat_models";
-import { AIMessage, type BaseMessage, ToolMessage } from "@langchain/core/messages";
-import type { ChatResult } from "@langchain/core/outputs";
+import type { BaseMessage } from "@langchain/core/messages";
 import { createAgent, tool } from "langchain";
-import { describeGuard, type Framework, type Script, type Told } from "./contract.ts";
+import { describeGuard, type Framework } from "./contract.ts";
+import { ScriptedModel, told } from "./langchain-model.ts";
 import { outside } from "./outside.ts";
 import { type Bodies, type ToolBody, type ToolName, WRITES } from "./shop.ts";
 
@@ -27,42 +26,6 @@ function toolsOf(bodies: Bodies) {
     toolOf("broken", bodies.broken),
     toolOf("wait", bodies.wait),
   ];
-}
-
-/** A model that says what its script says. */
-class ScriptedModel extends BaseChatModel {
-  readonly #script: Script;
-
-  constructor(script: Script) {
-    super({});
-    this.#script = script;
-  }
-
-  _llmType(): string {
-    return "scripted";
-  }
-
-  override bindTools(): this {
-    return this;
-  }
-
-  async _generate(): Promise<ChatResult> {
-    const calls = await this.#script.next();
-    const message = calls
-      ? new AIMessage({
-          content: "",
-          tool_calls: calls.map(({ id, tool: name, input }) => ({ id, name, args: { input }, type: "tool_call" })),
-        })
-      : new AIMessage("done");
-    return { generations: [{ text: message.text, message }] };
-  }
-}
-
-function told(messages: readonly BaseMessage[]): Told {
-  return {
-    results: messages.filter(ToolMessage.isInstance).map(({ text }) => text),
-    text: messages.at(-1)?.text ?? "",
-  };
 }
 
 const withGuardedTools: Framework = {

@@ -1,12 +1,11 @@
 import { guardMcpServer, guardTools } from "@flagback/provider/openai-agents";
-import { Agent, type AgentInputItem, type MCPServer, Runner, tool } from "@openai/agents";
-import { assistantMessage, functionCall, modelResponder, ScriptedModel } from "@openai/agents/testing";
-import { describeGuard, type Framework, type Script, type Told } from "./contract.ts";
+import { Agent, type MCPServer, Runner, tool } from "@openai/agents";
+import { describeGuard, type Framework } from "./contract.ts";
+import { modelOf, told } from "./openai-model.ts";
 import { outside } from "./outside.ts";
 import { type Bodies, type ToolBody, type ToolName, WRITES } from "./shop.ts";
 
 const QUESTION = "help me";
-const MAX_ANSWERS = 9;
 const PARAMETERS = {
   type: "object" as const,
   properties: { input: { type: "string" as const } },
@@ -30,30 +29,7 @@ function toolsOf(bodies: Bodies) {
   ];
 }
 
-function modelOf(script: Script) {
-  const answer = modelResponder(async () => {
-    const calls = await script.next();
-    return (
-      calls?.map(({ id, tool: name, input }) => functionCall(name, { input }, { callId: id })) ?? [
-        assistantMessage("done"),
-      ]
-    );
-  });
-  return new ScriptedModel(Array.from({ length: MAX_ANSWERS }, () => answer));
-}
-
 const runner = new Runner({ tracingDisabled: true });
-
-function told(history: readonly AgentInputItem[], text: string | undefined): Told {
-  const results = history.flatMap((item) => (item.type === "function_call_result" ? [textOf(item.output)] : []));
-  return { results, text: text ?? "" };
-}
-
-function textOf(output: unknown): string {
-  if (typeof output === "string") return output;
-  const parts = Array.isArray(output) ? output : [output];
-  return parts.map((part: { readonly text?: string }) => part.text).join("");
-}
 
 /** What the SDK makes of a tool's error; a new version that changes it must be seen here, because errors are told by it. */
 const TOOL_ERROR = "An error occurred while running the tool. Please try again.";

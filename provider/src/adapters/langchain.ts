@@ -3,11 +3,10 @@
  */
 import { ToolMessage } from "@langchain/core/messages";
 import { guardMethod, isGuarded, methodOf } from "../toolkit/guard-method.ts";
-import { guardedCall, WRITE_DENIED } from "../toolkit/guarded-call.ts";
-import { type NamedTool, toolGuards } from "../toolkit/tool-guards.ts";
+import { guardedCall, isDenied, WRITE_DENIED } from "../toolkit/guarded-call.ts";
+import { currentLiveRun } from "../toolkit/with-run.ts";
 import { type CallGuardOptions, type GuardOptions, writeRule } from "../toolkit/write-rule.ts";
-
-type NameOf<Tool> = Tool extends { readonly name: infer Name extends string } ? Name : string;
+import { guardList, type NameOf } from "./guard-list.ts";
 
 /**
  * The same tools, for `createAgent`, a LangGraph `ToolNode` or a model. Calls count for the current run; a write asks the
@@ -19,15 +18,14 @@ export function guardTools<Tools extends readonly object[]>(
   tools: Tools,
   options?: GuardOptions<NameOf<Tools[number]>>,
 ): Tools {
-  const guards = toolGuards(tools.map(namedTool), options);
-  const guarded = tools.map((tool, i) => {
-    const guard = guards[i];
-    const method = guardedMethodOf(tool);
-    if (!guard || !method) return tool;
-    return guardMethod(tool, guard, { method, denied: () => deniedResult(tool), signal: SIGNALS[method], isError });
+  return guardList(tools, options, {
+    obstacleOf: (tool) => (guardedMethodOf(tool) ? undefined : "is run by the model's provider"),
+    guard: (tool, guard) => {
+      const method = guardedMethodOf(tool);
+      if (!method) return tool;
+      return guardMethod(tool, guard, { method, denied: () => deniedResult(tool), signal: SIGNALS[method], isError });
+    },
   });
-  // One for one, of the same shape.
-  return guarded as readonly object[] as Tools;
 }
 
 interface ToolCallRequest {
@@ -50,15 +48,16 @@ export function writeGuard(options: CallGuardOptions = {}) {
       handler: (request: Request) => Result | Promise<Result>,
     ): Promise<Result | ToolMessage> => {
       const { toolCall, tool } = request;
-      const isWrite = rule.kindOf(toolCall.name, tool) !== "read";
-      const method = guardedMethodOf(tool);
-      if (method && isGuarded(tool as object, method, isWrite)) return handler(request);
-      const result = guardedCall(
-        { tool: toolCall.name, isWrite, problems: rule.problems },
-        { call: () => handler(request), denied: () => deniedMessage(toolCall), isError },
-      );
+      const guard = {
+        tool: toolCall.name,
+        isWrite: rule.kindOf(toolCall.name, tool) !== "read",
+        problems: rule.problems,
+      };
+      const run = currentLiveRun();
+      const denied = () => deniedMessage(toolCall);
+      if (isGuardedTool(tool, guard.isWrite)) return isDenied(guard, run) ? denied() : handler(request);
       // The handler's own result, or the message.
-      return result as Result | ToolMessage;
+      return guardedCall(guard, { call: () => handler(request), denied, isError }, run) as Result | ToolMessage;
     },
   };
 }
@@ -72,10 +71,10 @@ function guardedMethodOf(tool: unknown): keyof typeof SIGNALS | undefined {
   return methodOf(tool, "invoke") ? "invoke" : undefined;
 }
 
-function namedTool(tool: object): NamedTool {
-  const { name, type } = tool as { readonly name?: unknown; readonly type?: unknown };
-  const obstacle = guardedMethodOf(tool) ? undefined : "is run by the model's provider";
-  return { name: String(name ?? type ?? "a tool without a name"), tool, obstacle };
+/** It counts by itself then. */
+function isGuardedTool(tool: unknown, isWrite: boolean): boolean {
+  const method = guardedMethodOf(tool);
+  return method !== undefined && isGuarded(tool as object, method, isWrite);
 }
 
 function deniedResult(tool: object): unknown {

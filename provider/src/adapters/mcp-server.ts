@@ -3,6 +3,7 @@
  */
 import { guardedCall, WRITE_DENIED } from "../toolkit/guarded-call.ts";
 import { withSignal } from "../toolkit/run-signal.ts";
+import { currentLiveRun } from "../toolkit/with-run.ts";
 import { type CallGuardOptions, writeRule } from "../toolkit/write-rule.ts";
 
 interface ListedTool {
@@ -38,6 +39,7 @@ export function guardMcpServer<Server extends McpServer>(server: Server, options
       return guardedCall(
         { tool, isWrite, problems: rule.problems },
         { call: (signal) => method.apply(server, withSignal(args, OPTIONS, signal)), denied, isFailed },
+        currentLiveRun(),
       );
     };
   const guarded: Readonly<Record<PropertyKey, (method: Method) => Method>> = {

@@ -3,14 +3,13 @@
  * SDK keeps about it, such as how input is prepared for a person's approval. It knows tools by their shape and imports
  * nothing of `@openai/agents`.
  */
+import { copyWith } from "../toolkit/guard-method.ts";
 import { countCall, type Guard, isDenied, WRITE_DENIED } from "../toolkit/guarded-call.ts";
-import { type NamedTool, toolGuards } from "../toolkit/tool-guards.ts";
 import { currentLiveRun } from "../toolkit/with-run.ts";
 import type { GuardOptions } from "../toolkit/write-rule.ts";
+import { guardList, type NameOf } from "./guard-list.ts";
 
 export { guardMcpServer, type McpServer } from "./mcp-server.ts";
-
-type NameOf<Tool> = Tool extends { readonly name: infer Name extends string } ? Name : string;
 
 interface FunctionTool {
   readonly type: "function";
@@ -22,7 +21,7 @@ interface FunctionTool {
   readonly timeoutMs?: number;
 }
 
-/** What `errorFunction` answers by default: all that is to be seen of an error in a tool. */
+/** What `errorFunction` answers by default, and all that is to be seen of a tool's error. With one of your own none is. */
 const ERROR_RESULT = "An error occurred while running the tool. Please try again.";
 
 /** The guardrails that were added, so that a tool that is guarded twice asks and counts once. */
@@ -31,20 +30,18 @@ const added = new WeakMap<object, { readonly isWrite: boolean }>();
 /**
  * The same tools, for an `Agent`. Calls count for the current run; a write asks the kill switch right before it, and while
  * that is engaged the model reads `WRITE_DENIED` as its result. Pass `signal: run.signal` to `run`, so that a revoked run
- * aborts. Tools that OpenAI runs stay as they are, and so do agents as tools, whose own tools are to be guarded.
+ * aborts. Tools that are no functions stay as they are. An agent as a tool counts as any other: it is a read where its own
+ * tools are guarded.
  * @throws FlagbackError `usage` for a write that can't be stopped here, and for a name that is a write and a read
  */
 export function guardTools<Tools extends readonly object[]>(
   tools: Tools,
   options?: GuardOptions<NameOf<Tools[number]>>,
 ): Tools {
-  const guards = toolGuards(tools.map(namedTool), options);
-  const guarded = tools.map((tool, i) => {
-    const guard = guards[i];
-    return guard && isFunctionTool(tool) ? withGuardrails(tool, guard) : tool;
+  return guardList(tools, options, {
+    obstacleOf,
+    guard: (tool, guard) => (isFunctionTool(tool) ? withGuardrails(tool, guard) : tool),
   });
-  // One for one, of the same shape.
-  return guarded as readonly object[] as Tools;
 }
 
 function withGuardrails(tool: FunctionTool, guard: Guard): FunctionTool {
@@ -55,12 +52,9 @@ function withGuardrails(tool: FunctionTool, guard: Guard): FunctionTool {
   for (const guardrail of ours) added.set(guardrail, guard);
   const [input, output] = ours;
   const theirs = (each: object) => !added.has(each);
-  return Object.create(Object.getPrototypeOf(tool), {
-    ...Object.getOwnPropertyDescriptors(tool),
-    // The last to be asked, so the nearest to the write; the first to see what came of it.
-    inputGuardrails: property([...tool.inputGuardrails.filter(theirs), input]),
-    outputGuardrails: property([output, ...(tool.outputGuardrails ?? []).filter(theirs)]),
-  });
+  // The last to be asked, so the nearest to the write; the first to see what came of it.
+  const asking = copyWith(tool, "inputGuardrails", [...tool.inputGuardrails.filter(theirs), input]);
+  return copyWith(asking, "outputGuardrails", [output, ...(tool.outputGuardrails ?? []).filter(theirs)]);
 }
 
 function guardrails(tool: FunctionTool, guard: Guard) {
@@ -89,11 +83,6 @@ function isErrorResult({ name, timeoutMs }: FunctionTool, output: unknown): bool
   return output === ERROR_RESULT || output === `Tool '${name}' timed out after ${timeoutMs}ms.`;
 }
 
-function namedTool(tool: object): NamedTool {
-  const { name, type } = tool as { readonly name?: unknown; readonly type?: unknown };
-  return { name: String(name ?? type ?? "a tool without a name"), tool, obstacle: obstacleOf(tool) };
-}
-
 function obstacleOf(tool: object): string | undefined {
   if (!("type" in tool && tool.type === "function")) return "is not run by a function";
   if (!isFunctionTool(tool)) return "has no tool guardrails; make it with tool() of @openai/agents 0.20 or later";
@@ -110,8 +99,4 @@ function isFunctionTool(tool: object): tool is FunctionTool {
 /** The SDK remembers the agent behind a tool by the tool itself: a copy would not be known. */
 function isAgent(tool: object): boolean {
   return "on" in tool && typeof tool.on === "function";
-}
-
-function property(value: unknown): PropertyDescriptor {
-  return { value, enumerable: true, configurable: true, writable: true };
 }

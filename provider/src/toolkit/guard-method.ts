@@ -2,6 +2,7 @@
  * Guards a tool by the method that frameworks call: the same tool with that method wrapped.
  */
 import { type Guard, type GuardedCall, guardedCall } from "./guarded-call.ts";
+import type { LiveRun } from "./run.ts";
 import { type SignalPlace, withSignal } from "./run-signal.ts";
 import { currentLiveRun } from "./with-run.ts";
 
@@ -53,16 +54,16 @@ function earlierGuard(tool: object, method: string) {
 
 function wrap(tool: object, guard: Guard, { method, signal: place, ...rest }: GuardedMethod): Method {
   const original = methodOf(tool, method);
-  const makeCall = (args: unknown[], run = currentLiveRun(), denied = rest.denied) =>
-    guardedCall(
-      guard,
-      { ...rest, denied, call: (signal) => original?.apply(tool, place ? withSignal(args, place, signal) : args) },
-      run,
-    );
+  const makeCall = (args: unknown[], run: LiveRun | undefined, denied: () => unknown) => {
+    const call = (signal: AbortSignal | undefined) =>
+      original?.apply(tool, place ? withSignal(args, place, signal) : args);
+    return guardedCall(guard, { ...rest, call, denied }, run);
+  };
+  if (!isAsyncGeneratorFunction(original)) return (...args) => makeCall(args, currentLiveRun(), rest.denied);
   // The body of an async generator begins when the first item is asked for, and so must the question whether it may.
-  return isAsyncGeneratorFunction(original) ? (...args) => stream(args, currentLiveRun()) : (...args) => makeCall(args);
+  return (...args) => itemsOf(args, currentLiveRun());
 
-  async function* stream(args: unknown[], run = currentLiveRun()) {
+  async function* itemsOf(args: unknown[], run: LiveRun | undefined) {
     return yield* makeCall(args, run, () => onlyItem(rest.denied())) as AsyncIterable<unknown>;
   }
 }

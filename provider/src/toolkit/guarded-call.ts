@@ -2,7 +2,6 @@
  * One call of a tool under the guard of the current run. Every adapter goes through here.
  */
 import type { LiveRun } from "./run.ts";
-import { currentLiveRun } from "./with-run.ts";
 
 /** What the model reads instead of a tool's result. */
 export const WRITE_DENIED =
@@ -28,7 +27,7 @@ export interface GuardedCall {
 }
 
 /** Makes the call unless it is denied, and counts it for the run: errors once, also those of an async iterable. */
-export function guardedCall(guard: Guard, guarded: GuardedCall, run = currentLiveRun()): unknown {
+export function guardedCall(guard: Guard, guarded: GuardedCall, run: LiveRun | undefined): unknown {
   if (isDenied(guard, run)) return guarded.denied();
   if (!run) return guarded.call(undefined);
   countCall(guard, run);
@@ -70,7 +69,7 @@ function watched(run: LiveRun, { call, isError = () => true, isFailed = () => fa
   } catch (error) {
     return failed(error);
   }
-  if (isThenable(result)) return result.then(settled, failed);
+  if (isThenable(result)) return Promise.resolve(result).then(settled, failed);
   return isAsyncIterable(result) ? watchedStream(result, failed) : settled(result);
 }
 
