@@ -8,6 +8,7 @@ const CORE = "^src/";
 const PROVIDER = "^provider/";
 const SERVER = "^server/";
 const STORE = "^server/src/store/";
+const ADAPTERS = "^provider/src/adapters/";
 
 /** The only places of the server where a runtime lives, so the only ones that may use the provider. */
 const RUNTIME_HOSTS = ["^server/src/cli/", "^server/src/demo/"];
@@ -70,6 +71,20 @@ module.exports = {
       severity: "error",
       from: { path: PROVIDER },
       to: { path: SERVER },
+    },
+    {
+      name: "adapters-are-doors",
+      comment: "Only who imports an adapter's sub-path loads it: its framework may not be there.",
+      severity: "error",
+      from: { path: PROVIDER, pathNot: ADAPTERS },
+      to: { path: ADAPTERS },
+    },
+    {
+      name: "frameworks-in-adapters-only",
+      comment: "Agent frameworks are optional peers of the provider, and nothing else of ours knows them.",
+      severity: "error",
+      from: { path: [SCHEMAS, CORE, PROVIDER, SERVER], pathNot: ADAPTERS },
+      to: { path: "node_modules/(@langchain|langchain|@openai|ai)(/|$)" },
     },
     {
       name: "server-without-provider",

@@ -19,7 +19,11 @@ const SOUND: Readonly<Record<string, string>> = {
   "package.json": JSON.stringify({ name: "planted", private: true, type: "module" }),
   ...workspace("schemas", "@flagback/schemas", "src/index.ts", ["zod"]),
   ...workspace("src", "@flagback/core", "index.ts", ["@flagback/schemas"]),
-  ...workspace("provider", "@flagback/provider", "src/index.ts", ["@flagback/core", "@flagback/schemas"]),
+  ...workspace("provider", "@flagback/provider", "src/index.ts", [
+    "@flagback/core",
+    "@flagback/schemas",
+    "@langchain/core",
+  ]),
   ...workspace("server", "flagback", "src/index.ts", [
     "@flagback/core",
     "@flagback/provider",
@@ -30,6 +34,8 @@ const SOUND: Readonly<Record<string, string>> = {
   "src/index.ts":
     'import { createHash } from "node:crypto";\nimport type { Id } from "@flagback/schemas";\nexport const idOf = (): Id => createHash("sha256").digest("hex");\n',
   "provider/src/index.ts": 'export { idOf } from "@flagback/core";\n',
+  "provider/src/adapters/framework.ts":
+    'import { Message } from "@langchain/core";\nexport const guard = () => new Message();\n',
   "server/src/index.ts":
     'import { idOf } from "@flagback/core";\nimport { open } from "./store/sqlite.ts";\nexport { idOf, open };\n',
   "server/src/store/sqlite.ts":
@@ -71,6 +77,16 @@ const PLANTED: readonly { readonly file: string; readonly text: string; readonly
     file: "provider/src/speaks-sql.ts",
     text: 'import { Database } from "better-sqlite3";\nexport const a = Database;\n',
     rules: ["no-undeclared-package", "sql-in-the-store-only"],
+  },
+  {
+    file: "provider/src/opens-a-door.ts",
+    text: 'export { guard } from "./adapters/framework.ts";\n',
+    rules: ["adapters-are-doors"],
+  },
+  {
+    file: "provider/src/knows-a-framework.ts",
+    text: 'import { Message } from "@langchain/core";\nexport const a = Message;\n',
+    rules: ["frameworks-in-adapters-only"],
   },
   {
     file: "src/brain/borrows-types.ts",
@@ -124,6 +140,8 @@ beforeAll(() => {
   write("node_modules/better-sqlite3/index.js", "exports.Database = class {};\n");
   write("node_modules/workshop-tool/package.json", '{"name":"workshop-tool","version":"0.0.0","main":"index.js"}');
   write("node_modules/workshop-tool/index.js", "exports.tool = {};\n");
+  write("node_modules/@langchain/core/package.json", '{"name":"@langchain/core","version":"0.0.0","main":"index.js"}');
+  write("node_modules/@langchain/core/index.js", "exports.Message = class {};\n");
   write("node_modules/zod/package.json", '{"name":"zod","version":"0.0.0","main":"index.js"}');
   write("node_modules/zod/index.js", "exports.z = {};\n");
   mkdirSync(join(folder, "node_modules/@flagback"), { recursive: true });

@@ -89,16 +89,42 @@ describe("the provider, installed from its tarball in an empty folder", () => {
       "console.log(JSON.stringify({ ...provider.metadata, version }));",
       "await provider.onClose?.();",
     ].join("\n");
-    const { NODE_OPTIONS: _ours, ...env } = process.env;
-    const run = spawnSync(process.execPath, ["--input-type=module", "--eval", script], {
-      cwd: folder,
-      encoding: "utf8",
-      env,
+    expect(runInNode(script)).toEqual({ name: expect.any(String), version: "agent@1" });
+  });
+
+  test("has adapters that need no other framework than theirs, and know the runs of its root", () => {
+    const script = [
+      'import { withRun } from "@flagback/provider";',
+      'import { guardTools } from "@flagback/provider/ai-sdk";',
+      'import { guardMcpServer } from "@flagback/provider/openai-agents";',
+      'import { TestProvider } from "@flagback/provider/testing";',
+      'const provider = new TestProvider({ aliases: { agent: "agent@1" } });',
+      'const tools = guardTools({ refund: { execute: async () => "refunded" } }, { writes: ["refund"] });',
+      'const inside = await withRun({ provider, agent: "agent" }, () => tools.refund.execute());',
+      "const outside = await tools.refund.execute();",
+      'const langchain = await import("@flagback/provider/langchain").catch((error) => error.message);',
+      "console.log(JSON.stringify({ inside, outside, langchain, mcp: typeof guardMcpServer }));",
+    ].join("\n");
+    expect(runInNode(script)).toEqual({
+      inside: "refunded",
+      outside: expect.stringContaining("not performed"),
+      langchain: expect.stringContaining("Cannot find package '@langchain/core'"),
+      mcp: "function",
     });
-    expect(run.stderr).toBe("");
-    expect(JSON.parse(run.stdout)).toEqual({ name: expect.any(String), version: "agent@1" });
   });
 });
+
+/** What a script prints that runs beside the installed package. */
+function runInNode(script: string): unknown {
+  const { NODE_OPTIONS: _ours, ...env } = process.env;
+  const run = spawnSync(process.execPath, ["--input-type=module", "--eval", script], {
+    cwd: folder,
+    encoding: "utf8",
+    env,
+  });
+  expect(run.stderr).toBe("");
+  return JSON.parse(run.stdout);
+}
 
 /** What the provider's own manifest asks of its host. */
 function peerRange(name: string): string {

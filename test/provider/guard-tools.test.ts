@@ -1,35 +1,18 @@
-import { FlagbackProvider, guardTools, WRITE_DENIED, withRun } from "@flagback/provider";
-import { ProviderEvents } from "@openfeature/server-sdk";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { alias, killSwitch, STABLE } from "./documents.ts";
-import { FakeServer, TOKEN } from "./fake-server.ts";
+import { guardTools, WRITE_DENIED, withRun } from "@flagback/provider";
+import { describe, expect, test, vi } from "vitest";
+import { killSwitch, STABLE } from "./documents.ts";
+import { startToolkit } from "./toolkit-setup.ts";
 
 /** A provider that is connected, and runs on it. */
 async function runtime() {
-  const server = await new FakeServer().start();
-  onTestFinished(() => server.stop());
-  server.hold(alias(), killSwitch());
-  const log: string[] = [];
-  const logger = { warn: (line: string) => log.push(line), error: (line: string) => log.push(line) };
-  const provider = new FlagbackProvider({ url: server.url, token: TOKEN, logger });
-  onTestFinished(() => provider.onClose());
-  await provider.initialize();
-  const put = (document: Parameters<FakeServer["put"]>[0]) =>
-    new Promise<void>((resolve) => {
-      const applied = () => {
-        provider.events.removeHandler(ProviderEvents.ConfigurationChanged, applied);
-        resolve();
-      };
-      provider.events.addHandler(ProviderEvents.ConfigurationChanged, applied);
-      server.put(document);
-    });
+  const { server, client, change, said } = await startToolkit();
   return {
-    log,
-    engage: () => put(killSwitch("*")),
+    said,
+    engage: () => change(killSwitch("*")),
     /** Runs the body and answers what was reported about its tools. */
     run: async (body: () => Promise<unknown>) => {
       const before = server.outcomes.length;
-      await withRun({ provider, agent: "support-agent" }, async (run) => {
+      await withRun({ client: client(), agent: "support-agent" }, async (run) => {
         await run.pin("support-agent", STABLE);
         await body();
       });
@@ -122,7 +105,7 @@ describe("which tools are writes", () => {
 
 describe("a name that is no tool", () => {
   test("among the writes is said once, and until then every tool that nobody vouches for is a write", async () => {
-    const { engage, run, log } = await runtime();
+    const { engage, run, said } = await runtime();
     const tools = { search: plain(), refund: plain(), lookup: plain(), map: {} };
     const guarded = guardTools(tools, { writes: ["refnd" as "refund"], reads: ["lookup"] });
     const callAll = async () => [
@@ -139,18 +122,18 @@ describe("a name that is no tool", () => {
       [WRITE_DENIED, WRITE_DENIED, "done"],
     ]);
     expect(guarded.map).toBe(tools.map);
-    expect(log).toEqual([expect.stringMatching(/the write "refnd".*none of them \(search, refund, lookup, map\)/)]);
+    expect(said).toEqual([expect.stringMatching(/the write "refnd".*none of them \(search, refund, lookup, map\)/)]);
   });
 
   test("among the reads is said once and opens nothing", async () => {
-    const { engage, run, log } = await runtime();
+    const { engage, run, said } = await runtime();
     const guarded = guardTools({ search: plain() }, { reads: ["serch" as "search"] });
     await engage();
     await run(async () => {
       expect(await guarded.search.execute()).toBe(WRITE_DENIED);
       expect(await guarded.search.execute()).toBe(WRITE_DENIED);
     });
-    expect(log).toEqual([expect.stringContaining('the read "serch"')]);
+    expect(said).toEqual([expect.stringContaining('the read "serch"')]);
   });
 });
 

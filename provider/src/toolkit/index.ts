@@ -4,4 +4,4 @@ export { WRITE_DENIED } from "./guarded-call.ts";
 export type { Pin } from "./pins.ts";
 export type { Run, RunReport } from "./run.ts";
 export { currentRun, type RunOptions, withRun } from "./with-run.ts";
-export { type GuardOptions, readsOf, type WriteTest } from "./write-rule.ts";
+export { type CallGuardOptions, type GuardOptions, readsOf, type WriteTest } from "./write-rule.ts";
