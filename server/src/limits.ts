@@ -20,6 +20,8 @@ export interface DoorLimits {
   readonly headersTimeoutMs: number;
   /** From a connection to its whole request. */
   readonly requestTimeoutMs: number;
+  /** From an open stream to its hello. */
+  readonly helloTimeoutMs: number;
   /** Failed authentications of one sender in a minute. Those beyond are refused until the minute is over. */
   readonly authFailuresPerMinute: number;
 }
@@ -28,11 +30,13 @@ export const DEFAULT_DOOR_LIMITS: DoorLimits = {
   upgradesPerSecond: 2_000,
   upgradeBurst: 1_000,
   maxStreams: 50_000,
-  maxWaitingSockets: 4_096,
-  maxWaitingSocketsPerSender: 1_024,
-  waitingPatienceMs: 3_000,
+  // Measured: 7 kB each. One address may be a whole fleet's, which comes back at once after a restart.
+  maxWaitingSockets: 16_384,
+  maxWaitingSocketsPerSender: 4_096,
+  waitingPatienceMs: 5_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
+  helloTimeoutMs: 10_000,
   authFailuresPerMinute: 60,
 };
 

@@ -101,6 +101,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       now,
       heartbeatMs: options.heartbeatMs,
       leaseMs,
+      helloTimeoutMs: options.limits?.helloTimeoutMs,
       events: {
         counted: (aliases, batch, rejected) => {
           metrics.outcomes.inc({ result: "accepted" }, batch.items.length - rejected);

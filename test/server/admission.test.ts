@@ -184,7 +184,7 @@ test.each([
 });
 
 test("a stream that never says hello is closed", async () => {
-  const server = await testServer();
+  const server = await testServer({ limits: { helloTimeoutMs: 200 } });
   const silent = new RawRuntime(server.url, await server.token("runtime"));
   await silent.opened();
   expect(await silent.closeCode()).toBe(4400);

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
+import { DEFAULT_DOOR_LIMITS } from "../limits.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { Frames, mayUseAlias } from "./frames.ts";
 import { PropagationTracker } from "./propagation.ts";
@@ -13,8 +14,6 @@ import { Session, type SessionHost } from "./session.ts";
 
 const DEFAULT_HEARTBEAT_MS = 5_000;
 export const DEFAULT_LEASE_MS = 15_000;
-/** A socket that has not said hello by then is closed. */
-const HELLO_TIMEOUT_MS = 5_000;
 /** Runtimes told goodbye come back within this spread, longer where they are many. */
 const GOODBYE_SPREAD_MS = 1_000;
 const GOODBYE_SPREAD_PER_RUNTIME_MS = 1;
@@ -37,6 +36,7 @@ export class Hub implements SessionHost {
   readonly monotonicMs: () => number;
   readonly #now: () => number;
   readonly #events: HubEvents;
+  readonly #helloTimeoutMs: number;
   readonly #sessions = new Set<Session>();
   readonly #byInstance = new Map<string, Session>();
   readonly #lapseTimers = new Map<string, NodeJS.Timeout>();
@@ -53,6 +53,8 @@ export class Hub implements SessionHost {
     readonly events: HubEvents;
     readonly heartbeatMs?: number;
     readonly leaseMs?: number;
+    /** A socket that has not said hello by then is closed. */
+    readonly helloTimeoutMs?: number;
   }) {
     this.engine = parts.engine;
     this.book = parts.book;
@@ -62,6 +64,7 @@ export class Hub implements SessionHost {
     this.#events = parts.events;
     this.heartbeatMs = parts.heartbeatMs ?? DEFAULT_HEARTBEAT_MS;
     this.leaseMs = parts.leaseMs ?? DEFAULT_LEASE_MS;
+    this.#helloTimeoutMs = parts.helloTimeoutMs ?? DEFAULT_DOOR_LIMITS.helloTimeoutMs;
     this.frames = new Frames(parts.engine);
     this.propagation = new PropagationTracker(parts.monotonicMs);
     this.#heartbeat = setInterval(() => this.#pingAll(), this.heartbeatMs);
@@ -89,7 +92,7 @@ export class Hub implements SessionHost {
     this.#sessions.add(session);
     setTimeout(() => {
       if (session.instance === undefined) session.close(CLOSE.malformed, "no hello");
-    }, HELLO_TIMEOUT_MS).unref();
+    }, this.#helloTimeoutMs).unref();
   }
 
   /** A session said hello. A new socket of an instance closes the old one. Answers the instance's last durable batch. */
