@@ -9,8 +9,11 @@ export const RUN_WINDOW = 200_000;
 const LAST_RUN_IDS = 20;
 
 export class RecentRuns {
-  /** Who reported each run; insertion order is age. */
+  /** Who reported each run. */
   readonly #known = new Map<string, string>();
+  /** The same runs by age, oldest at `#oldest` once it is full: a Map takes ever longer to find its oldest key. */
+  readonly #ring: string[] = [];
+  #oldest = 0;
   readonly #lastIds = new Map<string, string[]>();
 
   constructor(runs: readonly RunRow[]) {
@@ -27,11 +30,7 @@ export class RecentRuns {
   }
 
   add(run: RunRow, reporter: string): void {
-    this.#known.set(`${run.alias} ${run.runId}`, reporter);
-    if (this.#known.size > RUN_WINDOW) {
-      const oldest = this.#known.keys().next();
-      if (!oldest.done) this.#known.delete(oldest.value);
-    }
+    this.#remember(`${run.alias} ${run.runId}`, reporter);
     const key = ledgerKey(run);
     const ids = this.#lastIds.get(key) ?? [];
     ids.push(run.runId);
@@ -42,6 +41,19 @@ export class RecentRuns {
   /** Ids of the last runs counted for the version in the rollout, oldest first. */
   lastOf(key: LedgerKey): string[] {
     return [...(this.#lastIds.get(ledgerKey(key)) ?? [])];
+  }
+
+  #remember(name: string, reporter: string): void {
+    const isNew = !this.#known.has(name);
+    this.#known.set(name, reporter);
+    if (!isNew) return;
+    if (this.#ring.length < RUN_WINDOW) {
+      this.#ring.push(name);
+      return;
+    }
+    this.#known.delete(this.#ring[this.#oldest] ?? "");
+    this.#ring[this.#oldest] = name;
+    this.#oldest = (this.#oldest + 1) % RUN_WINDOW;
   }
 }
 
