@@ -9,7 +9,7 @@ import {
   FlagbackError,
   MAX_JSON_DEPTH,
 } from "@flagback/schemas";
-import { Lexer, LineCounter, Parser, parseDocument } from "yaml";
+import { isScalar, Lexer, LineCounter, Parser, parseDocument, visit } from "yaml";
 import { describeProblems, problemsCode } from "./problems.ts";
 
 /** Nodes that a file's references (`*name`) may stand for in all, each counted with what it contains. */
@@ -36,7 +36,7 @@ function readYaml(text: string): unknown {
       {
         code: "malformed_yaml",
         message: `The file can't be read as YAML: ${(cause as Error).message}.`,
-        hint: "Write out what its references (*name) stand for; nothing was changed.",
+        hint: "Write out what its references (*name) stand for, and rename such keys; nothing was changed.",
       },
       { cause },
     );
@@ -56,6 +56,12 @@ function parsedYaml(text: string): unknown {
       hint: "Correct the YAML there; nothing was changed.",
     });
   }
+  visit(document, {
+    Pair(_index, { key }) {
+      // What reads the file further on would leave it out in silence.
+      if (isScalar(key) && key.value === "__proto__") throw new Error("__proto__ can't be a key");
+    },
+  });
   return document.toJS({ maxAliasCount: MAX_YAML_REFERENCES });
 }
 
