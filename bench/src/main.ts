@@ -3,9 +3,10 @@ import { arch, cpus, loadavg, platform } from "node:os";
 import { parseArgs } from "node:util";
 import { decide } from "./decide.ts";
 import { detect } from "./detect/detect.ts";
+import { push } from "./push.ts";
 import type { Benchmark } from "./report.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, push };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

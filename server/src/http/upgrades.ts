@@ -63,7 +63,7 @@ export class Upgrades {
       const token = this.#check(request);
       this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
         this.#parts.upgraded(request);
-        this.#parts.hub.admit(webSocket, token);
+        this.#parts.hub.admit(webSocket, socket, token);
       });
     } catch (error) {
       if (error instanceof FlagbackError) {

@@ -4,6 +4,7 @@
 import { projected, runtimeDocuments } from "@flagback/core";
 import type { Delta, DocumentRef, RuntimeDocument, Snapshot } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
+import { textFrame } from "./text-frame.ts";
 
 /** Encodings kept for the current head: sessions behind it by different amounts, and tokens of different scopes. */
 const MAX_CACHED_FRAMES = 64;
@@ -13,15 +14,17 @@ export type AliasScope = readonly string[];
 
 export class Frames {
   readonly #engine: Engine;
-  readonly #cache = new Map<string, string>();
+  readonly #cache = new Map<string, Buffer>();
   #cachedRevision = -1;
+  /** What the last session was sent: nearly always what the next one needs. */
+  #last: { readonly from: number; readonly scope: AliasScope; readonly frame: Buffer } | undefined;
 
   constructor(engine: Engine) {
     this.#engine = engine;
   }
 
-  /** Everything, as of the head. */
-  snapshot(scope: AliasScope): string {
+  /** Everything, as of the head, as a frame to write. */
+  snapshot(scope: AliasScope): Buffer {
     return this.#cached(`snapshot ${scope.join(" ")}`, () => {
       const { epoch, head } = this.#engine.history;
       const documents = runtimeDocuments(this.#engine.world).filter((document) => isVisible(document, scope));
@@ -30,7 +33,15 @@ export class Frames {
   }
 
   /** What leads from a revision to the head; a snapshot where the ring no longer reaches back so far. */
-  since(from: number, scope: AliasScope): string {
+  since(from: number, scope: AliasScope): Buffer {
+    const last = this.#last;
+    if (last && last.from === from && last.scope === scope && this.#isCurrent) return last.frame;
+    const frame = this.#since(from, scope);
+    this.#last = { from, scope, frame };
+    return frame;
+  }
+
+  #since(from: number, scope: AliasScope): Buffer {
     const touched = this.#engine.history.touchedSince(from);
     if (!touched) return this.snapshot(scope);
     return this.#cached(`delta ${from} ${scope.join(" ")}`, () => {
@@ -46,13 +57,16 @@ export class Frames {
     });
   }
 
-  #cached(key: string, build: () => Snapshot | Delta): string {
-    const { revision } = this.#engine.history.head;
-    if (revision !== this.#cachedRevision || this.#cache.size >= MAX_CACHED_FRAMES) this.#cache.clear();
-    this.#cachedRevision = revision;
+  get #isCurrent(): boolean {
+    return this.#cachedRevision === this.#engine.history.head.revision;
+  }
+
+  #cached(key: string, build: () => Snapshot | Delta): Buffer {
+    if (!this.#isCurrent || this.#cache.size >= MAX_CACHED_FRAMES) this.#cache.clear();
+    this.#cachedRevision = this.#engine.history.head.revision;
     const found = this.#cache.get(key);
     if (found !== undefined) return found;
-    const frame = JSON.stringify(build());
+    const frame = textFrame(JSON.stringify(build()));
     this.#cache.set(key, frame);
     return frame;
   }

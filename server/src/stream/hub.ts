@@ -1,6 +1,7 @@
 /**
  * Every connected runtime: admits sockets, rings the doorbell when the head advances, keeps heartbeats and leases.
  */
+import type { Duplex } from "node:stream";
 import { CLOSE, type OutcomeBatch, type Runtime } from "@flagback/schemas";
 import type { Logger } from "pino";
 import type { WebSocket } from "ws";
@@ -86,9 +87,9 @@ export class Hub implements SessionHost {
     return this.#isClosed;
   }
 
-  /** Takes over a socket whose token was checked already. */
-  admit(socket: WebSocket, token: StoredToken): void {
-    const session = new Session(this, socket, token, new Date(this.#now()).toISOString());
+  /** Takes over a socket, which writes to `wire`, and whose token was checked already. */
+  admit(socket: WebSocket, wire: Duplex, token: StoredToken): void {
+    const session = new Session(this, socket, wire, token, new Date(this.#now()).toISOString());
     this.#sessions.add(session);
     setTimeout(() => {
       if (session.instance === undefined) session.close(CLOSE.malformed, "no hello");

@@ -4,8 +4,12 @@
 import type { Propagation } from "@flagback/schemas";
 import type { PropagationRow } from "../store/store.ts";
 
-/** Revisions whose acknowledgements are kept one by one; older ones keep their status text. */
+/**
+ * Revisions whose acknowledgements are kept one by one, and acknowledgements that are, whichever is reached first: older
+ * revisions keep their status text.
+ */
 const KEPT_REVISIONS = 256;
+const KEPT_ACKNOWLEDGEMENTS = 100_000;
 
 export interface Acknowledgement {
   readonly instance: string;
@@ -27,6 +31,9 @@ interface Spread {
 export class PropagationTracker {
   readonly #monotonicMs: () => number;
   readonly #spreads = new Map<number, Spread>();
+  /** Those that somebody may still acknowledge, in the order of their revisions. */
+  readonly #open = new Set<Spread>();
+  #acknowledgements = 0;
   readonly #dirty = new Set<Spread>();
 
   constructor(monotonicMs: () => number) {
@@ -45,21 +52,20 @@ export class PropagationTracker {
       settled: [],
     };
     this.#spreads.set(revision, spread);
+    if (spread.runtimes > 0) this.#open.add(spread);
     this.#dirty.add(spread);
-    if (this.#spreads.size > KEPT_REVISIONS) {
-      const oldest = this.#spreads.keys().next();
-      if (!oldest.done) this.#spreads.delete(oldest.value);
-    }
+    this.#forgetOldest();
   }
 
   /** The instance has applied everything up to the revision. Answers how long the newest of it took. */
   applied(instance: string, sdk: string, revision: number): number | undefined {
     let newestMs: number | undefined;
-    for (const spread of this.#spreads.values()) {
+    for (const spread of this.#open) {
       if (spread.revision > revision) break;
       if (!spread.waiting.delete(instance) && !spread.lapsed.delete(instance)) continue;
       newestMs = this.#monotonicMs() - spread.committedMs;
       spread.acknowledgements.push({ instance, sdk, ms: newestMs });
+      this.#acknowledgements += 1;
       this.#changed(spread);
     }
     return newestMs;
@@ -67,7 +73,7 @@ export class PropagationTracker {
 
   /** The instance is gone and its lease with it: it serves no candidate and writes nothing by itself. */
   lapsed(instance: string): void {
-    for (const spread of this.#spreads.values()) {
+    for (const spread of this.#open) {
       if (!spread.waiting.delete(instance)) continue;
       spread.lapsed.add(instance);
       this.#changed(spread);
@@ -115,8 +121,21 @@ export class PropagationTracker {
     return rows;
   }
 
+  #forgetOldest(): void {
+    for (const [revision, spread] of this.#spreads) {
+      const isTooMuch = this.#spreads.size > KEPT_REVISIONS || this.#acknowledgements > KEPT_ACKNOWLEDGEMENTS;
+      // Whoever waits for the newest still wants it.
+      if (!isTooMuch || this.#spreads.size === 1) return;
+      this.#spreads.delete(revision);
+      this.#open.delete(spread);
+      this.#acknowledgements -= spread.acknowledgements.length;
+      for (const settle of spread.settled.splice(0)) settle();
+    }
+  }
+
   #changed(spread: Spread): void {
     this.#dirty.add(spread);
+    if (spread.waiting.size === 0 && spread.lapsed.size === 0) this.#open.delete(spread);
     if (spread.waiting.size === 0) for (const settle of spread.settled.splice(0)) settle();
   }
 }

@@ -1,6 +1,7 @@
 /**
  * One runtime's socket: says hello, follows the head from its own cursor, answers leases, takes outcomes.
  */
+import type { Duplex } from "node:stream";
 import {
   CLOSE,
   decodeRuntimeFrame,
@@ -54,6 +55,7 @@ export class Session {
   readonly token: StoredToken;
   readonly #host: SessionHost;
   readonly #socket: WebSocket;
+  readonly #wire: Duplex;
   readonly #connectedAt: string;
   #instance: string | undefined;
   #sdk = "";
@@ -70,9 +72,11 @@ export class Session {
   #rejected: { seq: number; index: number; code: string; message: string }[] = [];
   #ackedThrough = -1;
 
-  constructor(host: SessionHost, socket: WebSocket, token: StoredToken, connectedAt: string) {
+  /** `wire` is what `socket` writes to. */
+  constructor(host: SessionHost, socket: WebSocket, wire: Duplex, token: StoredToken, connectedAt: string) {
     this.#host = host;
     this.#socket = socket;
+    this.#wire = wire;
     this.#connectedAt = connectedAt;
     this.token = token;
     socket.on("message", (data, isBinary) => this.#takeFrame(isBinary ? "" : data.toString()));
@@ -114,7 +118,7 @@ export class Session {
   catchUp(): void {
     const { head } = this.#host.engine.history;
     if (this.#instance === undefined || this.#cursor >= head.revision) return;
-    if (this.#sendText(this.#host.frames.since(this.#cursor, this.token.aliases))) this.#cursor = head.revision;
+    if (this.#sendFrame(this.#host.frames.since(this.#cursor, this.token.aliases))) this.#cursor = head.revision;
   }
 
   /** Acknowledges every batch up to and including `through`; they are durable. */
@@ -165,10 +169,24 @@ export class Session {
     this.#socket.terminate();
   }
 
-  #sendText(frame: string): boolean {
-    if (this.#isClosing || this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) return false;
-    this.#socket.send(frame);
+  #sendText(text: string): boolean {
+    if (!this.#mayWrite) return false;
+    this.#socket.send(text);
     return true;
+  }
+
+  /**
+   * Writes a frame that other sessions share. Beside `ws` and not through it: without compression `ws` writes each of its
+   * own frames at once and whole, so that the two never mix.
+   */
+  #sendFrame(frame: Buffer): boolean {
+    if (!this.#mayWrite || this.#socket.readyState !== this.#socket.OPEN) return false;
+    this.#wire.write(frame);
+    return true;
+  }
+
+  get #mayWrite(): boolean {
+    return !this.#isClosing && this.#socket.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
 
   /** Whatever a frame does costs its socket at most. */
@@ -238,7 +256,7 @@ export class Session {
       // What it resumes from it has applied, also where the acknowledgement was lost with the socket.
       this.#applied(message.instance, message.resume.revision);
       this.catchUp();
-    } else if (this.#sendText(this.#host.frames.snapshot(this.token.aliases))) this.#cursor = head.revision;
+    } else if (this.#sendFrame(this.#host.frames.snapshot(this.token.aliases))) this.#cursor = head.revision;
   }
 
   #lease(id: number): void {

@@ -1,0 +1,142 @@
+/** A real server, the floors, and the process of their clients: what push, flip, rollback and herd are measured with. */
+import type { Arrivals, ClientSkills } from "./clients-child.ts";
+import type { FloorSkills } from "./floor-child.ts";
+import { Peer } from "./peer.ts";
+import type { ServerSkills } from "./server-child.ts";
+
+const KILL_SWITCH = "writes_disabled";
+const SETTLE_TIMEOUT_MS = 30_000;
+
+export interface Flip {
+  readonly revision: number;
+  /** On the shared clock. */
+  readonly postedMs: number;
+  readonly committedMs: number;
+}
+
+export class Fleet {
+  readonly server: Peer<ServerSkills>;
+  readonly clients: Peer<ClientSkills>;
+  readonly url: string;
+  readonly port: number;
+  readonly runtimeToken: string;
+  readonly #adminToken: string;
+  #isEngaged = false;
+
+  private constructor(parts: {
+    server: Peer<ServerSkills>;
+    clients: Peer<ClientSkills>;
+    url: string;
+    port: number;
+    adminToken: string;
+    runtimeToken: string;
+  }) {
+    this.server = parts.server;
+    this.clients = parts.clients;
+    this.url = parts.url;
+    this.port = parts.port;
+    this.#adminToken = parts.adminToken;
+    this.runtimeToken = parts.runtimeToken;
+  }
+
+  static async start(): Promise<Fleet> {
+    const server = await Peer.start<ServerSkills>("./server-child.ts", ["--expose-gc"]);
+    const clients = await Peer.start<ClientSkills>("./clients-child.ts");
+    const { url, port, adminToken } = await server.ask("start", {});
+    const made = await post(`${url}/v1/tokens`, adminToken, { role: "runtime", name: "bench", aliases: [] });
+    return new Fleet({ server, clients, url, port, adminToken, runtimeToken: String(made.secret) });
+  }
+
+  /**
+   * Engages the kill switch at `*`, or releases it again. With `settled` it answers once the server has heard from every
+   * runtime that it holds the change, so that it is idle again when the next thing is measured.
+   */
+  async flip({ settled = true } = {}): Promise<Flip> {
+    const action = this.#isEngaged ? "release" : "engage";
+    this.#isEngaged = !this.#isEngaged;
+    const postedMs = Number(process.hrtime.bigint()) / 1e6;
+    const wait = settled ? `?wait=applied&timeoutMs=${SETTLE_TIMEOUT_MS}` : "";
+    const { revision } = await this.post(`/v1/kill-switches/${KILL_SWITCH}/${action}${wait}`, { reason: "benchmark" });
+    const committedMs = (await this.server.ask("takeCommits")).at(-1) ?? Number.NaN;
+    return { revision: Number(revision), postedMs, committedMs };
+  }
+
+  post(path: string, body: unknown): Promise<Record<string, unknown>> {
+    return post(this.url + path, this.#adminToken, body);
+  }
+
+  request(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
+    return post(this.url + path, this.#adminToken, body, method);
+  }
+
+  async connect(group: string, n: number, options: { acknowledges?: boolean } = {}): Promise<void> {
+    const { acknowledges = true } = options;
+    await this.clients.ask("connect", {
+      group,
+      speech: "flagback",
+      port: this.port,
+      token: this.runtimeToken,
+      n,
+      acknowledges,
+    });
+  }
+
+  arrivals(group: string, revision: number): Promise<Arrivals> {
+    return this.clients.ask("arrivals", { group, revision });
+  }
+
+  async close(): Promise<void> {
+    await this.clients.close();
+    await this.server.ask("stop").catch(() => undefined);
+    await this.server.close();
+  }
+}
+
+interface FloorPorts {
+  readonly tcp: number;
+  readonly ws: number;
+}
+
+/** The floors' process and its clients, in the process of the fleet's clients. */
+export class Floor {
+  readonly peer: Peer<FloorSkills>;
+  readonly url: string;
+  readonly #ports: FloorPorts;
+  readonly #clients: Peer<ClientSkills>;
+
+  private constructor(peer: Peer<FloorSkills>, url: string, ports: FloorPorts, clients: Peer<ClientSkills>) {
+    this.peer = peer;
+    this.url = url;
+    this.#ports = ports;
+    this.#clients = clients;
+  }
+
+  static async start(clients: Peer<ClientSkills>): Promise<Floor> {
+    const peer = await Peer.start<FloorSkills>("./floor-child.ts", ["--expose-gc"]);
+    const { url, tcpPort, wsPort } = await peer.ask("start");
+    return new Floor(peer, url, { tcp: tcpPort, ws: wsPort }, clients);
+  }
+
+  async connect(group: string, speech: "tcp" | "ws", n: number): Promise<void> {
+    const port = this.#ports[speech];
+    await this.#clients.ask("connect", { group, speech, port, token: "", n, acknowledges: false });
+  }
+
+  close(): Promise<void> {
+    return this.peer.close();
+  }
+}
+
+async function post(url: string, token: string, body: unknown, method = "POST"): Promise<Record<string, unknown>> {
+  const answer = await fetch(url, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status} ${text}`);
+  return JSON.parse(text) as Record<string, unknown>;
+}

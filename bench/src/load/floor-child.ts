@@ -1,0 +1,105 @@
+/**
+ * The floors of push and flip: the same bytes to the same number of sockets by a raw TCP write loop and by a plain `ws`
+ * broadcast; and a POST handler with one durable SQLite commit before that broadcast.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { fastify } from "fastify";
+import { type WebSocket, WebSocketServer } from "ws";
+import { sharedNowMs } from "./clock.ts";
+import { serve } from "./peer.ts";
+import { lookAtUsage } from "./usage.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "flagback-floor-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+const tcpSockets = new Set<Socket>();
+const webSockets = new Set<WebSocket>();
+let payload = "";
+let revision = 0;
+
+const skills = {
+  async start() {
+    const tcp = createServer({ noDelay: true }, (socket) => {
+      tcpSockets.add(socket);
+      socket.on("close", () => tcpSockets.delete(socket));
+      socket.on("error", () => undefined);
+      socket.resume();
+    });
+    await new Promise<void>((resolve) => tcp.listen(0, "127.0.0.1", resolve));
+    const app = fastify();
+    const database = new Database(join(folder, "floor.db"));
+    database.pragma("journal_mode = WAL");
+    database.pragma("synchronous = FULL");
+    database.exec("CREATE TABLE switch (key TEXT PRIMARY KEY, state TEXT, revision INTEGER)");
+    database.exec("CREATE TABLE audit (id INTEGER PRIMARY KEY, at TEXT, state TEXT)");
+    const put = database.prepare("INSERT OR REPLACE INTO switch VALUES ('writes_disabled', ?, ?)");
+    const audit = database.prepare("INSERT INTO audit (at, state) VALUES (?, ?)");
+    const commit = database.transaction((state: string) => {
+      put.run(state, revision + 1);
+      audit.run(new Date().toISOString(), state);
+    });
+    app.post("/flip", (request) => {
+      commit(JSON.stringify(request.body));
+      broadcastWs();
+      return { revision };
+    });
+    const webSocketServer = new WebSocketServer({ server: app.server, perMessageDeflate: false });
+    webSocketServer.on("connection", (socket) => {
+      webSockets.add(socket);
+      socket.on("close", () => webSockets.delete(socket));
+      socket.on("error", () => undefined);
+    });
+    const url = await app.listen({ host: "127.0.0.1", port: 0 });
+    const address = tcp.address();
+    return { url, wsPort: Number(new URL(url).port), tcpPort: typeof address === "object" ? (address?.port ?? 0) : 0 };
+  },
+  /** What is sent from now on: a delta of the real server, of which each broadcast changes only the revision. */
+  send({ text, from }: { text: string; from: number }): void {
+    payload = text;
+    revision = from;
+  },
+  sockets: () => ({ tcp: tcpSockets.size, ws: webSockets.size }),
+  broadcastTcp() {
+    revision += 1;
+    const bytes = frameOf(messageOf(revision));
+    const startMs = sharedNowMs();
+    for (const socket of tcpSockets) socket.write(bytes);
+    return { startMs, revision };
+  },
+  broadcastWs() {
+    const startMs = sharedNowMs();
+    broadcastWs();
+    return { startMs, revision };
+  },
+  usage: ({ collect }: { collect: boolean }) => lookAtUsage(collect),
+};
+export type FloorSkills = typeof skills;
+
+function broadcastWs(): void {
+  revision += 1;
+  const text = messageOf(revision);
+  for (const socket of webSockets) socket.send(text);
+}
+
+function messageOf(at: number): string {
+  return payload.replace(/"revision":\d+/, `"revision":${at}`);
+}
+
+/** An unmasked text frame (RFC 6455, section 5.2). */
+function frameOf(text: string): Buffer {
+  const body = Buffer.from(text);
+  const head = body.length < 126 ? Buffer.alloc(2) : Buffer.alloc(4);
+  head[0] = 0x81;
+  if (body.length < 126) head[1] = body.length;
+  else {
+    head[1] = 126;
+    head.writeUInt16BE(body.length, 2);
+  }
+  return Buffer.concat([head, body]);
+}
+
+serve(skills);
