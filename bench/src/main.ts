@@ -3,10 +3,11 @@ import { arch, cpus, loadavg, platform } from "node:os";
 import { parseArgs } from "node:util";
 import { decide } from "./decide.ts";
 import { detect } from "./detect/detect.ts";
+import { flip } from "./flip.ts";
 import { push } from "./push.ts";
 import type { Benchmark } from "./report.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, push };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, flip, push };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

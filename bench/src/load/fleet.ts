@@ -1,4 +1,6 @@
 /** A real server, the floors, and the process of their clients: what push, flip, rollback and herd are measured with. */
+
+import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import type { Arrivals, ClientSkills } from "./clients-child.ts";
 import type { FloorSkills } from "./floor-child.ts";
 import { Peer } from "./peer.ts";
@@ -61,12 +63,30 @@ export class Fleet {
     return { revision: Number(revision), postedMs, committedMs };
   }
 
-  post(path: string, body: unknown): Promise<Record<string, unknown>> {
-    return post(this.url + path, this.#adminToken, body);
+  /** A rollout at half of the traffic with three guardrails, so that outcomes are counted and judged. */
+  async startRollout(): Promise<void> {
+    await this.post("/v1/apply", {
+      versions: [STABLE, CANDIDATE].map((id) => ({ id, kind: "prompt", payload: { prompt: id } })),
+      aliases: {
+        [ALIAS]: {
+          stable: STABLE,
+          candidates: [{ id: CANDIDATE, weight: 0 }],
+          policy: {
+            guardrails: [
+              { metric: "error_rate", max: 0.05 },
+              { metric: "latency_p95_ms", max: 1_800 },
+              { metric: "tool_failure_rate", max: 0.03 },
+            ],
+            stages: [{ name: "half", percent: 50 }],
+          },
+        },
+      },
+    });
+    await this.post(`/v1/aliases/${ALIAS}/rollout`, { candidate: CANDIDATE });
   }
 
-  request(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
-    return post(this.url + path, this.#adminToken, body, method);
+  post(path: string, body: unknown): Promise<Record<string, unknown>> {
+    return post(this.url + path, this.#adminToken, body);
   }
 
   async connect(group: string, n: number, options: { acknowledges?: boolean } = {}): Promise<void> {
@@ -122,21 +142,24 @@ export class Floor {
     await this.#clients.ask("connect", { group, speech, port, token: "", n, acknowledges: false });
   }
 
+  /** The same as `Fleet.flip`, by the path without flagback. */
+  async flip(): Promise<{ readonly revision: number }> {
+    const { revision } = await post(`${this.url}/flip`, "", { reason: "benchmark" });
+    return { revision: Number(revision) };
+  }
+
   close(): Promise<void> {
     return this.peer.close();
   }
 }
 
-async function post(url: string, token: string, body: unknown, method = "POST"): Promise<Record<string, unknown>> {
+async function post(url: string, token: string, body: unknown): Promise<Record<string, unknown>> {
   const answer = await fetch(url, {
-    method,
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
   });
   const text = await answer.text();
-  if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status} ${text}`);
+  if (!answer.ok) throw new Error(`POST ${url}: ${answer.status} ${text}`);
   return JSON.parse(text) as Record<string, unknown>;
 }
