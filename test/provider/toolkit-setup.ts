@@ -21,13 +21,17 @@ export interface ToolkitSetup {
 }
 
 /** Started for one test, and stopped after it. */
-export async function startToolkit(options: Partial<FlagbackProviderOptions> = {}): Promise<ToolkitSetup> {
+export async function startToolkit(
+  options: Partial<FlagbackProviderOptions> = {},
+  { leaseMs = 15_000 } = {},
+): Promise<ToolkitSetup> {
   const server = await fakeServer(
     alias(),
     alias({ key: "planner", salt: "planner" }),
     killSwitch(),
     flag("greeting", { variants: { a: "hi" }, defaultVariant: "a" }),
   );
+  server.leaseMs = leaseMs;
   const { provider, client, logged } = await connect(server, options);
   return {
     server,

@@ -6,12 +6,14 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { alias, CANDIDATE, rolledBack, STABLE } from "./documents.ts";
 import { startToolkit, type ToolkitSetup } from "./toolkit-setup.ts";
 
+/** So long that none is renewed while the clock is put forward. */
+const LEASE_MS = 3_600_000;
 let jumpMs = 0;
 let setup: ToolkitSetup;
 beforeEach(async () => {
   jumpMs = 0;
   const clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now() + jumpMs };
-  setup = await startToolkit({ clock });
+  setup = await startToolkit({ clock }, { leaseMs: LEASE_MS });
   await setup.change(sticky());
 });
 
@@ -112,7 +114,7 @@ describe("a conversation that brings its token", () => {
   test("keeps a candidate only under a live lease, and stable always", async () => {
     const onCandidate = await tokenOf(setup.candidateConversation());
     const onStable = await tokenOf("early");
-    jumpMs = 15_000;
+    jumpMs = LEASE_MS;
     expect(await next(onCandidate)).toBe(STABLE);
     await withRun(run({ token: onStable }), async (current) => {
       expect(await current.pinned("support-agent", "none")).toMatchObject({ version: STABLE, reason: "STALE" });
@@ -258,7 +260,7 @@ test("no sequence of tokens, baggage and documents hands a run a version that no
         const token = each.token === null ? null : tokens.at(-1 - each.token);
         const baggage = each.baggage === null ? null : headers.at(-1 - each.baggage);
         const isLive = !each.isLapsed;
-        jumpMs = isLive ? 0 : 15_000;
+        jumpMs = isLive ? 0 : LEASE_MS;
         await withRun(run({ conversationId, token, baggage }), async (made) => {
           const version = await made.pin("support-agent", STABLE);
           if (version !== STABLE) {
