@@ -13,6 +13,7 @@ export const ERROR_STATUS = {
   database_newer: 500,
   database_unavailable: 503,
   decision_not_found: 404,
+  feedback_invalid: 400,
   flag_not_found: 404,
   flag_invalid: 400,
   forbidden: 403,

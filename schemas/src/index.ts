@@ -1,6 +1,7 @@
 export * from "./config.ts";
 export * from "./documents.ts";
 export * from "./errors.ts";
+export * from "./feedback.ts";
 export * from "./http.ts";
 export * from "./limits.ts";
 export * from "./outcome.ts";

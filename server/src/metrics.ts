@@ -38,6 +38,12 @@ export function createMetrics() {
       labelNames: ["result"],
       registers,
     }),
+    feedback: new Counter({
+      name: "flagback_feedback_total",
+      help: "Feedback about runs that can no longer be judged, by what became of it.",
+      labelNames: ["result"],
+      registers,
+    }),
     evidence: new Gauge({
       name: "flagback_evidence_log_e",
       help: "Natural log of the evidence against a candidate, by guardrail.",

@@ -205,6 +205,7 @@ describe("the view", () => {
         { version: STABLE, assigned: 1_000, settled: 1_000, failures: 580 },
         { version: CANDIDATE, assigned: 52, settled: 50, failures: 40 },
       ],
+      feedback: [],
     };
     expect(dashboardLine({ elapsedMs: 3_210, phase: "rollout", rollout, runtimes: [] })).toBe(
       "  3.2 s  rollout: 2.3.3 1 000 runs, 58.0 % failed | 2.4.0 50 runs, 80.0 % failed | evidence ██████░░░░░░ 2.40 of 4.80",

@@ -35,7 +35,10 @@ describe("exit status", () => {
     { args: ["aply"], says: "Did you mean apply?" },
     { args: ["rollback", "a", "--reason", "x", "--jsn"], says: "Did you mean --json?" },
     { args: ["rollback", "a"], says: "'--reason <text>' not specified" },
-    { args: ["get", "alias"], says: "Allowed choices are aliases, versions, kill-switches, flags, incidents" },
+    {
+      args: ["get", "alias"],
+      says: "Allowed choices are aliases, versions, kill-switches, flags, feedback, incidents",
+    },
     { args: ["audit", "--limit", "0"], says: "whole number from 1 to 1000" },
     { args: ["runtimes", "--url", "ftp://host"], says: "ftp://host is no http address" },
     { args: ["register", "a@1", "--label", "nonsense"], says: "--label nonsense has no key and value" },

@@ -38,6 +38,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["UPGRADE /v1/stream", RUNTIMES],
   ["GET /v1/snapshot", RUNTIMES],
   ["POST /v1/outcomes", RUNTIMES, { outcomes: [OUTCOME] }],
+  ["POST /v1/feedback", RUNTIMES, { feedback: [{ id: "f", ...OUTCOME }] }],
 
   ["GET /v1/versions", READERS],
   ["GET /v1/versions/:id", READERS],
@@ -73,6 +74,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["GET /v1/incidents", READERS],
   ["GET /v1/incidents/:id", READERS],
   ["GET /v1/decisions/:id/replay", READERS],
+  ["GET /v1/feedback", READERS],
   ["GET /v1/runtimes", READERS],
   ["GET /v1/propagation/:revision", READERS],
 

@@ -1,7 +1,14 @@
 /**
  * What the HTTP API answers to reads. The bodies of changes are in `@flagback/schemas`.
  */
-import type { GuardrailEvidence, Incident, Propagation, Token } from "@flagback/schemas";
+import type {
+  FeedbackSummary,
+  GuardrailEvidence,
+  Incident,
+  Propagation,
+  StoredFeedback,
+  Token,
+} from "@flagback/schemas";
 
 /** Runs of one version since the rollout began. */
 export interface VersionTraffic {
@@ -34,6 +41,19 @@ export interface RolloutStatus {
   readonly peakLogE: number | null;
   readonly threshold: number | null;
   readonly traffic: readonly VersionTraffic[];
+  /** Of all rollouts, by version. */
+  readonly feedback: readonly FeedbackSummary[];
+}
+
+/** One row of `GET /v1/feedback`. */
+export interface FeedbackRow extends StoredFeedback {
+  /** Grows with each that comes. */
+  readonly number: number;
+}
+
+export interface FeedbackQuery {
+  readonly alias?: string;
+  readonly limit?: number;
 }
 
 /** `GET /v1/propagation/{revision}`. `ms` is the time from the commit to the runtime's acknowledgement. */

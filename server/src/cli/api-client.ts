@@ -11,6 +11,7 @@ import {
   type EngageBody,
   ERROR_STATUS,
   type ErrorCode,
+  type FeedbackSummary,
   type Flag,
   FlagbackError,
   type Incident,
@@ -26,7 +27,15 @@ import {
   type Webhook,
 } from "@flagback/schemas";
 import type { Replayed } from "../evaluator/replay-decision.ts";
-import type { AuditQuery, CreatedToken, IncidentReport, PropagationStatus, RolloutStatus } from "./api-answers.ts";
+import type {
+  AuditQuery,
+  CreatedToken,
+  FeedbackQuery,
+  FeedbackRow,
+  IncidentReport,
+  PropagationStatus,
+  RolloutStatus,
+} from "./api-answers.ts";
 import { anySignal, timeoutSignal } from "./signals.ts";
 
 /** Longest wait for an answer, beyond what the request itself asks the server to wait. */
@@ -101,7 +110,8 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
       send<{ version: Version; change: ChangeAnswer["change"] }>("POST", "v1/versions", { body }),
 
     aliases: () => send<{ aliases: Alias[] }>("GET", "v1/aliases").then((answer) => answer.aliases),
-    alias: (name: string) => send<Alias>("GET", `v1/aliases/${part(name)}`),
+    alias: (name: string) =>
+      send<Alias & { readonly feedback: readonly FeedbackSummary[] }>("GET", `v1/aliases/${part(name)}`),
     rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
     startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
     advance: (alias: string, body: { readonly reason: string; readonly bypassGate: boolean }) =>
@@ -126,6 +136,10 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     audit: ({ signal, ...query }: AuditQuery) =>
       send<{ events: AuditEvent[] }>("GET", "v1/audit", { query, waitMs: query.waitMs, signal }).then(
         (answer) => answer.events,
+      ),
+    feedback: (query: FeedbackQuery) =>
+      send<{ feedback: FeedbackRow[] }>("GET", "v1/feedback", { query: { ...query } }).then(
+        (answer) => answer.feedback,
       ),
     propagation: (revision: number) => send<PropagationStatus>("GET", `v1/propagation/${revision}`),
     runtimes: () => send<{ runtimes: Runtime[] }>("GET", "v1/runtimes").then((answer) => answer.runtimes),

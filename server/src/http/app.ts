@@ -19,6 +19,7 @@ import type { Door } from "./door.ts";
 import { handleError, sendProblem } from "./problem.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
+import { feedbackRoutes } from "./routes/feedback.ts";
 import { flagRoutes } from "./routes/flags.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { killSwitchRoutes } from "./routes/kill-switches.ts";
@@ -69,6 +70,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   flagRoutes(app, context);
   applyRoute(app, context);
   outcomeRoutes(app, context);
+  feedbackRoutes(app, context);
   recordRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);

@@ -14,23 +14,25 @@ import {
 import type { LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey } from "../store/store.ts";
 import { type InstanceState, Instances, rowKey } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
+import { invalid, type Problem, type Rejection, unreportable } from "./reportable.ts";
 import { type OpenRow, RolloutLedger } from "./rollout-ledger.ts";
 import type { TickClock } from "./tick-clock.ts";
 import { advanceRollout } from "./timeouts.ts";
 import { Unwritten } from "./unwritten.ts";
 
-/** An outcome that was not counted, and why. */
-export interface Rejection {
-  readonly index: number;
-  readonly code: string;
-  readonly message: string;
-}
-type Problem = Omit<Rejection, "index">;
-
 export type BatchResult =
   | { readonly kind: "counted"; readonly rejected: readonly Rejection[]; readonly aliases: ReadonlySet<string> }
   | { readonly kind: "repeated" }
   | { readonly kind: "gap"; readonly expected: number };
+
+/** What became of outcomes that came without an assignment. */
+export interface CountedReports {
+  readonly accepted: number;
+  readonly duplicates: number;
+  readonly rejected: readonly Rejection[];
+  /** Accepted, and too late to be judged. */
+  readonly late: readonly Outcome[];
+}
 
 export class LedgerBook {
   readonly #world: () => World;
@@ -104,10 +106,9 @@ export class LedgerBook {
     if (batch.seq !== state.through + 1) return { kind: "gap", expected: state.through + 1 };
     const aliases = new Set<string>();
     for (const assignment of batch.assigned) {
-      const { alias, version } = assignment;
-      if (!mayReport(alias) || this.#unknown(alias, version)) continue;
+      if (unreportable(assignment, this.#world(), mayReport)) continue;
       this.#assign(state, batch.seq, assignment);
-      aliases.add(alias);
+      aliases.add(assignment.alias);
     }
     for (const overdue of batch.overdue ?? []) this.#countOverdue(state, overdue, aliases);
     const rejected: Rejection[] = [];
@@ -129,22 +130,23 @@ export class LedgerBook {
     reporter: string,
     mayReport: (alias: string) => boolean,
     nowMs: number,
-  ): { readonly accepted: number; readonly duplicates: number; readonly rejected: Rejection[] } {
+  ): CountedReports {
     let accepted = 0;
     let duplicates = 0;
+    const late: Outcome[] = [];
     const rejected: Rejection[] = [];
     items.forEach((item, index) => {
       const parsed = Outcome.safeParse(item);
       const outcome = parsed.data;
-      const problem = outcome ? this.#unreportable(outcome, mayReport) : invalid(parsed.error?.issues[0]);
-      if (problem || !outcome) rejected.push({ index, ...(problem ?? invalid(undefined)) });
+      const problem = outcome ? unreportable(outcome, this.#world(), mayReport) : invalidOutcome(parsed.error);
+      if (problem || !outcome) rejected.push({ index, ...(problem ?? invalidOutcome(undefined)) });
       else if (this.#runs.has(outcome.alias, outcome.runId)) duplicates += 1;
       else {
-        this.#hold(outcome, reporter, nowMs);
+        if (this.#hold(outcome, reporter, nowMs) === "late") late.push(outcome);
         accepted += 1;
       }
     });
-    return { accepted, duplicates, rejected };
+    return { accepted, duplicates, rejected, late };
   }
 
   /** The weights of an alias changed: from a tick on, assignments should follow them. */
@@ -296,7 +298,7 @@ export class LedgerBook {
   ): Problem | undefined {
     const parsed = StreamOutcome.safeParse(item);
     const row = state.rows.get(rowKey(named(item)));
-    const problem = parsed.success ? this.#uncountable(parsed.data, row, mayReport) : invalid(parsed.error.issues[0]);
+    const problem = parsed.success ? this.#uncountable(parsed.data, row, mayReport) : invalidOutcome(parsed.error);
     // The run did end: a report that can't be counted must not leave it to go missing, which would be bad. But the same
     // report once more says nothing of another run.
     const isRepeat = parsed.success && this.#runs.reporterOf(parsed.data.alias, parsed.data.runId) === state.instance;
@@ -312,7 +314,7 @@ export class LedgerBook {
     row: OpenRow | undefined,
     mayReport: (alias: string) => boolean,
   ): Problem | undefined {
-    const problem = this.#unreportable(outcome, mayReport);
+    const problem = unreportable(outcome, this.#world(), mayReport);
     if (problem) return problem;
     if (this.#runs.has(outcome.alias, outcome.runId)) {
       return {
@@ -343,7 +345,7 @@ export class LedgerBook {
     aliases.add(row.alias);
   }
 
-  #hold(outcome: Outcome, reporter: string, nowMs: number): void {
+  #hold(outcome: Outcome, reporter: string, nowMs: number): "held" | "late" {
     const rollout = this.#current(outcome.alias);
     const startedMs = outcome.startedAt ? Date.parse(outcome.startedAt) : nowMs - (outcome.durationMs ?? 0);
     const tick = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
@@ -352,6 +354,7 @@ export class LedgerBook {
     this.#remember(rollout, outcome, reporter);
     if (isLate) this.#unwritten.touchTotals(rollout, outcome.version);
     else this.#unwritten.touch(rollout, outcome.version, tick, reporter, true);
+    return isLate ? "late" : "held";
   }
 
   #remember(rollout: RolloutLedger, { runId, version }: Outcome, reporter: string): void {
@@ -359,18 +362,6 @@ export class LedgerBook {
     const run = { ...rollout.key, version, runId };
     this.#runs.add(run, reporter);
     this.#unwritten.runs.push(run);
-  }
-
-  #unreportable({ alias, version }: Outcome, mayReport: (alias: string) => boolean): Problem | undefined {
-    if (!mayReport(alias)) return { code: "forbidden", message: `this token may not report for ${alias}` };
-    return this.#unknown(alias, version);
-  }
-
-  #unknown(alias: string, version: string): Problem | undefined {
-    const world = this.#world();
-    if (!world.aliases.has(alias)) return { code: "alias_not_found", message: `there is no alias ${alias}` };
-    if (world.versions.get(version)?.alias === alias) return undefined;
-    return { code: "version_not_found", message: `version ${version} is not registered for ${alias}` };
   }
 
   /** The rollout that an assignment was made under: one from before the current rollout's start is no evidence in it. */
@@ -426,6 +417,6 @@ function nameOf({ alias, rolloutNumber }: RolloutKey): string {
   return `${alias} ${rolloutNumber}`;
 }
 
-function invalid(issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined): Problem {
-  return { code: "outcome_invalid", message: `${issue?.path.join(".") || "outcome"}: ${issue?.message}` };
+function invalidOutcome(error: { readonly issues: Parameters<typeof invalid>[1][] } | undefined): Problem {
+  return invalid("outcome_invalid", error?.issues[0]);
 }

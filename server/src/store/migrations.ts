@@ -67,6 +67,12 @@ const MIGRATIONS: readonly string[] = [
     rollout_number INTEGER NOT NULL
   ) STRICT;
   CREATE UNIQUE INDEX runs_once ON runs (alias, run_id);
+  CREATE TABLE feedback (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, id TEXT NOT NULL, version TEXT NOT NULL,
+    run_id TEXT NOT NULL, quality REAL, received_at TEXT NOT NULL, document TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX feedback_once ON feedback (alias, id);
+  CREATE INDEX feedback_by_alias ON feedback (alias, number);
   `,
 ];
 

@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import { FlagbackError, type Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { migrate } from "./migrations.ts";
+import { feedbackStore } from "./sqlite-feedback.ts";
 import { LedgerWriter, loadLedger } from "./sqlite-ledger.ts";
 import { readAudit, readDecision, readIncidents } from "./sqlite-read.ts";
 import type { AnsweredRequest, Commit, Loaded, Store, StoredToken, WriteRecord } from "./store.ts";
@@ -97,6 +98,7 @@ function unavailable(error: unknown): FlagbackError {
 
 function sqliteStore(database: Database.Database): Store {
   const ledger = new LedgerWriter(database);
+  const feedback = feedbackStore(database);
   const sql = (text: string) => database.prepare(text);
   const statements = {
     putDocument: sql("INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
@@ -246,6 +248,9 @@ function sqliteStore(database: Database.Database): Store {
     putIdempotent: guarded((request, at) => putIdempotent.immediate(request, at)),
     readIncidents: guarded((id) => readIncidents(database, id)),
     readDecision: guarded((id) => readDecision(database, id)),
+    putFeedback: guarded(feedback.putFeedback),
+    readFeedback: guarded(feedback.readFeedback),
+    feedbackSummaries: guarded(feedback.feedbackSummaries),
     putToken: guarded((token, record) => putToken.immediate(token, record)),
     putWebhook: guarded((webhook, record) => putWebhook.immediate(webhook, record)),
     deleteWebhook: guarded((id, record) => deleteWebhook.immediate(id, record)),

@@ -8,10 +8,12 @@ import type {
   Alias,
   AuditEvent,
   Decision,
+  FeedbackSummary,
   Flag,
   Incident,
   KillSwitch,
   RuntimeDocument,
+  StoredFeedback,
   Token,
   Version,
   Webhook,
@@ -191,6 +193,21 @@ export interface AuditQuery {
   readonly decisionId?: string;
 }
 
+/** Which feedback is asked for, newest first. */
+export interface FeedbackQuery {
+  readonly alias?: string;
+  readonly version?: string;
+  readonly runId?: string;
+  /** Only what came before the one of this number. */
+  readonly before?: number;
+  readonly limit: number;
+}
+
+export interface NumberedFeedback extends StoredFeedback {
+  /** Grows with each that comes. */
+  readonly number: number;
+}
+
 export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;
   /** Writes a change, all or nothing. Answers the audit row's id and how long the transaction took. */
@@ -216,6 +233,11 @@ export interface Store {
       }
     | undefined
   >;
+  /** Stores what is new, all or nothing. Answers how much was known by its id, and how much old feedback had to go. */
+  putFeedback(feedback: readonly StoredFeedback[]): Promise<{ readonly duplicates: number; readonly dropped: number }>;
+  readFeedback(query: FeedbackQuery): Promise<NumberedFeedback[]>;
+  /** What was said about each version of an alias that anything was said about, by the version's id. */
+  feedbackSummaries(alias: string): Promise<FeedbackSummary[]>;
   putToken(token: StoredToken, record?: WriteRecord): Promise<void>;
   putWebhook(webhook: Webhook, record: WriteRecord): Promise<void>;
   deleteWebhook(id: string, record: WriteRecord): Promise<boolean>;

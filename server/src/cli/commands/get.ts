@@ -1,6 +1,7 @@
 /** `flagback get`: the documents as the server has them. */
 import { type Alias, type Flag, FlagbackError, type Version } from "@flagback/schemas";
 import { Argument, type Command } from "commander";
+import type { FeedbackRow } from "../api-answers.ts";
 import type { Api } from "../api-client.ts";
 import type { Io } from "../io.ts";
 import { addRemoteOptions, invoke, type RemoteOptions } from "../remote-command.ts";
@@ -51,6 +52,17 @@ const KINDS = {
     },
     one: (api, name) => api.flag(name),
   },
+  feedback: {
+    async list(api) {
+      const feedback = await api.feedback({});
+      return { value: { feedback }, text: feedbackTable(feedback) };
+    },
+    /** By alias: what people want to read is what was said about it. */
+    async one(api, name) {
+      const [{ feedback: summaries }, latest] = await Promise.all([api.alias(name), api.feedback({ alias: name })]);
+      return { summaries, latest };
+    },
+  },
   incidents: {
     async list(api) {
       const incidents = await api.incidents();
@@ -65,7 +77,7 @@ export function addGet(program: Command, io: Io): void {
     .command("get")
     .summary("show documents: a list, or one in full")
     .addArgument(new Argument("<kind>", "what to show").choices(Object.keys(KINDS)))
-    .argument("[name]", "one document, in full");
+    .argument("[name]", "one document, in full; of feedback, an alias");
   addRemoteOptions(command).action(
     async (kind: keyof typeof KINDS, name: string | undefined, options: RemoteOptions) => {
       const { api, answer } = invoke(io, options);
@@ -120,5 +132,20 @@ function flagTable(flags: readonly Flag[]): string {
       Object.keys(definition.variants).join(", "),
     ]),
     "No flags.",
+  );
+}
+
+function feedbackTable(feedback: readonly FeedbackRow[]): string {
+  return table(
+    ["RECEIVED (UTC)", "ALIAS", "VERSION", "RUN", "STATUS", "QUALITY"],
+    feedback.map((each) => [
+      moment(each.receivedAt),
+      each.alias,
+      each.version,
+      each.runId,
+      each.status ?? "",
+      each.quality === undefined ? "" : String(each.quality),
+    ]),
+    "No feedback.",
   );
 }

@@ -82,14 +82,19 @@ function statusText(status: RolloutStatus): string {
     ...(status.heldBackBy ? [`One runtime alone would decide: ${status.heldBackBy}.`] : []),
     "",
     table(
-      ["VERSION", "ASSIGNED", "SETTLED", "FAILED", "FAILED %"],
-      status.traffic.map((row) => [
-        row.version,
-        String(row.assigned),
-        String(row.settled),
-        String(row.failures),
-        row.settled === 0 ? "" : `${((100 * row.failures) / row.settled).toFixed(1)}`,
-      ]),
+      ["VERSION", "ASSIGNED", "SETTLED", "FAILED", "FAILED %", "FEEDBACK", "QUALITY"],
+      status.traffic.map((row) => {
+        const said = status.feedback.find((each) => each.version === row.version);
+        return [
+          row.version,
+          String(row.assigned),
+          String(row.settled),
+          String(row.failures),
+          row.settled === 0 ? "" : `${((100 * row.failures) / row.settled).toFixed(1)}`,
+          String(said?.count ?? 0),
+          said?.quality == null ? "" : said.quality.toFixed(2),
+        ];
+      }),
       "No traffic yet.",
     ),
     "",

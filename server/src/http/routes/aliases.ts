@@ -22,9 +22,10 @@ export function aliasRoutes(app: App, context: ServerContext): void {
     aliases: [...context.engine.world.aliases.values()],
   }));
 
-  app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, (request, reply) =>
-    withETag(reply, findAlias(context, request.params.name)),
-  );
+  app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, async (request, reply) => {
+    const alias = withETag(reply, findAlias(context, request.params.name));
+    return { ...alias, feedback: await context.store.feedbackSummaries(alias.name) };
+  });
 
   app.put(
     "/v1/aliases/:name",
@@ -111,8 +112,8 @@ function findAlias(context: ServerContext, name: string): Alias {
   });
 }
 
-/** How the alias's last rollout stands: weight, evidence and traffic. */
-function rolloutStatus(context: ServerContext, alias: Alias) {
+/** How the alias's last rollout stands: weight, evidence, traffic and what was said of its versions. */
+async function rolloutStatus(context: ServerContext, alias: Alias) {
   const { rollout } = alias;
   if (!rollout) {
     throw new FlagbackError({
@@ -123,6 +124,7 @@ function rolloutStatus(context: ServerContext, alias: Alias) {
   }
   const verdict = context.evaluator.standingOf(alias.name)?.verdict;
   const versions = [...new Set([rollout.target, rollout.candidate])];
+  const feedback = await context.store.feedbackSummaries(alias.name);
   return {
     alias: alias.name,
     state: rollout.state,
@@ -149,5 +151,7 @@ function rolloutStatus(context: ServerContext, alias: Alias) {
       version,
       ...context.book.totalsOf({ alias: alias.name, version, rolloutNumber: rollout.rolloutNumber }),
     })),
+    /** Of all rollouts, by version. */
+    feedback,
   };
 }

@@ -3,6 +3,7 @@ import { OutcomesBody } from "@flagback/schemas";
 import * as z from "zod";
 import { mayUseAlias } from "../../stream/frames.ts";
 import type { App, ServerContext } from "../context.ts";
+import { feedbackOf, storeFeedback } from "./feedback.ts";
 
 export function outcomeRoutes(app: App, context: ServerContext): void {
   app.post("/v1/outcomes", { config: { access: "runtime" }, schema: { body: OutcomesBody } }, async (request) => {
@@ -13,13 +14,14 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
       (alias) => mayUseAlias(scope, alias),
       context.now(),
     );
-    const { accepted, duplicates, rejected } = result;
+    const { accepted, duplicates, rejected, late } = result;
     context.metrics.outcomes.inc({ result: "accepted" }, accepted);
     context.metrics.outcomes.inc({ result: "duplicate" }, duplicates);
     context.metrics.outcomes.inc({ result: "rejected" }, rejected.length);
-    // Acknowledged only when durable.
+    // Acknowledged only when durable. Feedback first: after a crash in between, both are reported and stored again.
+    await storeFeedback(context, late.map(feedbackOf));
     await context.engine.flushLedger();
-    return result;
+    return { accepted, duplicates, rejected };
   });
 
   app.get(

@@ -1,0 +1,66 @@
+/**
+ * Feedback about runs: once for each id and alias, and the newest of each alias within a bound.
+ */
+import type { FeedbackSummary, StoredFeedback } from "@flagback/schemas";
+import type Database from "better-sqlite3";
+import type { FeedbackQuery, NumberedFeedback, Store } from "./store.ts";
+
+/** Feedback kept of one alias; beyond it the oldest goes. */
+const KEPT_FEEDBACK = 20_000;
+/** How long it is kept. An id that comes again after that is stored again. */
+const KEPT_FEEDBACK_MS = 90 * 86_400_000;
+
+type FeedbackStore = {
+  [Call in "putFeedback" | "readFeedback" | "feedbackSummaries"]: (
+    ...args: Parameters<Store[Call]>
+  ) => Awaited<ReturnType<Store[Call]>>;
+};
+
+export function feedbackStore(database: Database.Database): FeedbackStore {
+  const sql = (text: string) => database.prepare(text);
+  const insert = sql(`INSERT OR IGNORE INTO feedback (alias, id, version, run_id, quality, received_at, document)
+    VALUES (?, ?, ?, ?, ?, ?, ?)`);
+  const dropBeyond = sql(`DELETE FROM feedback WHERE alias = ? AND number <=
+    (SELECT number FROM feedback WHERE alias = ? ORDER BY number DESC LIMIT 1 OFFSET ?)`);
+  const dropOlder = sql("DELETE FROM feedback WHERE alias = ? AND received_at < ?");
+  const summaries = sql(
+    "SELECT version, count(*) AS count, avg(quality) AS quality FROM feedback WHERE alias = ? GROUP BY version ORDER BY version",
+  );
+
+  const put = database.transaction((feedback: readonly StoredFeedback[]) => {
+    let stored = 0;
+    for (const each of feedback) {
+      const { alias, id, version, runId, quality = null, receivedAt } = each;
+      stored += insert.run(alias, id, version, runId, quality, receivedAt, JSON.stringify(each)).changes;
+    }
+    let dropped = 0;
+    const since = new Date(Date.now() - KEPT_FEEDBACK_MS).toISOString();
+    for (const alias of new Set(feedback.map((each) => each.alias))) {
+      dropped += dropBeyond.run(alias, alias, KEPT_FEEDBACK).changes + dropOlder.run(alias, since).changes;
+    }
+    return { duplicates: feedback.length - stored, dropped };
+  });
+
+  return {
+    putFeedback: (feedback) => put.immediate(feedback),
+    readFeedback: (query) => read(database, query),
+    feedbackSummaries: (alias) => summaries.all(alias) as FeedbackSummary[],
+  };
+}
+
+function read(
+  database: Database.Database,
+  { alias, version, runId, before, limit }: FeedbackQuery,
+): NumberedFeedback[] {
+  const conditions = [
+    ["alias = ?", alias],
+    ["version = ?", version],
+    ["run_id = ?", runId],
+    ["number < ?", before],
+  ].filter(([, value]) => value !== undefined);
+  const where = conditions.length > 0 ? `WHERE ${conditions.map(([condition]) => condition).join(" AND ")}` : "";
+  const rows = database
+    .prepare(`SELECT number, document FROM feedback ${where} ORDER BY number DESC LIMIT ?`)
+    .all(...conditions.map(([, value]) => value), limit) as { number: number; document: string }[];
+  return rows.map(({ number, document }) => ({ number, ...(JSON.parse(document) as StoredFeedback) }));
+}
