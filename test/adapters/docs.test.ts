@@ -7,6 +7,9 @@ import { compile } from "../support/compile.ts";
 
 const DOCS = fileURLToPath(new URL("../../docs/", import.meta.url));
 
+/** The compiler reads the types of every framework. */
+const PATIENCE_MS = 180_000;
+
 /** What a snippet takes for granted: the reader's own code. */
 const READERS_OWN = `
 declare const client: import("@openfeature/server-sdk").Client, conversationId: string, question: string;
@@ -29,7 +32,7 @@ describe("a snippet about frameworks compiles", () => {
   let problems: ReturnType<typeof compile> = new Map();
   beforeAll(() => {
     problems = compile(new Map(snippets.map(({ path, code }) => [path, code])));
-  });
+  }, PATIENCE_MS);
 
   test.each(snippets)("$name", ({ path }) => {
     expect(problems.get(path)).toEqual([]);

@@ -211,6 +211,22 @@ describe("the middleware writeGuard", () => {
     expect(done).toEqual(["1"]);
   });
 
+  test("does not rely on a guarded tool that other middleware may change for another", async () => {
+    const shop = await openShop();
+    const done: string[] = [];
+    const changer = createMiddleware({
+      name: "changer",
+      wrapToolCall: (request, handler) => handler({ ...request, tool: refundInto(done) }),
+    });
+    const tools = guardTools([refundInto(done)], { writes: ["refund"] });
+    await shop.engage();
+
+    const { result } = await shop.run(() => ask("refund", { tools, middleware: [writeGuard(), changer] }));
+
+    expect(result?.results).toEqual([WRITE_DENIED]);
+    expect(done).toEqual([]);
+  });
+
   test("asks again before each retry, and leaves a tool's errors to the middleware for them", async () => {
     const shop = await openShop();
     let attempts = 0;

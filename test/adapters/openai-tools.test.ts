@@ -67,6 +67,33 @@ describe("a guarded tool of the OpenAI Agents SDK", () => {
     expect(done).toEqual([]);
   });
 
+  test("asks for approval with its input as the schema completes it, as the SDK does", async () => {
+    const json = { type: "object" as const, properties: { amount: { type: "number" as const } } };
+    const completing = {
+      "~standard": {
+        version: 1 as const,
+        vendor: "test",
+        validate: (value: unknown) => ({ value: { amount: 500, ...(value as object) } }),
+        jsonSchema: { input: () => json, output: () => json },
+      },
+    };
+    const seen: unknown[] = [];
+    const refund = tool({
+      name: "refund",
+      description,
+      parameters: completing,
+      needsApproval: async (_context, input) => {
+        seen.push(input);
+        return true;
+      },
+      execute: async () => "refunded",
+    });
+    const agent = agentThatAsks("refund", { tools: guardTools([refund], { writes: ["refund"] }) });
+    const { interruptions } = await runner.run(agent, "help me");
+    expect(interruptions).toHaveLength(1);
+    expect(seen).toEqual([{ input: "1", amount: 500 }]);
+  });
+
   test("that a person approved while writes were disabled does not run", async () => {
     const shop = await openShop();
     const done: string[] = [];
