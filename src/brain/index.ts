@@ -1,6 +1,6 @@
 export { badnessOf, countsAgainstVersion, EXCLUSIONS, type Exclusion, exclusionOf, isHit } from "./badness.ts";
 export type { CompiledGuardrail, GuardrailKind, RelativeTest } from "./compiled.ts";
-export { type Arm, type Counts, type GuardrailCounts, pendingOf, type RuntimeCounts } from "./counts.ts";
+export { ARMS, type Arm, type Counts, type GuardrailCounts, pendingOf, type RuntimeCounts } from "./counts.ts";
 export {
   addStageLump,
   type Bins,

@@ -164,6 +164,35 @@ test("fast failures with slow successes don't roll a healthy version back", () =
 });
 
 test.each([
+  ["first", [5, 1_000]],
+  ["last", [1_000, 5]],
+])(
+  "runs of a version from before and after the rollout's start in one batch, the earlier %s, are no evidence and end",
+  (_, revisions) => {
+    const started: Alias = { ...ALIAS, rollout: ALIAS.rollout && { ...ALIAS.rollout, startRevision: 10 } };
+    const { book, clock } = opened({}, { ...WORLD, aliases: new Map([["agent", started]]) });
+    const one = batch(1, 1, ["failure", "failure"]);
+    const assigned = revisions.map((revision) => ({ ...one.assigned[0]!, revision }));
+    // Which of the two runs an outcome is of can't be told: both name the batch and the version.
+    expect(book.countBatch("i", { ...one, assigned }, ALL)).toMatchObject({ kind: "counted", rejected: [] });
+    expect(book.totalsOf({ ...KEY, rolloutNumber: 0 })).toMatchObject({ assigned: 2, settled: 2 });
+    clock.advance(7_000);
+    expect([...book.advance()]).toEqual([]);
+    expect(book.ledgerOf(ROLLOUT)).toBeUndefined();
+  },
+);
+
+test("runs that are open when the next rollout starts and the server restarts go missing in peace", () => {
+  const { book, clock } = opened();
+  book.countBatch("i", batch(1, 2, ["success"]), ALL);
+  const next: Alias = { ...ALIAS, rolloutNumber: 2, rollout: ALIAS.rollout && { ...ALIAS.rollout, rolloutNumber: 2 } };
+  const again = opened(loadedFrom(book.collect(), clock.tick()), { ...WORLD, aliases: new Map([["agent", next]]) });
+  again.clock.advance(62_000);
+  expect([...again.book.advance()]).toEqual(["agent"]);
+  expect(again.book.totalsOf(KEY)).toMatchObject({ assigned: 2, settled: 1, missing: 1 });
+});
+
+test.each([
   ["run", "hold"],
   ["conversation", "allow"],
 ] as const)(

@@ -105,7 +105,8 @@ export class LedgerBook {
     if (batch.seq <= state.through) return { kind: "repeated" };
     if (batch.seq !== state.through + 1) return { kind: "gap", expected: state.through + 1 };
     const aliases = new Set<string>();
-    for (const assignment of batch.assigned) {
+    // The earliest first: where a version is named under two rollouts, all of its runs count in the earlier one.
+    for (const assignment of batch.assigned.toSorted((a, b) => a.revision - b.revision)) {
       if (unreportable(assignment, this.#world(), mayReport)) continue;
       this.#assign(state, batch.seq, assignment);
       aliases.add(assignment.alias);
@@ -254,7 +255,9 @@ export class LedgerBook {
   }
 
   #assign(state: InstanceState, seq: number, { alias, version, revision, n }: Assignment): void {
-    const rollout = this.#rollout({ alias, rolloutNumber: this.#rolloutNumberAt(alias, revision) });
+    // Outcomes name the batch and the version, so that the runs of both can't be told apart.
+    const before = state.rows.get(rowKey({ seq, alias, version }));
+    const rollout = this.#rollout(before ?? { alias, rolloutNumber: this.#rolloutNumberAt(alias, revision) });
     const row: OpenRow = {
       instance: state.instance,
       seq,
@@ -266,8 +269,6 @@ export class LedgerBook {
       settled: 0,
       overdue: {},
     };
-    // One batch may name a version twice, under two revisions.
-    const before = state.rows.get(rowKey(row));
     if (before) before.assigned += n;
     else this.#addRow(state, row);
     const target = before ?? row;

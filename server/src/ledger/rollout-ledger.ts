@@ -3,6 +3,7 @@
  * that are still open, and the reports that came without one.
  */
 import {
+  ARMS,
   type Arm,
   addCounts,
   type CountsRow,
@@ -11,6 +12,7 @@ import {
   freezeThrough,
   type Ledger,
   newLedger,
+  pendingOf,
   recordAssigned,
   recordLost,
   recordMissing,
@@ -172,7 +174,23 @@ export class RolloutLedger {
   }
 
   freezeThrough(tick: number): void {
+    if (this.#candidate === undefined) this.#writeOff(tick);
     freezeThrough(this.ledger, tick);
+  }
+
+  /**
+   * Which arms a rollout had is not known after a restart, once another has followed it: its runs are settled in the totals
+   * alone, and here they stay pending. Nobody judges it any more.
+   */
+  #writeOff(throughTick: number): void {
+    for (const { tick, arms } of this.ledger.ticks) {
+      if (tick > throughTick) return;
+      for (const arm of ARMS) {
+        for (const counts of arms[arm].runtimes) {
+          recordMissing(this.ledger, arm, counts.runtime, tick, pendingOf(counts));
+        }
+      }
+    }
   }
 
   #countSettled(outcome: Outcome): void {

@@ -27,6 +27,8 @@ import type { PropagationTracker } from "./propagation.ts";
 const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** A peer that does not answer our close is cut off after this. */
 const CLOSE_PATIENCE_MS = 500;
+/** RFC 6455, section 7.4.1: the server met a condition that kept it from fulfilling the request. */
+const INTERNAL_ERROR = 1011;
 /** Pings that may stay unanswered before a socket counts as dead. */
 const MISSED_HEARTBEATS = 2;
 
@@ -196,7 +198,8 @@ export class Session {
       this.#receive(frame);
     } catch (error) {
       this.#host.log.error({ err: error, instance: this.#instance }, "a frame could not be handled");
-      this.#socket.terminate();
+      // With a code, so that the runtime can tell its frame from a network that broke, and does not send it for ever.
+      this.close(INTERNAL_ERROR, "internal error");
     }
   }
 
