@@ -5,6 +5,7 @@ export * from "./keys.ts";
 export type { ProviderLogger } from "./logger.ts";
 export type { FlagbackProviderOptions } from "./options.ts";
 export type { Announcement, Assignment } from "./outcomes/assignments.ts";
+export type { FeedbackResult } from "./outcomes/feedback-sender.ts";
 export type { DropReason, OutboxStatistics } from "./outcomes/outbox.ts";
 export { OUTCOME_EVENT, type OutcomeDetails } from "./outcomes/outcome.ts";
 export { FlagbackProvider } from "./provider.ts";

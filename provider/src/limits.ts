@@ -76,3 +76,11 @@ export const MAX_BAGGAGE_BYTES = 8_192;
 export const MAX_BAGGAGE_VALUE_LENGTH = 1_024;
 /** Attributes of a run's context that go into a header. */
 export const MAX_BAGGAGE_SCOPE_ATTRIBUTES = 16;
+/** How often feedback is sent before it is given up, how long one attempt may take, and the waits between: full jitter, doubling. */
+export const FEEDBACK_ATTEMPTS = 5;
+export const FEEDBACK_ATTEMPT_MS = 5_000;
+export const FEEDBACK_FIRST_DELAY_MS = 500;
+/** The longest wait, also where the server asks for more. */
+export const FEEDBACK_MAX_DELAY_MS = 4_000;
+/** An answer to feedback names what was refused, item by item. */
+export const MAX_FEEDBACK_ANSWER_BYTES = 64 * 1024;

@@ -3,7 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Attributes } from "@flagback/core/evaluation";
-import type { Revoke } from "@flagback/schemas";
+import type { Feedback, Revoke } from "@flagback/schemas";
 import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfeature/core";
 import { OpenFeatureEventEmitter, type Provider } from "@openfeature/server-sdk";
 import { StatusAnnouncer } from "./announcer.ts";
@@ -15,6 +15,7 @@ import type { AliasKey } from "./keys.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
+import { type FeedbackResult, sendFeedback } from "./outcomes/feedback-sender.ts";
 import { Outbox, type OutboxStatistics } from "./outcomes/outbox.ts";
 import { OUTCOME_EVENT } from "./outcomes/outcome.ts";
 import { OutcomeReporter } from "./outcomes/reporter.ts";
@@ -196,6 +197,12 @@ export class FlagbackProvider implements Provider, RunHost {
 
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void {
     this.#reporter.report(assignment, outcome);
+  }
+
+  sendFeedback(feedback: readonly Feedback[]): Promise<FeedbackResult> {
+    const { streamUrl, token, random } = this.#settings;
+    const url = streamUrl.replace(/^ws/, "http").replace(/stream$/, "feedback");
+    return sendFeedback(feedback, { url, token, random, log: this.#log });
   }
 
   warn(key: string, message: string): void {

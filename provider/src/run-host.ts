@@ -4,9 +4,10 @@
  */
 
 import type { Attributes } from "@flagback/core/evaluation";
-import type { Revoke } from "@flagback/schemas";
+import type { Feedback, Revoke } from "@flagback/schemas";
 import type { EvaluationContext, JsonValue, ResolutionDetails } from "@openfeature/core";
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
+import type { FeedbackResult } from "./outcomes/feedback-sender.ts";
 
 /** A run that is under way, as its provider sees it. */
 export interface OpenRun {
@@ -46,6 +47,8 @@ export interface RunHost {
    * suffix, because the server counts one outcome for each id.
    */
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void;
+  /** Feedback about runs that ended before. Never throws. */
+  sendFeedback(feedback: readonly Feedback[]): Promise<FeedbackResult>;
   /** Something that the caller did costs it something. Said once for each key, `topic.problem`. */
   warn(key: string, message: string): void;
   openRun(run: OpenRun): void;

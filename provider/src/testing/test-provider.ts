@@ -2,7 +2,14 @@
  * The provider for unit tests: it answers as `FlagbackProvider` does, from what a test says instead of what a server sends.
  */
 import { type Attributes, applyDelta, type Documents, documentsOf } from "@flagback/core/evaluation";
-import { DEFAULT_KILL_SWITCH, FlagbackError, type Outcome, type Revoke, type RuntimeDocument } from "@flagback/schemas";
+import {
+  DEFAULT_KILL_SWITCH,
+  type Feedback,
+  FlagbackError,
+  type Outcome,
+  type Revoke,
+  type RuntimeDocument,
+} from "@flagback/schemas";
 import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfeature/core";
 import { OpenFeatureEventEmitter, type Provider, ProviderEvents } from "@openfeature/server-sdk";
 import { systemClock } from "../clock.ts";
@@ -11,6 +18,7 @@ import type { AliasKey, KillSwitchKey } from "../keys.ts";
 import { DEFAULT_MAX_OUTCOME_BYTES, DEFAULT_MAX_OUTCOMES, DEFAULT_WRITE_SWITCH } from "../limits.ts";
 import { consoleLogger, type ProblemLog, type ProviderLogger, problemLog } from "../logger.ts";
 import type { Announcement, Assignment } from "../outcomes/assignments.ts";
+import type { FeedbackResult } from "../outcomes/feedback-sender.ts";
 import { Outbox, type OutboxStatistics } from "../outcomes/outbox.ts";
 import { OUTCOME_EVENT } from "../outcomes/outcome.ts";
 import { OutcomeReporter } from "../outcomes/reporter.ts";
@@ -46,6 +54,8 @@ export class TestProvider implements Provider, RunProvider {
   readonly #reporter: OutcomeReporter;
   readonly #evaluator: Evaluator;
   readonly #openRuns = new Set<OpenRun>();
+  /** By alias and id. */
+  readonly #feedback = new Map<string, Feedback>();
   /** Null before anything was set. */
   #documents: Documents | null = null;
   #isConnected = true;
@@ -126,6 +136,11 @@ export class TestProvider implements Provider, RunProvider {
     return this.#sent.all;
   }
 
+  /** Everything that `reportLater` said so far, oldest first: once for each id and alias. */
+  feedback(): Feedback[] {
+    return structuredClone([...this.#feedback.values()]);
+  }
+
   /** Resolves at once. @throws FlagbackError `usage` where nothing was set yet; READY follows with `set` */
   async initialize(): Promise<void> {
     if (this.#documents !== null) return;
@@ -201,6 +216,15 @@ export class TestProvider implements Provider, RunProvider {
 
   reportOutcome(assignment: Announcement | Assignment, outcome: Readonly<Record<string, unknown>>): void {
     this.#reporter.report(assignment, outcome);
+  }
+
+  async sendFeedback(feedback: readonly Feedback[]): Promise<FeedbackResult> {
+    if (!this.#isConnected) return "unreachable";
+    for (const each of feedback) {
+      const key = `${each.alias} ${each.id}`;
+      if (!this.#feedback.has(key)) this.#feedback.set(key, each);
+    }
+    return "accepted";
   }
 
   warn(key: string, message: string): void {
