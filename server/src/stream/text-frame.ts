@@ -26,3 +26,9 @@ export function textFrame(text: string): Buffer {
   frame.write(text, header);
   return frame;
 }
+
+/** The text of such a frame in UTF-8, without a copy. */
+export function textOf(frame: Buffer): Buffer {
+  const length = frame[1];
+  return frame.subarray(length === LENGTH_IN_64_BITS ? 10 : length === LENGTH_IN_16_BITS ? 4 : 2);
+}

@@ -2,6 +2,7 @@
 import { OutcomesBody } from "@flagback/schemas";
 import * as z from "zod";
 import { mayUseAlias } from "../../stream/frames.ts";
+import { textOf } from "../../stream/text-frame.ts";
 import type { App, ServerContext } from "../context.ts";
 import { feedbackOf, storeFeedback } from "./feedback.ts";
 
@@ -52,7 +53,7 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
       });
       if (after === head.revision) return reply.status(304).send();
       // The same encoding as the stream's, shared by all that ask for it.
-      return reply.type("application/json").send(context.hub.frames.snapshot(request.token.aliases));
+      return reply.type("application/json").send(textOf(context.hub.frames.snapshot(request.token.aliases)));
     },
   );
 }
