@@ -62,7 +62,10 @@ export class Frames {
   }
 
   #cached(key: string, build: () => Snapshot | Delta): Buffer {
-    if (!this.#isCurrent || this.#cache.size >= MAX_CACHED_FRAMES) this.#cache.clear();
+    if (!this.#isCurrent || this.#cache.size >= MAX_CACHED_FRAMES) {
+      this.#cache.clear();
+      this.#last = undefined;
+    }
     this.#cachedRevision = this.#engine.history.head.revision;
     const found = this.#cache.get(key);
     if (found !== undefined) return found;
