@@ -58,8 +58,10 @@ function parsedYaml(text: string): unknown {
   }
   visit(document, {
     Pair(_index, { key }) {
-      // What reads the file further on would leave it out in silence.
-      if (isScalar(key) && key.value === "__proto__") throw new Error("__proto__ can't be a key");
+      const value = isScalar(key) ? key.value : key;
+      // What reads the file further on would leave the one out in silence, and make up a text for the other.
+      if (value === "__proto__") throw new Error("__proto__ can't be a key");
+      if (typeof value === "object" && value !== null) throw new Error("only a plain value can be a key");
     },
   });
   return document.toJS({ maxAliasCount: MAX_YAML_REFERENCES });
