@@ -191,7 +191,7 @@ function decode<Message>(text: string, schema: z.ZodType<Message>, types: Readon
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return { kind: "malformed", problem: `the frame is no JSON: ${(error as Error).message}` };
+    return { kind: "malformed", problem: `the frame is no JSON${positionIn(error as Error)}` };
   }
   const type = typeof value === "object" && value !== null && "type" in value ? value.type : undefined;
   if (typeof type !== "string") return { kind: "malformed", problem: "the frame has no type" };
@@ -200,4 +200,10 @@ function decode<Message>(text: string, schema: z.ZodType<Message>, types: Readon
   if (parsed.success) return { kind: "message", message: parsed.data };
   const issue = parsed.error.issues[0];
   return { kind: "malformed", problem: `${type}: ${issue?.path.join(".") || "frame"}: ${issue?.message}` };
+}
+
+/** Where parsing ended. The rest of the engine's message may quote the frame, and problems are logged. */
+function positionIn({ message }: Error): string {
+  const [position] = /position \d+/.exec(message) ?? [];
+  return position === undefined ? "" : ` from ${position} on`;
 }

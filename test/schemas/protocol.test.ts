@@ -68,7 +68,8 @@ describe("decoding", () => {
   });
 
   test.each([
-    ["no JSON", "{nope", /^the frame is no JSON: /],
+    ["no JSON", "{nope", /^the frame is no JSON from position 1 on$/],
+    ["no JSON, and not quoted, because problems are logged", "hello", /^the frame is no JSON$/],
     ["no object", "[1,2]", /^the frame has no type$/],
     ["a type that is no string", '{"type":1}', /^the frame has no type$/],
     ["a field of the wrong type", '{"type":"lease","id":"seven","revision":1}', /^lease: id: /],

@@ -57,10 +57,18 @@ export type Api = ReturnType<typeof connectApi>;
 
 /**
  * @param waitAppliedMs changes answer after the connected runtimes applied them, or after this long
- * @throws FlagbackError `usage` when the address is no http(s) address
+ * @throws FlagbackError `usage` when the address is no plain http(s) address or the token none
  */
 export function connectApi({ url, token, waitAppliedMs }: { url: string; token?: string; waitAppliedMs?: number }) {
   const base = baseOf(url);
+  // Checked here, because whoever refuses such a header quotes it.
+  if (token !== undefined && !/^[\x21-\x7e]*$/.test(token)) {
+    throw new FlagbackError({
+      code: "usage",
+      message: "The token holds white space or other characters that no token has.",
+      hint: "Copy it whole and on one line, or create another with flagback token create.",
+    });
+  }
 
   /**
    * The answer's shape is the contract of `@flagback/schemas`. It is not parsed again here, because those schemas are
@@ -165,6 +173,13 @@ function baseOf(url: string): URL {
       code: "usage",
       message: `${url} is no http address.`,
       hint: "Give --url or FLAGBACK_URL an address such as http://127.0.0.1:7780.",
+    });
+  }
+  if (base.username !== "" || base.password !== "") {
+    throw new FlagbackError({
+      code: "usage",
+      message: "The address holds a user name or a password, which flagback does not use.",
+      hint: "Leave them out; who you are is said by --token or FLAGBACK_TOKEN.",
     });
   }
   if (!base.pathname.endsWith("/")) base.pathname += "/";
