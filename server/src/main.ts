@@ -20,6 +20,7 @@ import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
 import { createMetrics } from "./metrics.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
+import { failpointOf } from "./store/failpoints.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 
@@ -63,7 +64,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = options.log ?? pino({ level: options.logLevel ?? "info" }, pino.destination(2));
   const now = Date.now;
   const monotonicMs = () => performance.now();
-  const store = openSqliteStore(join(options.dataDir, DATABASE_FILE));
+  const reach = failpointOf(process.env);
+  const store = openSqliteStore(join(options.dataDir, DATABASE_FILE), { reach });
   const closers: (() => unknown)[] = [() => store.close()];
   try {
     const loaded = store.load({ history: RING_SIZE, runs: RUN_WINDOW });
@@ -72,6 +74,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const clock = new TickClock(loaded.tick + 1, monotonicMs);
     const book = new LedgerBook({ world: () => engine.world, clock, loaded });
     engine.attach(book);
+    // First of the listeners, so that nobody was told yet.
+    if (reach) {
+      engine.listen({ committed: () => reach("change.in-memory"), durable: () => reach("ledger.in-memory") });
+    }
     const tokens = new Tokens(store, loaded.tokens);
     const webhooks = new Map<string, Webhook>(loaded.webhooks.map((webhook) => [webhook.id, webhook]));
     const auditSignal = new AuditSignal();
@@ -168,6 +174,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       door,
       log,
     );
+    if (reach) app.addHook("onSend", async () => reach("answer.before-send"));
     // Together: the listener closes only once the runtimes' sockets have gone and nobody waits for an answer.
     closers.unshift(() => {
       auditSignal.close();

@@ -14,9 +14,14 @@ export interface ServerProcess {
   readonly adminToken?: string;
   /** Ends it as `kill -9` does; resolves when it is gone. */
   kill(): Promise<void>;
+  /** Resolves with the signal that ended it, when something does; null where it ended by itself. */
+  readonly ended: Promise<NodeJS.Signals | null>;
 }
 
-export async function serverProcess(dataDir: string): Promise<ServerProcess> {
+export async function serverProcess(
+  dataDir: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
   const child = spawn(
     process.execPath,
     [
@@ -33,8 +38,9 @@ export async function serverProcess(dataDir: string): Promise<ServerProcess> {
       "--log-level",
       "error",
     ],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } },
   );
+  const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once("exit", (_code, signal) => resolve(signal)));
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill("SIGKILL");
@@ -42,7 +48,7 @@ export async function serverProcess(dataDir: string): Promise<ServerProcess> {
   };
   onTestFinished(kill);
   const { url, adminToken } = await announcement(child);
-  return { url, adminToken, kill };
+  return { url, adminToken, kill, ended };
 }
 
 async function announcement(child: ChildProcess): Promise<{ readonly url: string; readonly adminToken?: string }> {

@@ -3,6 +3,7 @@
  */
 import type { FeedbackSummary, StoredFeedback } from "@flagback/schemas";
 import type Database from "better-sqlite3";
+import type { Writes } from "./sqlite-writes.ts";
 import type { FeedbackQuery, NumberedFeedback, Store } from "./store.ts";
 
 /** Feedback kept of one alias; beyond it the oldest goes. */
@@ -16,7 +17,7 @@ type FeedbackStore = {
   ) => Awaited<ReturnType<Store[Call]>>;
 };
 
-export function feedbackStore(database: Database.Database): FeedbackStore {
+export function feedbackStore(database: Database.Database, writes: Writes): FeedbackStore {
   const sql = (text: string) => database.prepare(text);
   const insert = sql(`INSERT OR IGNORE INTO feedback (alias, id, version, run_id, quality, received_at, document)
     VALUES (?, ?, ?, ?, ?, ?, ?)`);
@@ -27,7 +28,7 @@ export function feedbackStore(database: Database.Database): FeedbackStore {
     "SELECT version, count(*) AS count, avg(quality) AS quality FROM feedback WHERE alias = ? GROUP BY version ORDER BY version",
   );
 
-  const put = database.transaction((feedback: readonly StoredFeedback[]) => {
+  const put = writes.make("feedback", (feedback: readonly StoredFeedback[]) => {
     let stored = 0;
     for (const each of feedback) {
       const { alias, id, version, runId, quality = null, receivedAt } = each;
@@ -42,7 +43,7 @@ export function feedbackStore(database: Database.Database): FeedbackStore {
   });
 
   return {
-    putFeedback: (feedback) => put.immediate(feedback),
+    putFeedback: put,
     readFeedback: (query) => read(database, query),
     feedbackSummaries: (alias) => summaries.all(alias) as FeedbackSummary[],
   };

@@ -1,0 +1,46 @@
+/**
+ * Everything that a start needs, read back.
+ */
+import { randomBytes } from "node:crypto";
+import type Database from "better-sqlite3";
+import { loadLedger } from "./sqlite-ledger.ts";
+import type { Loaded } from "./store.ts";
+
+/** Delivered alerts are kept for 30 days; dead letters until somebody looks. */
+const KEPT_DELIVERED_MS = 30 * 86_400_000;
+
+export function load(database: Database.Database, limits: { readonly history: number; readonly runs: number }): Loaded {
+  const keptSince = new Date(Date.now() - KEPT_DELIVERED_MS).toISOString();
+  database.prepare("DELETE FROM outbox WHERE delivered_at < ?").run(keptSince);
+  const documents = <T>(kind: string): T[] =>
+    database
+      .prepare("SELECT document FROM documents WHERE kind = ? ORDER BY key")
+      .pluck()
+      .all(kind)
+      .map((text) => JSON.parse(text as string) as T);
+  const tokens = database.prepare("SELECT secret_hash AS secretHash, document FROM tokens").all() as {
+    secretHash: string;
+    document: string;
+  }[];
+  const history = database
+    .prepare("SELECT revision, mark, touched FROM history ORDER BY revision DESC LIMIT ?")
+    .all(limits.history) as { revision: number; mark: string; touched: string }[];
+  return {
+    epoch: epochOf(database),
+    aliases: documents("alias"),
+    versions: documents("version"),
+    killSwitches: documents("killSwitch"),
+    flags: documents("flag"),
+    webhooks: documents("webhook"),
+    decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
+    history: history.reverse().map((row) => ({ ...row, touched: JSON.parse(row.touched) })),
+    tokens: tokens.map((row) => ({ ...JSON.parse(row.document), secretHash: row.secretHash })),
+    ...loadLedger(database, limits.runs),
+  };
+}
+
+/** The database's random id, made when it is first opened. */
+function epochOf(database: Database.Database): string {
+  database.prepare("INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT DO NOTHING").run(randomBytes(16).toString("hex"));
+  return database.prepare("SELECT value FROM meta WHERE key = 'epoch'").pluck().get() as string;
+}

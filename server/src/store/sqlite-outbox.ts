@@ -1,0 +1,35 @@
+/**
+ * Alerts on their way to webhooks. They are put in by the change that raises them.
+ */
+import type Database from "better-sqlite3";
+import type { Writes } from "./sqlite-writes.ts";
+import type { Store } from "./store.ts";
+
+type Outbox = {
+  [Call in "dueAlerts" | "alertDelivered" | "alertFailed" | "outboxDepth"]: (
+    ...args: Parameters<Store[Call]>
+  ) => Awaited<ReturnType<Store[Call]>>;
+};
+
+export function outboxStore(database: Database.Database, writes: Writes): Outbox {
+  const sql = (text: string) => database.prepare(text);
+  const due = sql(`SELECT id, body, attempts FROM outbox
+    WHERE webhook_id = ? AND next_at_ms IS NOT NULL AND next_at_ms <= ? ORDER BY id LIMIT ?`);
+  const delivered = sql("UPDATE outbox SET delivered_at = ?, next_at_ms = NULL, attempts = attempts + 1 WHERE id = ?");
+  const failed = sql("UPDATE outbox SET last_error = ?, next_at_ms = ?, attempts = attempts + 1 WHERE id = ?");
+  const depth = sql("SELECT count(*) FROM outbox WHERE next_at_ms IS NOT NULL").pluck();
+  return {
+    dueAlerts: (webhookId, nowMs, limit) =>
+      (due.all(webhookId, nowMs, limit) as { id: number; body: string; attempts: number }[]).map((row) => ({
+        ...row,
+        body: JSON.parse(row.body) as unknown,
+      })),
+    alertDelivered: writes.make("alert", (id, at) => {
+      delivered.run(at, id);
+    }),
+    alertFailed: writes.make("alert", (id, error, nextAtMs) => {
+      failed.run(error, nextAtMs, id);
+    }),
+    outboxDepth: () => depth.get() as number,
+  };
+}
