@@ -36,8 +36,28 @@ export const HEARTBEAT_SLACK = 0.5;
 export const MIN_HEARTBEAT_MS = 50;
 export const MIN_LEASE_MS = 50;
 export const MAX_LEASE_MS = 3_600_000;
-/** The largest frame that is accepted from the server, in bytes. */
+/** The largest frame, and the largest answer on the poll path, that is accepted from the server, in bytes. */
 export const MAX_SERVER_FRAME_BYTES = 64 * 1024 * 1024;
+
+/**
+ * An outage of the stream that lasts this long starts the poll path beside it: the reconnects' eager time, so that a server
+ * that restarts meets no polls. A stream that looks blocked (refused or silent while something answers) starts it at once.
+ */
+export const POLL_AFTER_MS = RECONNECT_EAGER_MS;
+/** The first poll waits a uniform time in this range: runtimes that lost the stream together don't poll together. */
+export const POLL_START_MIN_MS = 500;
+export const POLL_START_MAX_MS = 3_500;
+/** From a poll's request to the end of its answer's body. */
+export const POLL_TIMEOUT_MS = 10_000;
+/** Polls come every third of a lease within these limits, earlier by up to this share at random. */
+export const MIN_POLL_INTERVAL_MS = 200;
+export const MAX_POLL_INTERVAL_MS = 5_000;
+export const POLL_JITTER = 0.25;
+/** Delays after failed polls: doubling between these, of which the upper half is random. */
+export const POLL_RETRY_FIRST_MS = 1_000;
+export const POLL_RETRY_CEILING_MS = 30_000;
+/** So many failed polls in a row are a lost connection. */
+export const POLL_MISSES = 2;
 
 /** Outcomes that wait to be sent. Beyond either, the oldest is dropped and counted. */
 export const DEFAULT_MAX_OUTCOMES = 20_000;

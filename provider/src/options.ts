@@ -50,12 +50,13 @@ export interface FlagbackProviderOptions {
 
 export interface Settings extends Required<Omit<FlagbackProviderOptions, "url">> {
   readonly streamUrl: string;
+  readonly snapshotUrl: string;
 }
 
 /** @throws FlagbackError `usage` where an option can't be used, naming every such option */
 export function settingsOf(options: FlagbackProviderOptions): Settings {
   const problems: string[] = [];
-  const streamUrl = streamUrlOf(options.url, problems);
+  const urls = urlsOf(options.url, problems);
   if (typeof options.token !== "string" || options.token.trim() === "") problems.push("token is missing");
   const number = (
     name: "initTimeoutMs" | "errorGraceMs" | "closeTimeoutMs" | "maxOutcomes" | "maxOutcomeBytes",
@@ -66,7 +67,7 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
     return value;
   };
   const settings: Settings = {
-    streamUrl,
+    ...urls,
     token: options.token,
     logger: options.logger ?? consoleLogger,
     initTimeoutMs: number("initTimeoutMs", DEFAULT_INIT_TIMEOUT_MS),
@@ -91,15 +92,16 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
   return settings;
 }
 
-function streamUrlOf(url: string, problems: string[]): string {
+function urlsOf(url: string, problems: string[]): Pick<Settings, "streamUrl" | "snapshotUrl"> {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (!parsed || !/^(http|ws)s?:$/.test(parsed.protocol)) {
     problems.push(`url is ${JSON.stringify(url)}, not an http or https address`);
-    return "";
+    return { streamUrl: "", snapshotUrl: "" };
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {
     problems.push("url may hold only a host, a port and a path; the token goes into the option token");
   }
-  const scheme = parsed.protocol === "https:" || parsed.protocol === "wss:" ? "wss" : "ws";
-  return `${scheme}://${parsed.host}${parsed.pathname.replace(/\/+$/, "")}/v1/stream`;
+  const secure = parsed.protocol === "https:" || parsed.protocol === "wss:" ? "s" : "";
+  const place = `${parsed.host}${parsed.pathname.replace(/\/+$/, "")}`;
+  return { streamUrl: `ws${secure}://${place}/v1/stream`, snapshotUrl: `http${secure}://${place}/v1/snapshot` };
 }

@@ -49,15 +49,22 @@ export class FlagbackProvider implements Provider, RunHost {
   /** @throws FlagbackError `usage` where the options can't be used */
   constructor(options: FlagbackProviderOptions) {
     this.#settings = settingsOf(options);
-    const { streamUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } = this.#settings;
+    const { streamUrl, snapshotUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } =
+      this.#settings;
     const { cachedReason } = this.#settings;
     this.#log = problemLog(this.#settings.logger);
     this.#announcer = new StatusAnnouncer(this.events, this.#settings.emitsLifecycleEvents);
     this.#outbox = new Outbox({ maxOutcomes, maxOutcomeBytes });
     this.#connection = new Connection({
       streamUrl,
+      snapshotUrl,
       token,
-      settings: { instance: this.instance, sdk: SDK_NAME, errorGraceMs },
+      settings: {
+        instance: this.instance,
+        sdk: SDK_NAME,
+        pollNonce: randomBytes(8).toString("hex"),
+        errorGraceMs,
+      },
       clock,
       random,
       log: this.#log,

@@ -302,7 +302,7 @@ describe("coming back", () => {
 
   test.each([
     { httpStatus: 401, detail: "HTTP 401" },
-    { httpStatus: 403, detail: "HTTP 403" },
+    { httpStatus: 403, isProblem: true, detail: "HTTP 403" },
     { code: 4401, detail: "revoked" },
   ])("a refused token ($detail) is tried again after minutes, for ever", (end) => {
     const machine = new MachineDriver();
@@ -317,6 +317,15 @@ describe("coming back", () => {
       expect(machine.state.link.kind).toBe("connecting");
     }
     expect(machine.take("refused")).toHaveLength(20);
+  });
+
+  test("a 403 that is not the server's own says nothing about the token, but is knocked at as rarely", () => {
+    const machine = new MachineDriver();
+    machine.input({ kind: "start" });
+    machine.random = 0;
+    machine.end({ httpStatus: 403, isProblem: false, detail: "HTTP 403" });
+    expect(machine.take("refused")).toEqual([]);
+    expect(delayOf(machine)).toBe(60_000);
   });
 
   test("no end of a socket ends the attempts", () => {

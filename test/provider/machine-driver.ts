@@ -9,6 +9,7 @@ import type {
   ConnectionEffect,
   ConnectionInput,
   ConnectionState,
+  PollResult,
   SocketEnd,
 } from "../../provider/src/connection/state.ts";
 
@@ -26,7 +27,7 @@ export class MachineDriver {
   readonly effects: ConnectionEffect[] = [];
 
   constructor(errorGraceMs = 10_000) {
-    this.state = initialState({ instance: "a".repeat(32), sdk: "test", errorGraceMs });
+    this.state = initialState({ instance: "a".repeat(32), sdk: "test", pollNonce: "n", errorGraceMs });
   }
 
   input(input: ConnectionInput): void {
@@ -114,6 +115,25 @@ export class MachineDriver {
     this.receive({ type: "lease", id: this.state.leaseIds, revision });
   }
 
+  /** Lets time pass until the next poll goes out, and answers its nonce. */
+  untilPolled(maxMs = 60_000): string {
+    const untilMs = this.now.monotonicMs + maxMs;
+    while (this.state.poll.kind !== "asking") {
+      const due = nextTickMs(this.state);
+      if (due === null || due > untilMs) throw new Error(`no poll within ${maxMs} ms`);
+      this.pass(Math.max(0, due - this.now.monotonicMs));
+      this.input({ kind: "tick" });
+    }
+    return this.state.poll.nonce;
+  }
+
+  /** What the poll path answers to the request under way; `null` leaves a header out. */
+  answerPoll(over: PollAnswerParts = {}): void {
+    if (this.state.poll.kind !== "asking") throw new Error("nobody asks");
+    const { nonce } = this.state.poll;
+    this.input({ kind: "polled", nonce, result: pollAnswer({ nonce, ...over }) });
+  }
+
   /** From nothing to READY. */
   becomeReady(): void {
     this.input({ kind: "start" });
@@ -123,4 +143,43 @@ export class MachineDriver {
     this.grant();
     this.effects.length = 0;
   }
+}
+
+interface PollAnswerParts {
+  readonly status?: number;
+  readonly epoch?: string;
+  readonly revision?: number;
+  readonly mark?: string;
+  readonly leaseMs?: number;
+  readonly nonce?: string;
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly text?: string;
+}
+
+/** An answer as `GET /v1/snapshot` gives it: 304 for a held revision, else 200 with a snapshot. */
+export function pollAnswer({
+  status = 200,
+  epoch = EPOCH,
+  revision = 5,
+  mark = markOf(revision),
+  leaseMs = 15_000,
+  nonce,
+  headers,
+  text,
+}: PollAnswerParts): PollResult {
+  const body = { type: "snapshot", epoch, revision, mark, documents: [] };
+  return {
+    kind: "response",
+    status,
+    headers: {
+      "content-type": "application/json",
+      "flagback-epoch": epoch,
+      "flagback-revision": String(revision),
+      "flagback-mark": mark,
+      "flagback-lease-ms": String(leaseMs),
+      "flagback-lease": nonce,
+      ...headers,
+    },
+    text: text ?? (status === 200 ? JSON.stringify(body) : ""),
+  };
 }

@@ -1,7 +1,7 @@
 /**
- * The state machine's hands: it holds the state, one timer and one socket, and does what the machine asks for.
+ * The state machine's hands: it holds the state, one timer, one socket and one request, and does what the machine asks for.
  */
-import { CLOSE, type Delta, type RuntimeMessage, type Snapshot } from "@flagback/schemas";
+import { CLOSE, type Cursor, type Delta, type RuntimeMessage, type Snapshot } from "@flagback/schemas";
 import { type Clock, instantOf } from "../clock.ts";
 import type { ProblemLog } from "../logger.ts";
 import type { Outbox } from "../outcomes/outbox.ts";
@@ -9,8 +9,16 @@ import { describeThrown } from "../thrown.ts";
 import { isLeaseLive } from "./lease.ts";
 import { nextTickMs } from "./link-times.ts";
 import { initialState, step } from "./machine.ts";
+import { Poller } from "./poll-request.ts";
 import { openSocket, type StreamSocket } from "./socket.ts";
-import type { ConnectionEffect, ConnectionInput, ConnectionSettings, ConnectionState, Status } from "./state.ts";
+import type {
+  ConnectionEffect,
+  ConnectionInput,
+  ConnectionSettings,
+  ConnectionState,
+  Restored,
+  Status,
+} from "./state.ts";
 
 /** What the connection needs from the provider that owns it. */
 export interface ConnectionHost {
@@ -27,6 +35,7 @@ export interface ConnectionHost {
 
 export interface ConnectionOptions {
   readonly streamUrl: string;
+  readonly snapshotUrl: string;
   readonly token: string;
   readonly settings: ConnectionSettings;
   readonly clock: Clock;
@@ -44,6 +53,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export class Connection {
   readonly #options: ConnectionOptions;
   #state: ConnectionState;
+  readonly #poller: Poller;
   #socket: StreamSocket | null = null;
   #timer: NodeJS.Timeout | null = null;
   readonly #inputs: ConnectionInput[] = [];
@@ -53,6 +63,8 @@ export class Connection {
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#state = initialState(options.settings);
+    const { snapshotUrl, token, settings } = options;
+    this.#poller = new Poller({ snapshotUrl, token, instance: settings.instance, sdk: settings.sdk });
   }
 
   get status(): Status {
@@ -65,14 +77,26 @@ export class Connection {
     return isLeaseLive(this.#state.lease, clock.monotonicMs(), clock.wallMs(), graceMs);
   }
 
-  start(): void {
+  /** What we hold; null before the first snapshot. */
+  get cursor(): Cursor | null {
+    return this.#state.cursor;
+  }
+
+  /** `restored` is what another process held before us. */
+  start(restored?: Restored): void {
     this.#isFlushing = false;
-    this.#take({ kind: "start" });
+    this.#take({ kind: "start", ...(restored && { restored }) });
+  }
+
+  /** Whoever waits to be ready won't wait longer: what we hold, if anything, must do. */
+  overdue(): void {
+    this.#take({ kind: "overdue" });
   }
 
   /** Says goodbye and hangs up. No timer and no socket is left. */
   stop(): void {
     this.#take({ kind: "stop" });
+    this.#poller.close();
   }
 
   /** Sends what the outbox has due, and wakes up when more is. Called whenever something was put into it. */
@@ -125,6 +149,12 @@ export class Connection {
       case "send":
         this.#send(effect.message);
         return;
+      case "poll":
+        this.#poller.ask(effect, (result) => this.#take({ kind: "polled", nonce: effect.nonce, result }));
+        return;
+      case "abandonPoll":
+        this.#poller.abandon();
+        return;
       case "hangUp":
         this.#hangUp(effect.code, effect.reason);
         return;
@@ -138,7 +168,7 @@ export class Connection {
         return;
       }
       case "status":
-        if (effect.status === "ready") for (const topic of ["connection", "token"]) log.resolved(topic);
+        if (effect.status === "ready") for (const topic of ["connection", "token", "poll"]) log.resolved(topic);
         host.status(effect.status, effect.detail);
         return;
       case "resumeOutcomes":

@@ -14,9 +14,13 @@ export function isLeaseLive(lease: Lease | null, monotonicMs: number, wallMs: nu
   return lease !== null && elapsedMs(lease.asked, monotonicMs, wallMs) < lease.leaseMs + graceMs;
 }
 
-/** The lease that runs longer, judged by when it was asked. Answers may overtake each other. */
-export function laterLease(a: Lease | null, b: Lease): Lease {
-  return a !== null && a.asked.monotonicMs + a.leaseMs > b.asked.monotonicMs + b.leaseMs ? a : b;
+/** The lease that has longer to run as of `now`. Answers may overtake each other. */
+export function longerLease(a: Lease | null, b: Lease, now: Instant): Lease {
+  return a !== null && leftMs(a, now) > leftMs(b, now) ? a : b;
+}
+
+function leftMs({ asked, leaseMs }: Lease, now: Instant): number {
+  return leaseMs - elapsedMs(asked, now.monotonicMs, now.wallMs);
 }
 
 /**

@@ -4,7 +4,8 @@
 import type { IncomingMessage } from "node:http";
 import { SUBPROTOCOL } from "@flagback/schemas";
 import { WebSocket } from "ws";
-import { CLOSE_HANDSHAKE_MS, CONNECT_TIMEOUT_MS, MAX_SERVER_FRAME_BYTES } from "../limits.ts";
+import { CLOSE_HANDSHAKE_MS, MAX_SERVER_FRAME_BYTES } from "../limits.ts";
+import { describeRefusal } from "./refusal.ts";
 import type { SocketEnd } from "./state.ts";
 
 export interface SocketEvents {
@@ -23,7 +24,7 @@ export interface StreamSocket {
   terminate(): void;
 }
 
-/** Opens the stream. The token goes into a header, never into the URL. */
+/** Opens the stream. The token goes into a header, never into the URL. How long it may take is the caller's to decide. */
 export function openSocket(streamUrl: string, token: string, events: SocketEvents): StreamSocket {
   let isOver = false;
   const end = (how: SocketEnd) => {
@@ -36,7 +37,6 @@ export function openSocket(streamUrl: string, token: string, events: SocketEvent
     socket = new WebSocket(streamUrl, SUBPROTOCOL, {
       headers: { authorization: `Bearer ${token}` },
       perMessageDeflate: false,
-      handshakeTimeout: CONNECT_TIMEOUT_MS,
       maxPayload: MAX_SERVER_FRAME_BYTES,
     });
   } catch (error) {
@@ -82,9 +82,5 @@ export function openSocket(streamUrl: string, token: string, events: SocketEvent
 
 function describeResponse(response: IncomingMessage): SocketEnd {
   const httpStatus = response.statusCode ?? 0;
-  const seconds = Number(response.headers["retry-after"]);
-  const detail = `HTTP ${httpStatus}`;
-  return Number.isFinite(seconds) && seconds >= 0 && response.headers["retry-after"] !== undefined
-    ? { httpStatus, detail, retryAfterMs: seconds * 1_000 }
-    : { httpStatus, detail };
+  return { httpStatus, detail: `HTTP ${httpStatus}`, ...describeRefusal(response.headers) };
 }

@@ -14,6 +14,8 @@ export type Status = "not_ready" | "ready" | "stale" | "error";
 export interface ConnectionSettings {
   readonly instance: string;
   readonly sdk: string;
+  /** Random text of this process: an answer to a poll of another process never looks like one of ours. */
+  readonly pollNonce: string;
   readonly errorGraceMs: number;
 }
 
@@ -45,6 +47,36 @@ export interface StreamingLink {
 export interface Outage {
   readonly sinceMs: number;
   readonly attempts: number;
+  /** Something answers, but it lets no stream through. */
+  readonly looksBlocked: boolean;
+  /** The server asked to be left alone until then. */
+  readonly quietUntilMs: number;
+}
+
+/** The way beside the stream (DESIGN 6). `off` while the stream is in step, and until it is known to be missing. */
+export type Poll = { readonly kind: "off" } | WaitingPoll | AskingPoll;
+
+interface Polling {
+  /** The last polls brought us into step with the server. */
+  readonly isInStep: boolean;
+  /** Failed polls in a row. */
+  readonly misses: number;
+}
+
+export interface WaitingPoll extends Polling {
+  readonly kind: "waiting";
+  readonly untilMs: number;
+}
+
+/** One request is under way. Only its own answer counts, known by the nonce. */
+export interface AskingPoll extends Polling {
+  readonly kind: "asking";
+  readonly nonce: string;
+  readonly asked: Instant;
+  readonly deadlineMs: number;
+  /** What we held, and what the stream had said, when we asked. */
+  readonly cursor: Cursor | null;
+  readonly hello: ServerHello | null;
 }
 
 export interface ConnectionState {
@@ -60,25 +92,58 @@ export interface ConnectionState {
   /** When the server told us to come back, said by its goodbye. */
   readonly goodbye: { readonly retryAfterMs: number; readonly spreadMs: number } | null;
   readonly outage: Outage | null;
+  readonly poll: Poll;
+  /** We held documents when we started: from the cache, or from before a close. */
+  readonly heldAtStart: boolean;
+  /** Whoever waits for us to be ready has waited long enough. */
+  readonly isOverdue: boolean;
   readonly connections: number;
   readonly leaseIds: number;
+  readonly polls: number;
+  /** The monotonic clock at the last step. */
+  readonly seenMs: number;
 }
 
 /** Why a socket ended. `code` is the WebSocket close code, `httpStatus` the answer to a refused upgrade. */
 export interface SocketEnd {
   readonly code?: number;
   readonly httpStatus?: number;
+  /** The answer is a problem document, as a flagback server gives, and not that of something in between. */
+  readonly isProblem?: boolean;
   readonly retryAfterMs?: number;
+  /** Nothing came in time. */
+  readonly isTimeout?: boolean;
   readonly detail: string;
 }
 
+/** What became of a poll's request. */
+export type PollResult =
+  | {
+      readonly kind: "response";
+      readonly status: number;
+      /** By lower-case name. */
+      readonly headers: Readonly<Record<string, string | undefined>>;
+      readonly text: string;
+    }
+  | { readonly kind: "failure"; readonly detail: string };
+
+/** Documents that a process before us held. */
+export interface Restored {
+  readonly cursor: Cursor;
+  /** Whether the server may continue from the cursor; else it sends everything. */
+  readonly canResume: boolean;
+}
+
 export type ConnectionInput =
-  | { readonly kind: "start" }
+  | { readonly kind: "start"; readonly restored?: Restored }
   | { readonly kind: "opened"; readonly connection: number }
   | { readonly kind: "frame"; readonly connection: number; readonly text: string }
   | { readonly kind: "ping"; readonly connection: number }
   | { readonly kind: "ended"; readonly connection: number; readonly end: SocketEnd }
+  | { readonly kind: "polled"; readonly nonce: string; readonly result: PollResult }
   | { readonly kind: "tick" }
+  /** `initialize` has waited as long as it may. */
+  | { readonly kind: "overdue" }
   /** An effect could not be carried out: what we hold is not what the state says. */
   | { readonly kind: "failed"; readonly detail: string }
   | { readonly kind: "stop" };
@@ -88,6 +153,9 @@ export type ConnectionEffect =
   | { readonly kind: "send"; readonly message: RuntimeMessage }
   /** Close the socket; nothing it says afterwards counts. */
   | { readonly kind: "hangUp"; readonly connection: number; readonly code: number; readonly reason: string }
+  /** Ask the poll path for what is newer than the cursor, and for a lease. One request at a time. */
+  | { readonly kind: "poll"; readonly nonce: string; readonly cursor: Cursor | null }
+  | { readonly kind: "abandonPoll" }
   /** Swap the held documents, in one step. */
   | { readonly kind: "swap"; readonly change: Snapshot | Delta }
   /** Follows its swap: say `applied`, with the time since `receivedMs`. */
