@@ -43,7 +43,7 @@ export const MAX_SERVER_FRAME_BYTES = 64 * 1024 * 1024;
  * An outage of the stream that lasts this long starts the poll path beside it: the reconnects' eager time, so that a server
  * that restarts meets no polls. A stream that looks blocked (refused or silent while something answers) starts it at once.
  */
-export const POLL_AFTER_MS = RECONNECT_EAGER_MS;
+export const POLL_AFTER_MS = 30_000;
 /** The first poll waits a uniform time in this range: runtimes that lost the stream together don't poll together. */
 export const POLL_START_MIN_MS = 500;
 export const POLL_START_MAX_MS = 3_500;
