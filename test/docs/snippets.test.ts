@@ -8,15 +8,22 @@ import { compile } from "../support/compile.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** What a snippet takes for granted: the reader's own code. */
-const READERS_OWN = `
-declare const token: string, userId: string, runId: string, text: string;
-declare const yamlAsObject: unknown;
-declare function runYourAgent(version: string): Promise<string>;
-declare function refund(answer: string): Promise<void>;
-`;
+/** What a snippet takes for granted, unless it declares it: the reader's own code. */
+const READERS_OWN = {
+  token: "const token: string",
+  userId: "const userId: string",
+  runId: "const runId: string",
+  conversationId: "const conversationId: string",
+  text: "const text: string",
+  yamlAsObject: "const yamlAsObject: unknown",
+  client: 'const client: import("@openfeature/server-sdk").Client',
+  session: "const session: { token?: string }",
+  request: 'const request: import("node:http").IncomingMessage',
+  runYourAgent: "function runYourAgent(version: string, signal?: AbortSignal): Promise<string>",
+  refund: "function refund(answer: string): Promise<void>",
+};
 
-const pages = ["README.md", "provider/README.md", "schemas/README.md", "docs/testing.md"];
+const pages = ["README.md", "provider/README.md", "schemas/README.md", "docs/agent-toolkit.md", "docs/testing.md"];
 
 const snippets = pages.flatMap((page) => {
   const text = readFileSync(join(ROOT, page), "utf8");
@@ -25,7 +32,7 @@ const snippets = pages.flatMap((page) => {
     name: `${page}, snippet ${i + 1}`,
     // Beside the page, so that imports resolve from there.
     path: join(ROOT, dirname(page), `snippet-${i + 1}.ts`),
-    code: `${match[1]}${READERS_OWN}`,
+    code: withReadersOwn(match[1] ?? ""),
   }));
 });
 
@@ -43,3 +50,8 @@ describe("a snippet of the documentation compiles", () => {
     expect([...new Set(snippets.map(({ page }) => page))]).toEqual(pages);
   });
 });
+
+function withReadersOwn(code: string): string {
+  const missing = Object.entries(READERS_OWN).filter(([name]) => !new RegExp(`(const|function) ${name}\\b`).test(code));
+  return `${code}${missing.map(([, declaration]) => `declare ${declaration};\n`).join("")}`;
+}

@@ -206,6 +206,17 @@ describe("a token", () => {
     expect(setup.said.length).toBeLessThanOrEqual(3);
   });
 
+  test.each([42, null, {}, Symbol("c")])(
+    "of a run whose ids are no text is made without a throw, and so is its baggage",
+    async (id) => {
+      const over = { conversationId: id, agent: id } as never as { agent: string };
+      await withRun(run(over), (current) => {
+        expect(current.token()).toMatch(/^fbrun1_/);
+        expect(current.baggage()).toContain("flagback.run=");
+      });
+    },
+  );
+
   test("that is none is no problem", async () => {
     for (const token of [undefined, null, ""])
       await withRun(run({ token }), (current) => current.pin("support-agent", ""));

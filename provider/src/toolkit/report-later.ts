@@ -27,7 +27,7 @@ export type LaterReport = Partial<Pick<Feedback, (typeof FEEDBACK_FIELDS)[number
  */
 export async function reportLater(
   target: RunHost | Client,
-  token: string,
+  token: string | null | undefined,
   report: LaterReport,
 ): Promise<FeedbackResult> {
   const host = "sendFeedback" in target ? target : hostOf(target.metadata.providerMetadata);
@@ -42,7 +42,7 @@ export async function reportLater(
 }
 
 /** One item for each version that the run was handed itself; none where there is nothing to say, which is said. */
-function feedbackOf(token: string, report: unknown, host: RunHost): readonly Feedback[] {
+function feedbackOf(token: unknown, report: unknown, host: RunHost): readonly Feedback[] {
   const run = readRunToken(token, undefined, host);
   const pins = run?.pins.filter((pin) => pin.isOwn) ?? [];
   if (!run || pins.length === 0) {

@@ -27,9 +27,10 @@ export function writeRunToken({ runId, agent, conversationId, targetingKey, host
   const isOwn = new Set(own.map((pin) => pin.alias));
   const token: RunToken = {
     runId,
-    agent: agent.slice(0, MAX_AGENT_LENGTH),
-    ...(conversationId && { conversationId }),
-    ...(targetingKey !== conversationId && { targetingKey }),
+    // Whoever calls us from JavaScript may have a number for an id.
+    agent: String(agent).slice(0, MAX_AGENT_LENGTH),
+    ...(conversationId && { conversationId: String(conversationId) }),
+    ...(targetingKey !== conversationId && { targetingKey: String(targetingKey) }),
     pins: pins.map((pin) => ({ ...pin, isOwn: isOwn.has(pin.alias) })),
   };
   const whole = wrapped(token);

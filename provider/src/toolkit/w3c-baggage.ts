@@ -95,10 +95,10 @@ function trimmed(text: string): string {
   return text.replace(/^[ \t]+|[ \t]+$/g, "");
 }
 
-/** As a value of a member stands. */
+/** As a value of a member stands. Whoever calls us from JavaScript may have a number for an id. */
 export function percentEncoded(text: string): string {
   // By way of bytes, because half a surrogate pair has no encoding.
-  return encodeURIComponent(Buffer.from(text).toString());
+  return encodeURIComponent(Buffer.from(String(text)).toString());
 }
 
 /** What is no UTF-8 becomes U+FFFD, as the specification asks; a lone `%` stands for itself. */
