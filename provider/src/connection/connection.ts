@@ -19,6 +19,7 @@ import type {
   Restored,
   Status,
 } from "./state.ts";
+import { isStreamInStep } from "./status.ts";
 
 /** What the connection needs from the provider that owns it. */
 export interface ConnectionHost {
@@ -120,7 +121,10 @@ export class Connection {
       for (let next = this.#inputs.shift(); next; next = this.#inputs.shift()) {
         try {
           const { state, effects } = step(this.#state, next, instantOf(this.#options.clock), this.#options.random);
+          const isBack = isStreamInStep(state) && !isStreamInStep(this.#state);
           this.#state = state;
+          // Only now: a provider that is ready by polling meets the stream's old problem at each attempt.
+          if (isBack) for (const topic of ["connection", "poll"]) this.#options.log.resolved(topic);
           for (const effect of effects) this.#perform(effect);
         } catch (error) {
           this.#failed(next, error);
@@ -168,7 +172,7 @@ export class Connection {
         return;
       }
       case "status":
-        if (effect.status === "ready") for (const topic of ["connection", "token", "poll"]) log.resolved(topic);
+        if (effect.status === "ready") log.resolved("token");
         host.status(effect.status, effect.detail);
         return;
       case "resumeOutcomes":

@@ -33,7 +33,8 @@ function nextStatus(state: ConnectionState, good: boolean, now: Instant): Status
   }
 }
 
-function isStreamInStep({ link }: ConnectionState): boolean {
+/** We stream and hold at least the revision that the server named at the beginning. */
+export function isStreamInStep({ link }: ConnectionState): boolean {
   return link.kind === "streaming" && link.synced;
 }
 

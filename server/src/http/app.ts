@@ -25,6 +25,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { killSwitchRoutes } from "./routes/kill-switches.ts";
 import { outcomeRoutes } from "./routes/outcomes.ts";
 import { recordRoutes } from "./routes/records.ts";
+import { snapshotRoute } from "./routes/snapshot.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { versionRoutes } from "./routes/versions.ts";
 import { webhookRoutes } from "./routes/webhooks.ts";
@@ -70,6 +71,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   flagRoutes(app, context);
   applyRoute(app, context);
   outcomeRoutes(app, context);
+  snapshotRoute(app, context);
   feedbackRoutes(app, context);
   recordRoutes(app, context);
   tokenRoutes(app, context);

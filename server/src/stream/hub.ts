@@ -129,6 +129,13 @@ export class Hub implements SessionHost {
     return result;
   }
 
+  /** A runtime without a stream says by its poll what it has applied. */
+  polled(instance: string, sdk: string, revision: number, tokenId: string): void {
+    if (this.book.belongsToOther(instance, tokenId)) return;
+    const ms = this.propagation.applied(instance, sdk, revision);
+    if (ms !== undefined) this.observeApplied(ms);
+  }
+
   observeApplied(ms: number): void {
     this.#events.appliedAfter(ms);
   }
