@@ -5,9 +5,10 @@ import { decide } from "./decide.ts";
 import { detect } from "./detect/detect.ts";
 import { flip } from "./flip.ts";
 import { push } from "./push.ts";
+import { reconnect } from "./reconnect.ts";
 import type { Benchmark } from "./report.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, flip, push };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, flip, push, reconnect };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -1,5 +1,8 @@
 /** A real server, the floors, and the process of their clients: what push, flip, rollback and herd are measured with. */
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import type { Arrivals, ClientSkills } from "./clients-child.ts";
 import type { FloorSkills } from "./floor-child.ts";
@@ -23,11 +26,13 @@ export class Fleet {
   readonly port: number;
   readonly runtimeToken: string;
   readonly #adminToken: string;
+  readonly #folder: string;
   #isEngaged = false;
 
   private constructor(parts: {
     server: Peer<ServerSkills>;
     clients: Peer<ClientSkills>;
+    folder: string;
     url: string;
     port: number;
     adminToken: string;
@@ -35,6 +40,7 @@ export class Fleet {
   }) {
     this.server = parts.server;
     this.clients = parts.clients;
+    this.#folder = parts.folder;
     this.url = parts.url;
     this.port = parts.port;
     this.#adminToken = parts.adminToken;
@@ -44,9 +50,10 @@ export class Fleet {
   static async start(): Promise<Fleet> {
     const server = await Peer.start<ServerSkills>("./server-child.ts", ["--expose-gc"]);
     const clients = await Peer.start<ClientSkills>("./clients-child.ts");
-    const { url, port, adminToken } = await server.ask("start", {});
+    const folder = mkdtempSync(join(tmpdir(), "flagback-bench-"));
+    const { url, port, adminToken } = await server.ask("start", { dataDir: folder });
     const made = await post(`${url}/v1/tokens`, adminToken, { role: "runtime", name: "bench", aliases: [] });
-    return new Fleet({ server, clients, url, port, adminToken, runtimeToken: String(made.secret) });
+    return new Fleet({ server, clients, folder, url, port, adminToken, runtimeToken: String(made.secret) });
   }
 
   /**
@@ -109,6 +116,7 @@ export class Fleet {
     await this.clients.close();
     await this.server.ask("stop").catch(() => undefined);
     await this.server.close();
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 

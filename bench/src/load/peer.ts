@@ -88,6 +88,13 @@ export class Peer<Asked extends Skills> {
     return this.#child.pid ?? 0;
   }
 
+  /** SIGKILL, as when the kernel runs out of memory. */
+  async kill(): Promise<void> {
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = once(this.#child, "exit");

@@ -1,23 +1,17 @@
-/** The real server in a process of its own, on a folder that goes with it. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** The real server in a process of its own. */
 import { type RunningServer, type ServerOptions, startServer } from "flagback";
 import { type Logger, pino } from "pino";
 import { sharedNowMs } from "./clock.ts";
 import { serve } from "./peer.ts";
 import { lookAtUsage } from "./usage.ts";
 
-const dataDir = mkdtempSync(join(tmpdir(), "flagback-bench-"));
-process.on("exit", () => rmSync(dataDir, { recursive: true, force: true }));
-
 let server: RunningServer | undefined;
 /** When each change was committed. The server logs a change in the step that advances the head. */
 let commits: number[] = [];
 
 const skills = {
-  async start(options: Pick<ServerOptions, "leaseMs" | "heartbeatMs" | "port">) {
-    server = await startServer({ dataDir, port: 0, ...options, log: commitLog() });
+  async start(options: Pick<ServerOptions, "dataDir" | "leaseMs" | "heartbeatMs" | "port">) {
+    server = await startServer({ port: 0, ...options, log: commitLog() });
     return { url: server.url, port: Number(new URL(server.url).port), adminToken: server.adminToken ?? "" };
   },
   async stop(): Promise<void> {
