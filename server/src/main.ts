@@ -20,6 +20,7 @@ import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
 import { createMetrics } from "./metrics.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
+import { DiskHealth } from "./store/disk-health.ts";
 import { failpointOf } from "./store/failpoints.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
@@ -65,11 +66,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const now = Date.now;
   const monotonicMs = () => performance.now();
   const reach = failpointOf(process.env);
-  const store = openSqliteStore(join(options.dataDir, DATABASE_FILE), { reach });
+  const metrics = createMetrics();
+  const health = new DiskHealth({ probe: (bytes) => store.probe(bytes), monotonicMs, log });
+  const store = openSqliteStore(join(options.dataDir, DATABASE_FILE), {
+    written: (write, ms) => {
+      metrics.storeWriteSeconds.observe({ write }, ms / 1_000);
+      health.written();
+    },
+    failed: (error) => health.failed(error),
+    reach,
+  });
   const closers: (() => unknown)[] = [() => store.close()];
   try {
     const loaded = store.load({ history: RING_SIZE, runs: RUN_WINDOW });
-    const metrics = createMetrics();
     const engine = new Engine({ store, loaded, now });
     const clock = new TickClock(loaded.tick + 1, monotonicMs);
     const book = new LedgerBook({ world: () => engine.world, clock, loaded });
@@ -85,7 +94,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
     const groupCommit = new GroupCommit({
       flush: () => engine.flushLedger(),
-      onFailure: (error) => log.error({ error: (error as Error).message }, "counts are not durable yet"),
+      onFailure: (error) => logUnlessTheDisk(log, error, "counts are not durable yet"),
     });
     const evaluator = new Evaluator({
       engine,
@@ -144,7 +153,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
-      void everySecond({ engine, hub, store, alerts, log, now });
+      void everySecond({ engine, hub, store, health, alerts, log, now });
     }, TICK_MS);
     closers.unshift(async () => {
       clearInterval(tick);
@@ -159,6 +168,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       {
         engine,
         store,
+        health,
         book,
         evaluator,
         groupCommit,
@@ -210,11 +220,14 @@ async function everySecond(parts: {
   readonly engine: Engine;
   readonly hub: Hub;
   readonly store: ReturnType<typeof openSqliteStore>;
+  readonly health: DiskHealth;
   readonly alerts: AlertSender;
   readonly log: Logger;
   readonly now: () => number;
 }): Promise<void> {
-  const { engine, hub, store, alerts, log } = parts;
+  const { engine, hub, store, health, alerts, log } = parts;
+  // It heals by itself, also where nobody asks.
+  if (health.problem !== undefined && (await health.check()) !== undefined) return;
   try {
     const nowMs = parts.now();
     const entries = [...engine.world.killSwitches.values()].flatMap((killSwitch) => killSwitch.engaged);
@@ -228,8 +241,14 @@ async function everySecond(parts: {
     if (changed.length > 0) await store.writePropagation(changed);
     alerts.wake();
   } catch (error) {
-    log.error({ error: (error as Error).message }, "the database can't be written");
+    logUnlessTheDisk(log, error, "what is due by the clock could not be done");
   }
+}
+
+/** The disk's failures are told of once, by whoever watches it. */
+function logUnlessTheDisk(log: Logger, error: unknown, what: string): void {
+  if (error instanceof FlagbackError && error.code === "database_unavailable") return;
+  log.error({ err: error }, what);
 }
 
 async function listen(

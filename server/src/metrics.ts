@@ -62,6 +62,23 @@ export function createMetrics() {
       labelNames: ["alias", "version"],
       registers,
     }),
+    storeWriteSeconds: new Histogram({
+      name: "flagback_store_write_seconds",
+      help: "Time that each of the database's transactions took, by what it wrote.",
+      labelNames: ["write"],
+      buckets: SECONDS,
+      registers,
+    }),
+    databaseWritable: new Gauge({
+      name: "flagback_database_writable",
+      help: "1 where the database can be written, else 0: changes are refused and counts wait.",
+      registers,
+    }),
+    databaseBytes: new Gauge({
+      name: "flagback_database_bytes",
+      help: "Size of the database's files, with the journal.",
+      registers,
+    }),
     outboxDepth: new Gauge({ name: "flagback_outbox_depth", help: "Alerts that wait for delivery.", registers }),
     authFailures: new Counter({
       name: "flagback_auth_failures_total",

@@ -79,6 +79,18 @@ test("an outage of the disk keeps every run that was counted meanwhile, however 
   expect(book.collect().runs).toHaveLength(150_000);
 });
 
+test("beyond its bound of outcomes that wait for the disk the book counts nothing more, and forgets nothing of it", async () => {
+  const { engine, book } = await opened(await testFolder(), undefined, 4);
+  await startRollout(engine);
+  book.connected("i", "t");
+  expect(book.countBatch("i", batch(1, 4, "success"), ALL).kind).toBe("counted");
+  expect(book.countBatch("i", batch(2, 1, "success"), ALL).kind).toBe("full");
+  await engine.flushLedger();
+  // The same batch is still the next one.
+  expect(book.countBatch("i", batch(2, 1, "success"), ALL).kind).toBe("counted");
+  expect(book.totalsOf({ ...ROLLOUT, version: CANDIDATE }).settled).toBe(5);
+});
+
 test("instances that said hello and are gone are forgotten; one that reported is remembered", async () => {
   const { engine, book, advance } = await opened(await testFolder());
   await startRollout(engine);
@@ -133,14 +145,14 @@ test("ticks that are folded into the prefix leave the open ones, and are kept as
 
 const report = { runId: "r", alias: "support-agent", version: CANDIDATE, status: "success" };
 
-async function opened(folder: string, wrap: (store: Store) => Store = (store) => store) {
+async function opened(folder: string, wrap: (store: Store) => Store = (store) => store, maxUnwrittenOutcomes?: number) {
   const store = openSqliteStore(`${folder}/flagback.db`);
   onTestFinished(() => store.close());
   const loaded = store.load({ history: 1_000, runs: 200_000 });
   const engine = new Engine({ store: wrap(store), loaded, now: Date.now });
   let nowMs = 0;
   const clock = new TickClock(loaded.tick + 1, () => nowMs);
-  const book = new LedgerBook({ world: () => engine.world, clock, loaded });
+  const book = new LedgerBook({ world: () => engine.world, clock, loaded, maxUnwrittenOutcomes });
   engine.attach(book);
   const advance = (ms: number) => {
     nowMs += ms;

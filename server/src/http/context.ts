@@ -17,6 +17,7 @@ import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { Metrics } from "../metrics.ts";
+import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
 
@@ -32,6 +33,7 @@ export type App = FastifyInstance<
 export interface ServerContext {
   readonly engine: Engine;
   readonly store: Store;
+  readonly health: DiskHealth;
   readonly book: LedgerBook;
   readonly evaluator: Evaluator;
   readonly groupCommit: GroupCommit;

@@ -20,10 +20,15 @@ import type { TickClock } from "./tick-clock.ts";
 import { advanceRollout } from "./timeouts.ts";
 import { Unwritten } from "./unwritten.ts";
 
+/** Outcomes that may wait to be made durable while the disk refuses them. */
+const MAX_UNWRITTEN_OUTCOMES = 1_000_000;
+
 export type BatchResult =
   | { readonly kind: "counted"; readonly rejected: readonly Rejection[]; readonly aliases: ReadonlySet<string> }
   | { readonly kind: "repeated" }
-  | { readonly kind: "gap"; readonly expected: number };
+  | { readonly kind: "gap"; readonly expected: number }
+  /** So much waits to be made durable that nothing more is counted. */
+  | { readonly kind: "full" };
 
 /** What became of outcomes that came without an assignment. */
 export interface CountedReports {
@@ -40,12 +45,19 @@ export class LedgerBook {
   readonly #rollouts = new Map<string, RolloutLedger>();
   readonly #instances = new Instances();
   readonly #runs: RecentRuns;
+  readonly #maxUnwritten: number;
   #unwritten = new Unwritten();
   /** Handed out by `collect` and not confirmed yet. */
   #inFlight: Unwritten | undefined;
 
-  constructor(parts: { readonly world: () => World; readonly clock: TickClock; readonly loaded: Loaded }) {
+  constructor(parts: {
+    readonly world: () => World;
+    readonly clock: TickClock;
+    readonly loaded: Loaded;
+    readonly maxUnwrittenOutcomes?: number;
+  }) {
     const { loaded } = parts;
+    this.#maxUnwritten = parts.maxUnwrittenOutcomes ?? MAX_UNWRITTEN_OUTCOMES;
     this.#world = parts.world;
     this.#clock = parts.clock;
     this.#runs = new RecentRuns(loaded.runs);
@@ -104,6 +116,7 @@ export class LedgerBook {
     if (!state) return { kind: "gap", expected: 1 };
     if (batch.seq <= state.through) return { kind: "repeated" };
     if (batch.seq !== state.through + 1) return { kind: "gap", expected: state.through + 1 };
+    if (this.#unwritten.runs.length >= this.#maxUnwritten) return { kind: "full" };
     const aliases = new Set<string>();
     // The earliest first: where a version is named under two rollouts, all of its runs count in the earlier one.
     for (const assignment of batch.assigned.toSorted((a, b) => a.revision - b.revision)) {

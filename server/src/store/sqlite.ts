@@ -1,6 +1,7 @@
 /**
  * The embedded store: one SQLite file, one write connection, WAL, `synchronous=FULL` for changes and counts alike.
  */
+import { statSync } from "node:fs";
 import type { Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import type { Reach } from "./failpoints.ts";
@@ -193,14 +194,19 @@ function sqliteStore(database: Database.Database, options: SqliteOptions): Store
     alertFailed: guarded(outbox.alertFailed),
     outboxDepth: guarded(outbox.outboxDepth),
     probe: guarded(
-      writes.make("probe", () => {
-        statements.probe.run(String(Date.now()));
+      writes.make("probe", (bytes) => {
+        statements.probe.run("x".repeat(bytes));
       }),
     ),
+    sizeBytes: async () => sizeOf(database.name) + sizeOf(`${database.name}-wal`),
     close: () => {
       database.close();
     },
   };
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** Makes a synchronous call the port's promise, and says what a failing disk means. */

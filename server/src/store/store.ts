@@ -247,7 +247,9 @@ export interface Store {
   /** `nextAtMs` null gives up: the row stays as a dead letter. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
   outboxDepth(): Promise<number>;
-  /** Throws where the database can't be written. */
-  probe(): Promise<void>;
+  /** Writes so many bytes that nobody needs, to see whether it can. */
+  probe(bytes: number): Promise<void>;
+  /** What the database takes on the disk, with its journal. */
+  sizeBytes(): Promise<number>;
   close(): void;
 }

@@ -29,6 +29,8 @@ const MAX_BUFFERED_BYTES = 1024 * 1024;
 const CLOSE_PATIENCE_MS = 500;
 /** RFC 6455, section 7.4.1: the server met a condition that kept it from fulfilling the request. */
 const INTERNAL_ERROR = 1011;
+/** A runtime whose counts there is no room for comes back after this, with its leases and the same batch. */
+const FULL_PAUSE = { retryAfterMs: 1_000, spreadMs: 4_000 };
 /** Pings that may stay unanswered before a socket counts as dead. */
 const MISSED_HEARTBEATS = 2;
 
@@ -290,6 +292,10 @@ export class Session {
           "malformed_frame",
           `batch ${batch.seq} came, ${result.expected} was due`,
         );
+      case "full":
+        this.#host.dropped("unwritten_outcomes");
+        this.send({ type: "goodbye", reason: "counts can't be made durable", ...FULL_PAUSE });
+        return this.close(CLOSE.goodbye, "counts can't be made durable");
       case "repeated":
         return this.acknowledge(this.#host.book.durableThrough(instance));
       case "counted":

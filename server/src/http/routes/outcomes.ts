@@ -6,6 +6,8 @@ import { feedbackOf, storeFeedback } from "./feedback.ts";
 
 export function outcomeRoutes(app: App, context: ServerContext): void {
   app.post("/v1/outcomes", { config: { access: "runtime" }, schema: { body: OutcomesBody } }, async (request) => {
+    // What can't be made durable is turned away before it is counted: it would only wait in memory.
+    context.health.assertWritable();
     const scope = request.token.aliases;
     const result = context.book.countReports(
       request.body.outcomes,
