@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { jsonProblem } from "../../server/src/http/json-problem.ts";
+import { Instances, MAX_IDLE_INSTANCES } from "../../server/src/ledger/instances.ts";
 import { RecentRuns, RUN_WINDOW } from "../../server/src/ledger/recent-runs.ts";
 import { RawRuntime } from "../support/raw-runtime.ts";
 import { eventually, SUPPORT_AGENT, type TestServer, testServer } from "../support/server.ts";
@@ -193,6 +194,26 @@ test("a million distinct runs are remembered within the window, and the memory o
   const first = 1_000_000 - RUN_WINDOW;
   expect([known(0), known(first - 1), known(first), known(999_999)]).toEqual([false, false, true, true]);
   expect(runs.lastOf(run(0))).toHaveLength(20);
+});
+
+test("a token that is ever another instance is remembered as so many of them, the last ones", () => {
+  const instances = new Instances();
+  const name = (n: number) => `instance ${n}`;
+  const last = MAX_IDLE_INSTANCES + 10;
+  for (let n = 0; n <= last; n++) Object.assign(instances.open(name(n), "t", 1), { through: 1, durableThrough: 1 });
+  // Connected, or with something unsettled: not to be forgotten.
+  Object.assign(instances.open(name(0), "t", 1), { isConnected: true });
+  Object.assign(instances.open(name(1), "t", 1), { through: 2 });
+  instances.forgetIdle(2);
+  const known = (n: number) => instances.find(name(n)) !== undefined;
+  expect([0, 1, 2, last - MAX_IDLE_INSTANCES, last - MAX_IDLE_INSTANCES + 1, last].map(known)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    true,
+    true,
+  ]);
 });
 
 interface Answered {

@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { FailedAttempts } from "../../server/src/auth/failed-attempts.ts";
 import { AddressRanges, isLoopback, parseAddress, senderOf } from "../../server/src/net/addresses.ts";
 import { clientAddress } from "../../server/src/net/client-address.ts";
+import { RawRuntime } from "../support/raw-runtime.ts";
 import { eventually, SUPPORT_AGENT, type TestServer, testServer } from "../support/server.ts";
 
 describe("failed authentications", () => {
@@ -35,6 +36,27 @@ describe("failed authentications", () => {
     const slowed = await from(server, "127.0.0.1", upgrade, "/v1/stream");
     expect([slowed.statusCode, slowed.headers["retry-after"]]).toEqual([429, expect.stringMatching(/^\d+$/)]);
     expect((await server.call("GET", "/v1/aliases", undefined, { token: null })).status).toBe(429);
+  });
+
+  test("with one revoked token, again and again, are refused each time, and streams go on meanwhile", async () => {
+    const server = await testServer({ limits: { authFailuresPerMinute: 50 } });
+    const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
+    const { body } = await server.call<{ secret: string; token: { id: string } }>("POST", "/v1/tokens", {
+      role: "admin",
+      name: "stolen",
+    });
+    await server.call("DELETE", `/v1/tokens/${body.token.id}`);
+    const replays = await Promise.all(
+      Array.from({ length: 500 }, () => server.call("POST", "/v1/stop", { reason: "x" }, { token: body.secret })),
+    );
+    const statuses = replays.map((answer) => answer.status);
+    expect(statuses.filter((status) => status === 401)).toHaveLength(50);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(450);
+    runtime.send({ type: "lease", id: 1 });
+    await runtime.next("lease");
+    expect(
+      (await server.call<{ killSwitches: unknown[] }>("GET", "/v1/kill-switches")).body.killSwitches,
+    ).toMatchObject([{ engaged: [] }]);
   });
 
   test("are counted by what a trusted proxy says of its client, and by nobody else's word", async () => {

@@ -27,6 +27,8 @@ export function rowKey({ seq, alias, version }: Pick<AssignmentRow, "seq" | "ali
 
 /** Instances with nothing open are forgotten so many ticks after they went; one that never reported, at once. */
 const IDLE_TICKS = 3_600;
+/** Of those, so many are remembered at once: whoever has a runtime's token can be a new instance again and again. */
+export const MAX_IDLE_INSTANCES = 100_000;
 
 export class Instances {
   readonly #states = new Map<string, InstanceState>();
@@ -55,11 +57,15 @@ export class Instances {
 
   /** Forgets those that are gone for good. A forgotten one that comes back begins again, as after a restored database. */
   forgetIdle(tick: number): void {
+    const idle: string[] = [];
     for (const state of this.#states.values()) {
-      const hasReported = state.through > 0;
-      const isIdle = !hasReported || tick - state.seenTick > IDLE_TICKS;
       const isSettled = state.rows.size === 0 && state.durableThrough === state.through;
-      if (!state.isConnected && isIdle && isSettled) this.#states.delete(state.instance);
+      if (state.isConnected || !isSettled) continue;
+      const hasReported = state.through > 0;
+      if (!hasReported || tick - state.seenTick > IDLE_TICKS) this.#states.delete(state.instance);
+      else idle.push(state.instance);
     }
+    // Those that came first go first.
+    for (const instance of idle.slice(0, Math.max(0, idle.length - MAX_IDLE_INSTANCES))) this.#states.delete(instance);
   }
 }
