@@ -11,6 +11,7 @@ import { Tokens } from "./auth/tokens.ts";
 import { Engine } from "./engine/engine.ts";
 import { RING_SIZE } from "./engine/history.ts";
 import { Evaluator } from "./evaluator/evaluator.ts";
+import { FeedbackBook } from "./feedback/feedback-book.ts";
 import { createApp } from "./http/app.ts";
 import { AuditSignal } from "./http/context.ts";
 import { Door, type DoorOptions } from "./http/door.ts";
@@ -108,6 +109,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         }
       },
     });
+    const feedback = new FeedbackBook({ store, metrics, now });
     const hub = new Hub({
       engine,
       book,
@@ -118,11 +120,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       leaseMs,
       helloTimeoutMs: options.limits?.helloTimeoutMs,
       events: {
-        counted: (aliases, batch, rejected) => {
-          metrics.outcomes.inc({ result: "accepted" }, batch.items.length - rejected);
-          if (rejected > 0) metrics.outcomes.inc({ result: "rejected" }, rejected);
+        counted: ({ aliases, rejected, late }, batch) => {
+          metrics.outcomes.inc({ result: "accepted" }, batch.items.length - rejected.length);
+          if (rejected.length > 0) metrics.outcomes.inc({ result: "rejected" }, rejected.length);
           groupCommit.schedule();
           evaluator.markDirty(aliases);
+          feedback.takeLate(late).catch((error: Error) => log.error({ error: error.message }, "feedback is lost"));
         },
         appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
         dropped: (reason) => metrics.dropped.inc({ reason }),
@@ -172,6 +175,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         book,
         evaluator,
         groupCommit,
+        feedback,
         hub,
         tokens,
         webhooks,

@@ -3,6 +3,7 @@ import type { FeedbackSummary } from "@flagback/schemas";
 import { expect, test } from "vitest";
 import { runCli } from "../../server/src/cli/program.ts";
 import { fakeIo } from "../cli/fake-io.ts";
+import { RawRuntime } from "../support/raw-runtime.ts";
 import { eventually, SUPPORT_AGENT, type TestServer, testServer } from "../support/server.ts";
 
 const STABLE = "support-agent@2.3.3";
@@ -135,6 +136,37 @@ test("is also an outcome by HTTP that comes when its time to be judged is over, 
   });
   expect(await report(`r${runs}`)).toMatchObject({ accepted: 0, duplicates: 1 });
   expect(await feedback()).toMatchObject([{ runId: `r${runs}`, status: "failure", quality: 0.1 }]);
+});
+
+test("is also an outcome by the stream whose run was given up before", async () => {
+  const { server, token } = await exposing("outcomeTimeout: 1s");
+  const runtime = await RawRuntime.connect(server.url, token);
+  runtime.send({
+    type: "outcomes",
+    seq: 1,
+    assigned: [{ alias: "support-agent", version: CANDIDATE, revision: 1_000, n: 1 }],
+    items: [],
+  });
+  await eventually("the run is missing", async () => {
+    const { body } = await server.call<{ traffic: { missing: number }[] }>("GET", "/v1/aliases/support-agent/rollout");
+    return body.traffic.some(({ missing }) => missing === 1);
+  });
+  const item = {
+    assignedSeq: 1,
+    runId: "r1",
+    alias: "support-agent",
+    version: CANDIDATE,
+    status: "success",
+    quality: 0.9,
+  };
+  runtime.send({ type: "outcomes", seq: 2, assigned: [], items: [item, { ...item, status: "odd" }] });
+  const { rejected } = await runtime.next("outcomesAck", ({ through }) => through === 2);
+  expect(rejected).toMatchObject([{ code: "no_assignment" }, { code: "outcome_invalid" }]);
+  const feedback = await eventually("it is stored", async () => {
+    const { body } = await server.call<{ feedback: object[] }>("GET", "/v1/feedback");
+    return body.feedback.length > 0 && body.feedback;
+  });
+  expect(feedback).toMatchObject([{ id: "outcome:r1", runId: "r1", status: "success", quality: 0.9 }]);
 });
 
 test("is kept within a bound for each alias: the oldest goes, and the metric counts it", async () => {

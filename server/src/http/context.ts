@@ -14,6 +14,7 @@ import type { WebhookGuard } from "../alerts/webhook-guard.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Evaluator } from "../evaluator/evaluator.ts";
+import type { FeedbackBook } from "../feedback/feedback-book.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { Metrics } from "../metrics.ts";
@@ -37,6 +38,7 @@ export interface ServerContext {
   readonly book: LedgerBook;
   readonly evaluator: Evaluator;
   readonly groupCommit: GroupCommit;
+  readonly feedback: FeedbackBook;
   readonly hub: Hub;
   readonly tokens: Tokens;
   readonly webhooks: Map<string, Webhook>;

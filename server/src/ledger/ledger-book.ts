@@ -24,7 +24,13 @@ import { Unwritten } from "./unwritten.ts";
 const MAX_UNWRITTEN_OUTCOMES = 1_000_000;
 
 export type BatchResult =
-  | { readonly kind: "counted"; readonly rejected: readonly Rejection[]; readonly aliases: ReadonlySet<string> }
+  | {
+      readonly kind: "counted";
+      readonly rejected: readonly Rejection[];
+      /** Of those, what says how a run went that is no longer waited for. */
+      readonly late: readonly Outcome[];
+      readonly aliases: ReadonlySet<string>;
+    }
   | { readonly kind: "repeated" }
   | { readonly kind: "gap"; readonly expected: number }
   /** So much waits to be made durable that nothing more is counted. */
@@ -38,6 +44,8 @@ export interface CountedReports {
   /** Accepted, and too late to be judged. */
   readonly late: readonly Outcome[];
 }
+
+const NO_ASSIGNMENT = "no_assignment";
 
 export class LedgerBook {
   readonly #world: () => World;
@@ -126,18 +134,21 @@ export class LedgerBook {
     }
     for (const overdue of batch.overdue ?? []) this.#countOverdue(state, overdue, aliases);
     const rejected: Rejection[] = [];
+    const late: Outcome[] = [];
     batch.items.forEach((item, index) => {
       const problem = this.#countItem(state, item, mayReport, aliases);
       if (problem) rejected.push({ index, ...problem });
+      // The schema took it, and the token may report it.
+      if (problem?.code === NO_ASSIGNMENT) late.push(StreamOutcome.parse(item));
     });
     state.through = batch.seq;
     this.#unwritten.instances.add(state);
-    return { kind: "counted", rejected, aliases };
+    return { kind: "counted", rejected, late, aliases };
   }
 
   /**
    * Counts outcomes that came without an assignment (HTTP), of one reporter. They are judged once their tick is
-   * `outcomeTimeout` old; a report after its tick is frozen is feedback: counted in the totals, not judged.
+   * `outcomeTimeout` old; a report after its tick is frozen is feedback: counted in the totals and shown, not judged.
    */
   countReports(
     items: readonly unknown[],
@@ -338,7 +349,7 @@ export class LedgerBook {
     }
     if (row) return undefined;
     return {
-      code: "no_assignment",
+      code: NO_ASSIGNMENT,
       message: `batch ${outcome.assignedSeq} has no open assignment of ${outcome.version}: never announced, settled already, or timed out`,
     };
   }

@@ -20,8 +20,8 @@ const GOODBYE_SPREAD_MS = 1_000;
 const GOODBYE_SPREAD_PER_RUNTIME_MS = 1;
 
 export interface HubEvents {
-  /** Outcomes of these aliases were counted. */
-  readonly counted: (aliases: ReadonlySet<string>, batch: OutcomeBatch, rejected: number) => void;
+  /** A batch was counted, all but the items that are rejected. */
+  readonly counted: (result: Extract<BatchResult, { kind: "counted" }>, batch: OutcomeBatch) => void;
   readonly appliedAfter: (ms: number) => void;
   readonly dropped: (reason: string) => void;
 }
@@ -125,7 +125,7 @@ export class Hub implements SessionHost {
 
   countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult {
     const result = this.book.countBatch(instance, batch, (alias) => mayUseAlias(session.token.aliases, alias));
-    if (result.kind === "counted") this.#events.counted(result.aliases, batch, result.rejected.length);
+    if (result.kind === "counted") this.#events.counted(result, batch);
     return result;
   }
 

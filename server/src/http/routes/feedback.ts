@@ -1,5 +1,5 @@
 /** Feedback about runs: stored and shown, never judged. */
-import { Feedback, FeedbackBody, type Outcome, type OutcomesAnswer, type StoredFeedback } from "@flagback/schemas";
+import { Feedback, FeedbackBody, type OutcomesAnswer } from "@flagback/schemas";
 import * as z from "zod";
 import { invalid, unreportable } from "../../ledger/reportable.ts";
 import { mayUseAlias } from "../../stream/frames.ts";
@@ -29,7 +29,7 @@ export function feedbackRoutes(app: App, context: ServerContext): void {
       if (data && !problem) taken.push(data);
       else if (problem) rejected.push({ index, ...problem });
     });
-    const duplicates = await storeFeedback(context, taken);
+    const duplicates = await context.feedback.take(taken);
     context.metrics.feedback.inc({ result: "rejected" }, rejected.length);
     return { accepted: taken.length - duplicates, duplicates, rejected } satisfies OutcomesAnswer;
   });
@@ -39,24 +39,4 @@ export function feedbackRoutes(app: App, context: ServerContext): void {
     { config: { access: "viewer" }, schema: { querystring: FeedbackQuery } },
     async ({ query }) => ({ feedback: await context.store.readFeedback(query) }),
   );
-}
-
-/** Feedback that an outcome is which came too late to be judged. The same one again is the same feedback. */
-export function feedbackOf(outcome: Outcome): Feedback {
-  const { runId, alias, version, conversationId, status, errorType } = outcome;
-  const { costUsd, quality, safetyFlags, attributes, metrics } = outcome;
-  const said = { status, errorType, costUsd, quality, safetyFlags, attributes, metrics };
-  return { id: `outcome:${runId}`, runId, alias, version, conversationId, ...said };
-}
-
-/** Stores feedback, durably. Answers how much of it was known already. */
-export async function storeFeedback(context: ServerContext, feedback: readonly Feedback[]): Promise<number> {
-  if (feedback.length === 0) return 0;
-  const receivedAt = new Date(context.now()).toISOString();
-  const rows: StoredFeedback[] = feedback.map((each) => ({ ...each, receivedAt }));
-  const { duplicates, dropped } = await context.store.putFeedback(rows);
-  context.metrics.feedback.inc({ result: "accepted" }, rows.length - duplicates);
-  context.metrics.feedback.inc({ result: "duplicate" }, duplicates);
-  if (dropped > 0) context.metrics.dropped.inc({ reason: "feedback" }, dropped);
-  return duplicates;
 }

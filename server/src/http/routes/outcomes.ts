@@ -2,7 +2,6 @@
 import { OutcomesBody } from "@flagback/schemas";
 import { mayUseAlias } from "../../stream/frames.ts";
 import type { App, ServerContext } from "../context.ts";
-import { feedbackOf, storeFeedback } from "./feedback.ts";
 
 export function outcomeRoutes(app: App, context: ServerContext): void {
   app.post("/v1/outcomes", { config: { access: "runtime" }, schema: { body: OutcomesBody } }, async (request) => {
@@ -20,7 +19,7 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
     context.metrics.outcomes.inc({ result: "duplicate" }, duplicates);
     context.metrics.outcomes.inc({ result: "rejected" }, rejected.length);
     // Acknowledged only when durable. Feedback first: after a crash in between, both are reported and stored again.
-    await storeFeedback(context, late.map(feedbackOf));
+    await context.feedback.takeLate(late);
     await context.engine.flushLedger();
     return { accepted, duplicates, rejected };
   });

@@ -1,0 +1,46 @@
+/**
+ * Takes what is said about runs that can't be judged any more: stored once, counted in metrics, shown to nobody but people.
+ */
+import type { Feedback, Outcome, StoredFeedback } from "@flagback/schemas";
+import type { Metrics } from "../metrics.ts";
+import type { Store } from "../store/store.ts";
+
+export class FeedbackBook {
+  readonly #store: Pick<Store, "putFeedback">;
+  readonly #metrics: Pick<Metrics, "feedback" | "dropped">;
+  readonly #now: () => number;
+
+  constructor(parts: {
+    readonly store: Pick<Store, "putFeedback">;
+    readonly metrics: Pick<Metrics, "feedback" | "dropped">;
+    readonly now: () => number;
+  }) {
+    this.#store = parts.store;
+    this.#metrics = parts.metrics;
+    this.#now = parts.now;
+  }
+
+  /** Durable when it resolves. Answers how much of it was known by its id. */
+  async take(feedback: readonly Feedback[]): Promise<number> {
+    if (feedback.length === 0) return 0;
+    const receivedAt = new Date(this.#now()).toISOString();
+    const rows: StoredFeedback[] = feedback.map((each) => ({ ...each, receivedAt }));
+    const { duplicates, dropped } = await this.#store.putFeedback(rows);
+    this.#metrics.feedback.inc({ result: "accepted" }, rows.length - duplicates);
+    this.#metrics.feedback.inc({ result: "duplicate" }, duplicates);
+    if (dropped > 0) this.#metrics.dropped.inc({ reason: "feedback" }, dropped);
+    return duplicates;
+  }
+
+  /** Outcomes that came too late to be judged. The same one again is the same feedback. */
+  takeLate(outcomes: readonly Outcome[]): Promise<number> {
+    return this.take(outcomes.map(feedbackOf));
+  }
+}
+
+function feedbackOf(outcome: Outcome): Feedback {
+  const { runId, alias, version, conversationId, status, errorType } = outcome;
+  const { costUsd, quality, safetyFlags, attributes, metrics } = outcome;
+  const said = { status, errorType, costUsd, quality, safetyFlags, attributes, metrics };
+  return { id: `outcome:${runId}`, runId, alias, version, conversationId, ...said };
+}
