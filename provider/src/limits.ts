@@ -34,6 +34,8 @@ export const MAX_SERVER_DELAY_MS = 300_000;
 export const HEARTBEAT_SLACK = 0.5;
 /** Heartbeat and lease that are honoured at least and at most, whatever the hello says: a zero would make a busy loop. */
 export const MIN_HEARTBEAT_MS = 50;
+/** With a longer one a socket whose network is gone would never be given up. */
+export const MAX_HEARTBEAT_MS = 60_000;
 export const MIN_LEASE_MS = 50;
 export const MAX_LEASE_MS = 3_600_000;
 /** The largest frame, and the largest answer on the poll path, that is accepted from the server, in bytes. */

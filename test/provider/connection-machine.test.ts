@@ -120,6 +120,54 @@ describe("a disagreement with the server", () => {
     expect(machine.sent().at(-1)).toEqual({ type: "hello", instance: "a".repeat(32), sdk: "test" });
   });
 
+  test.each<[string, (machine: MachineDriver) => void]>([
+    ["a snapshot that is older than what we hold", (machine) => machine.snapshot(4)],
+    ["a snapshot of another history than the hello's", (machine) => machine.snapshot(6, OTHER_EPOCH)],
+    ["a delta that leads nowhere", (machine) => machine.delta(5, 5)],
+    ["a delta that leads back", (machine) => machine.delta(5, 4)],
+  ])("%s is not applied: what we acknowledged is never taken back within a connection", (_, say) => {
+    const machine = new MachineDriver();
+    machine.becomeReady();
+    say(machine);
+    expect(machine.take("swap")).toEqual([]);
+    expect(machine.state.cursor?.revision).toBe(5);
+    expect(machine.take("hangUp")).toEqual([expect.objectContaining({ code: 4400 })]);
+  });
+
+  test("a snapshot from before the hello is not what the hello promised", () => {
+    const machine = new MachineDriver();
+    machine.input({ kind: "start" });
+    machine.open();
+    machine.hello({ revision: 5 });
+    machine.snapshot(4);
+    expect(machine.take("swap")).toEqual([]);
+    expect(machine.take("hangUp")).toEqual([expect.objectContaining({ code: 4400 })]);
+  });
+
+  test("a server that says in its hello that it went back is followed back", () => {
+    const machine = new MachineDriver();
+    machine.becomeReady();
+    machine.end();
+    machine.run(1_000);
+    machine.open();
+    machine.hello({ revision: 3 });
+    machine.snapshot(3);
+    expect(machine.state.cursor?.revision).toBe(3);
+  });
+
+  test("a change that the server names and never sends is asked for as a whole", () => {
+    const machine = new MachineDriver();
+    machine.becomeReady();
+    // Its delta was lost: every answer is ahead of us from now on.
+    for (let second = 0; second < 16; second++) {
+      machine.run(1_000);
+      machine.ping();
+      if (machine.sent().length > 0) machine.grant(6);
+    }
+    expect(machine.take("hangUp")).toEqual([expect.objectContaining({ code: 4400 })]);
+    expect(machine.state.mustResync).toBe(true);
+  });
+
   test.each([
     ["no JSON", "<html>"],
     ["no type", "{}"],
@@ -160,6 +208,17 @@ describe("silence", () => {
     expect(machine.take("hangUp")).toEqual([]);
     machine.run(100);
     expect(machine.take("hangUp")).toEqual([expect.objectContaining({ reason: "two heartbeats missed" })]);
+  });
+
+  test("ends the socket within minutes whatever heartbeat the server promised", () => {
+    const machine = new MachineDriver();
+    machine.input({ kind: "start" });
+    machine.open();
+    machine.hello({ heartbeatMs: 1e12 });
+    machine.snapshot();
+    machine.grant();
+    machine.run(150_000);
+    expect(machine.take("hangUp")).toEqual([expect.objectContaining({ code: 4413 })]);
   });
 
   test("a ping keeps the socket", () => {

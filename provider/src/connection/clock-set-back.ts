@@ -43,6 +43,7 @@ function movedLink(link: Link, backMs: number): Link {
         lastHeardMs: link.lastHeardMs - backMs,
         syncDeadlineMs: link.syncDeadlineMs - backMs,
         nextAskMs: link.nextAskMs - backMs,
+        behind: link.behind && { ...link.behind, deadlineMs: link.behind.deadlineMs - backMs },
         asked: new Map([...link.asked].map(([id, asked]) => [id, moved(asked, backMs)])),
       };
   }

@@ -1,7 +1,14 @@
 /**
  * When the connection has something to do, on the monotonic clock.
  */
-import { HEARTBEAT_SLACK, MAX_LEASE_MS, MIN_HEARTBEAT_MS, MIN_LEASE_MS, POLL_AFTER_MS } from "../limits.ts";
+import {
+  HEARTBEAT_SLACK,
+  MAX_HEARTBEAT_MS,
+  MAX_LEASE_MS,
+  MIN_HEARTBEAT_MS,
+  MIN_LEASE_MS,
+  POLL_AFTER_MS,
+} from "../limits.ts";
 import type { ConnectionState, Outage, StreamingLink } from "./state.ts";
 
 /** When the next `tick` is due on the monotonic clock; null when nothing is. */
@@ -21,6 +28,7 @@ export function nextTickMs(state: ConnectionState): number | null {
     case "streaming":
       due.push(silentAtMs(link), link.nextAskMs);
       if (!link.synced) due.push(link.syncDeadlineMs);
+      if (link.behind) due.push(link.behind.deadlineMs);
       break;
   }
   const pollMs = nextPollMs(state);
@@ -54,7 +62,7 @@ export function silentAtMs(link: StreamingLink): number {
 }
 
 export function heartbeatMsOf(link: StreamingLink): number {
-  return Math.max(MIN_HEARTBEAT_MS, link.hello.heartbeatMs);
+  return Math.min(MAX_HEARTBEAT_MS, Math.max(MIN_HEARTBEAT_MS, link.hello.heartbeatMs));
 }
 
 /** The length of a lease that the server named, within our own limits. */

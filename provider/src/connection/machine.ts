@@ -125,6 +125,9 @@ function tick(
       if (!link.synced && now.monotonicMs >= link.syncDeadlineMs) {
         return resync(state, `the server did not send revision ${link.hello.revision} in time`, now, random, effects);
       }
+      if (link.behind && now.monotonicMs >= link.behind.deadlineMs) {
+        return resync(state, `the server did not send revision ${link.behind.revision} in time`, now, random, effects);
+      }
       const lateMs = now.monotonicMs - silentAtMs(link);
       if (lateMs < 0) return state;
       // A tick this late means that our own event loop stood still, and the pings may wait unread behind it.

@@ -39,8 +39,8 @@ export interface StreamingLink {
   readonly nextAskMs: number;
   /** Lease asks without an answer on this connection. */
   readonly asked: ReadonlyMap<number, Instant>;
-  /** An answer was void because we did not hold its revision yet: ask again once we do. */
-  readonly askAgainAt: number | null;
+  /** An answer was void because we did not hold its revision yet: ask again once we do, and start anew if we never do. */
+  readonly behind: { readonly revision: number; readonly deadlineMs: number } | null;
 }
 
 /** Time without a connection that was in step, and the attempts since one was healthy. */

@@ -93,8 +93,12 @@ function receive(
   if (link.kind !== "streaming") return resync(state, `${message.type}: it came before hello`, now, random, effects);
   switch (message.type) {
     case "snapshot": {
-      effects.push({ kind: "swap", change: message });
       const { epoch, revision, mark } = message;
+      const least = link.synced ? (state.cursor?.revision ?? 0) : link.hello.revision;
+      if (epoch !== link.hello.epoch || revision < least) {
+        return resync(state, `snapshot: it is of revision ${revision}, due is ${least}`, now, random, effects);
+      }
+      effects.push({ kind: "swap", change: message });
       return applied({ ...state, cursor: { epoch, revision, mark }, mustResync: false }, link, now, effects);
     }
     case "delta": {
@@ -102,6 +106,9 @@ function receive(
       if (!cursor || cursor.revision !== message.from || cursor.epoch !== link.hello.epoch) {
         const held = cursor ? `revision ${cursor.revision}` : "nothing";
         return resync(state, `delta: it starts from ${message.from}, we hold ${held}`, now, random, effects);
+      }
+      if (message.revision <= message.from) {
+        return resync(state, `delta: it leads from ${message.from} to ${message.revision}`, now, random, effects);
       }
       effects.push({ kind: "swap", change: message });
       const next = { epoch: cursor.epoch, revision: message.revision, mark: message.mark };
@@ -141,7 +148,7 @@ function welcome(
       syncDeadlineMs: now.monotonicMs + SYNC_TIMEOUT_MS,
       nextAskMs: now.monotonicMs,
       asked: new Map(),
-      askAgainAt: null,
+      behind: null,
     },
   };
 }
@@ -155,7 +162,7 @@ function applied(
 ): ConnectionState {
   const revision = state.cursor?.revision ?? 0;
   effects.push({ kind: "acknowledge", revision, receivedMs: now.monotonicMs });
-  const caughtUp = link.askAgainAt !== null && revision >= link.askAgainAt;
+  const caughtUp = link.behind !== null && revision >= link.behind.revision;
   return {
     ...state,
     link: {
@@ -164,7 +171,7 @@ function applied(
         link.synced ||
         (!state.mustResync && state.cursor?.epoch === link.hello.epoch && revision >= link.hello.revision),
       nextAskMs: caughtUp ? now.monotonicMs : link.nextAskMs,
-      askAgainAt: caughtUp ? null : link.askAgainAt,
+      behind: caughtUp ? null : link.behind,
     },
   };
 }
@@ -183,7 +190,8 @@ function leaseAnswered(
   asked.delete(id);
   const { cursor } = state;
   if (!cursor || state.mustResync || cursor.epoch !== link.hello.epoch || cursor.revision < revision) {
-    return { ...state, link: { ...link, asked, askAgainAt: Math.max(revision, link.askAgainAt ?? 0) } };
+    const { revision: named = 0, deadlineMs = now.monotonicMs + SYNC_TIMEOUT_MS } = link.behind ?? {};
+    return { ...state, link: { ...link, asked, behind: { revision: Math.max(revision, named), deadlineMs } } };
   }
   const lease = longerLease(state.lease, { asked: askedAt, leaseMs: leaseMsOf(link.hello.leaseMs) }, now);
   return { ...state, lease, link: { ...link, asked } };
