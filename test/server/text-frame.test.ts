@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import { textFrame } from "../../server/src/stream/text-frame.ts";
+import { textFrame, textOf } from "../../server/src/stream/text-frame.ts";
 
 test("a shared frame reads as what was written, at every length that changes its header, between frames of ws", async () => {
   // RFC 6455, section 5.2: up to 125 bytes, up to 65 535, and more; and lengths are bytes, not characters.
@@ -28,4 +28,5 @@ test("a shared frame reads as what was written, at every length that changes its
 
   expect(code).toBe(1005);
   expect(received).toEqual(texts.flatMap((text) => [text, `after ${text.length}`]));
+  expect(texts.map((text) => textOf(textFrame(text)).toString())).toEqual(texts);
 });
