@@ -125,7 +125,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           if (rejected.length > 0) metrics.outcomes.inc({ result: "rejected" }, rejected.length);
           groupCommit.schedule();
           evaluator.markDirty(aliases);
-          feedback.takeLate(late).catch((error: Error) => log.error({ error: error.message }, "feedback is lost"));
+          feedback.noteLate(late);
         },
         appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
         dropped: (reason) => metrics.dropped.inc({ reason }),
@@ -156,7 +156,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
-      void everySecond({ engine, hub, store, health, alerts, log, now });
+      void everySecond({ engine, hub, store, feedback, health, alerts, log, now });
     }, TICK_MS);
     closers.unshift(async () => {
       clearInterval(tick);
@@ -164,6 +164,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await groupCommit.close();
       await alerts.close();
       await store.writePropagation(hub.propagation.takeChanged());
+      await feedback.flush();
     });
     const door = new Door(options, { tokens, hub, metrics, log, monotonicMs });
     closers.unshift(() => door.close());
@@ -224,12 +225,13 @@ async function everySecond(parts: {
   readonly engine: Engine;
   readonly hub: Hub;
   readonly store: ReturnType<typeof openSqliteStore>;
+  readonly feedback: FeedbackBook;
   readonly health: DiskHealth;
   readonly alerts: AlertSender;
   readonly log: Logger;
   readonly now: () => number;
 }): Promise<void> {
-  const { engine, hub, store, health, alerts, log } = parts;
+  const { engine, hub, store, feedback, health, alerts, log } = parts;
   // It heals by itself, also where nobody asks.
   if (health.problem !== undefined && (await health.check()) !== undefined) return;
   try {
@@ -243,6 +245,7 @@ async function everySecond(parts: {
     }
     const changed = hub.propagation.takeChanged();
     if (changed.length > 0) await store.writePropagation(changed);
+    await feedback.flush();
     alerts.wake();
   } catch (error) {
     logUnlessTheDisk(log, error, "what is due by the clock could not be done");

@@ -5,10 +5,14 @@ import type { Feedback, Outcome, StoredFeedback } from "@flagback/schemas";
 import type { Metrics } from "../metrics.ts";
 import type { Store } from "../store/store.ts";
 
+/** Late outcomes that wait for the next flush; those beyond it are dropped, and counted. */
+const MAX_WAITING = 2_000;
+
 export class FeedbackBook {
   readonly #store: Pick<Store, "putFeedback">;
   readonly #metrics: Pick<Metrics, "feedback" | "dropped">;
   readonly #now: () => number;
+  #waiting: Feedback[] = [];
 
   constructor(parts: {
     readonly store: Pick<Store, "putFeedback">;
@@ -35,6 +39,27 @@ export class FeedbackBook {
   /** Outcomes that came too late to be judged. The same one again is the same feedback. */
   takeLate(outcomes: readonly Outcome[]): Promise<number> {
     return this.take(outcomes.map(feedbackOf));
+  }
+
+  /** The same for a sender who waits for no answer: kept until `flush`, so that a stream of them costs a write at a time. */
+  noteLate(outcomes: readonly Outcome[]): void {
+    const taken = outcomes.slice(0, MAX_WAITING - this.#waiting.length);
+    this.#waiting.push(...taken.map(feedbackOf));
+    if (taken.length < outcomes.length) {
+      this.#metrics.dropped.inc({ reason: "feedback" }, outcomes.length - taken.length);
+    }
+  }
+
+  /** Stores what was noted. What can't be stored is noted again. */
+  async flush(): Promise<void> {
+    const noted = this.#waiting;
+    this.#waiting = [];
+    try {
+      await this.take(noted);
+    } catch (error) {
+      this.#waiting = [...noted, ...this.#waiting].slice(0, MAX_WAITING);
+      throw error;
+    }
   }
 }
 
