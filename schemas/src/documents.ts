@@ -325,7 +325,7 @@ export const Webhook = z.strictObject({
 });
 export type Webhook = z.infer<typeof Webhook>;
 
-/** One connected runtime, as `flagback runtimes` lists it. */
+/** One runtime that streams or polls, as `flagback runtimes` lists it. */
 export const Runtime = z.strictObject({
   instance: z.string(),
   sdk: z.string(),
@@ -335,13 +335,15 @@ export const Runtime = z.strictObject({
   /** Milliseconds from commit to the acknowledgement of the last revision; null before the first. */
   lastAppliedMs: z.number().nullable(),
   leaseLive: z.boolean(),
+  /** How it follows the server; a stream where it is left out. */
+  path: z.enum(["stream", "poll"]).optional(),
 });
 export type Runtime = z.infer<typeof Runtime>;
 
 /** How far a revision has spread. */
 export const Propagation = z.strictObject({
   revision: Revision,
-  /** Runtimes connected at the commit. */
+  /** Runtimes that streamed or polled at the commit. */
   runtimes: z.int().min(0),
   acknowledged: z.int().min(0),
   lapsed: z.int().min(0),

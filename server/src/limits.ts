@@ -55,3 +55,5 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const MAX_BODY_BYTES = 1024 * 1024;
 /** A peer that was refused on a bare socket is cut off after this. */
 export const REFUSED_LINGER_MS = 1_000;
+/** Runtimes without a stream whose lease is remembered until it is over. Changes don't wait for those beyond. */
+export const MAX_DETACHED_RUNTIMES = 50_000;

@@ -2,6 +2,7 @@
  * The stream is blocked and HTTP is open, as behind a proxy that knows no WebSocket: the poll path takes over.
  */
 import { FlagbackProvider } from "@flagback/provider";
+import type { Runtime } from "@flagback/schemas";
 import { expect, onTestFinished, test } from "vitest";
 import { HttpProxy } from "../support/http-proxy.ts";
 import { eventually, type TestServer, testServer } from "../support/server.ts";
@@ -25,8 +26,9 @@ test("without a stream the provider is ready by polling, follows changes, and go
     "there is no stream to the server, but HT",
   ]);
 
+  expect(await runtimes(server)).toMatchObject([{ instance: provider.instance, path: "poll" }]);
   proxy.refusesUpgradesWith = null;
-  await eventually("the stream is back", async () => (await runtimes(server)).length === 1);
+  await eventually("the stream is back", async () => (await runtimes(server))[0]?.path === undefined);
   await eventually("no poll comes any more", async () => {
     proxy.takePaths();
     await engage(server);
@@ -92,6 +94,6 @@ function engage(server: TestServer) {
   return server.call<{ revision: number }>("POST", "/v1/kill-switches/writes_disabled/engage", { reason: "test" });
 }
 
-async function runtimes(server: TestServer): Promise<readonly unknown[]> {
-  return (await server.call<{ runtimes: unknown[] }>("GET", "/v1/runtimes")).body.runtimes;
+async function runtimes(server: TestServer): Promise<readonly Runtime[]> {
+  return (await server.call<{ runtimes: Runtime[] }>("GET", "/v1/runtimes")).body.runtimes;
 }

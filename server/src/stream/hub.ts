@@ -2,13 +2,14 @@
  * Every connected runtime: admits sockets, rings the doorbell when the head advances, keeps heartbeats and leases.
  */
 import type { Duplex } from "node:stream";
-import { CLOSE, type OutcomeBatch, type Runtime } from "@flagback/schemas";
+import { CLOSE, type Cursor, type OutcomeBatch, type Runtime } from "@flagback/schemas";
 import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import { DEFAULT_DOOR_LIMITS } from "../limits.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
+import { DetachedRuntimes } from "./detached-runtimes.ts";
 import { Frames, mayUseAlias } from "./frames.ts";
 import { PropagationTracker } from "./propagation.ts";
 import { Session, type SessionHost } from "./session.ts";
@@ -40,7 +41,7 @@ export class Hub implements SessionHost {
   readonly #helloTimeoutMs: number;
   readonly #sessions = new Set<Session>();
   readonly #byInstance = new Map<string, Session>();
-  readonly #lapseTimers = new Map<string, NodeJS.Timeout>();
+  readonly #detached: DetachedRuntimes;
   readonly #heartbeat: NodeJS.Timeout;
   #doorbell: NodeJS.Immediate | undefined;
   #isClosed = false;
@@ -68,6 +69,11 @@ export class Hub implements SessionHost {
     this.#helloTimeoutMs = parts.helloTimeoutMs ?? DEFAULT_DOOR_LIMITS.helloTimeoutMs;
     this.frames = new Frames(parts.engine);
     this.propagation = new PropagationTracker(parts.monotonicMs);
+    this.#detached = new DetachedRuntimes({
+      monotonicMs: parts.monotonicMs,
+      lapsed: (instance) => this.propagation.lapsed(instance),
+      dropped: (reason) => this.dropped(reason),
+    });
     this.#heartbeat = setInterval(() => this.#pingAll(), this.heartbeatMs);
     this.#heartbeat.unref();
     parts.engine.listen({
@@ -101,8 +107,7 @@ export class Hub implements SessionHost {
     const before = this.#byInstance.get(instance);
     this.#byInstance.set(instance, session);
     before?.close(CLOSE.replaced, "a newer socket of this instance took over");
-    clearTimeout(this.#lapseTimers.get(instance));
-    this.#lapseTimers.delete(instance);
+    session.leaseRunsUntil(this.#detached.attached(instance));
     return this.book.connected(instance, session.token.id);
   }
 
@@ -114,26 +119,39 @@ export class Hub implements SessionHost {
     this.#byInstance.delete(instance);
     this.book.disconnected(instance);
     this.log.info({ instance, code }, "runtime disconnected");
-    const leaseLeftMs = Math.max(0, session.leaseUntilMs - this.monotonicMs());
-    const timer = setTimeout(() => {
-      this.#lapseTimers.delete(instance);
-      this.propagation.lapsed(instance);
-    }, leaseLeftMs);
-    timer.unref();
-    this.#lapseTimers.set(instance, timer);
+    this.#detached.cutOff(instance, session.leaseUntilMs);
+  }
+
+  /** A runtime polls, has applied the cursor where that is one of our history, and is given a lease. */
+  polled(token: StoredToken, instance: string, sdk: string, cursor: Cursor | undefined): void {
+    const revision = cursor && this.engine.history.canResume(cursor) ? cursor.revision : null;
+    const appliedMs = revision === null ? undefined : this.propagation.applied(instance, sdk, revision);
+    if (appliedMs !== undefined) this.observeApplied(appliedMs);
+    const leaseUntilMs = this.monotonicMs() + this.leaseMs;
+    const session = this.#byInstance.get(instance);
+    // A stream that we believe in and the runtime has given up.
+    if (session) return session.leaseRunsUntil(leaseUntilMs);
+    const connectedAt = new Date(this.#now()).toISOString();
+    const lastAppliedMs = appliedMs ?? null;
+    this.#detached.polled(
+      {
+        instance,
+        sdk,
+        tokenName: token.name,
+        connectedAt,
+        appliedRevision: revision,
+        lastAppliedMs,
+        leaseLive: true,
+        path: "poll",
+      },
+      leaseUntilMs,
+    );
   }
 
   countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult {
     const result = this.book.countBatch(instance, batch, (alias) => mayUseAlias(session.token.aliases, alias));
     if (result.kind === "counted") this.#events.counted(result, batch);
     return result;
-  }
-
-  /** A runtime without a stream says by its poll what it has applied. */
-  polled(instance: string, sdk: string, revision: number, tokenId: string): void {
-    if (this.book.belongsToOther(instance, tokenId)) return;
-    const ms = this.propagation.applied(instance, sdk, revision);
-    if (ms !== undefined) this.observeApplied(ms);
   }
 
   observeApplied(ms: number): void {
@@ -144,8 +162,9 @@ export class Hub implements SessionHost {
     this.#events.dropped(reason);
   }
 
+  /** Those that stream and those that poll. */
   runtimes(): Runtime[] {
-    return [...this.#byInstance.values()].map((session) => session.describe());
+    return [...[...this.#byInstance.values()].map((session) => session.describe()), ...this.#detached.polling()];
   }
 
   /** Closes the sockets of a revoked token. */
@@ -171,12 +190,15 @@ export class Hub implements SessionHost {
     while (this.#sessions.size > 0 && this.monotonicMs() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 5));
     for (const session of this.#sessions) session.terminate();
-    for (const timer of this.#lapseTimers.values()) clearTimeout(timer);
+    this.#detached.close();
     this.propagation.close();
   }
 
   #headAdvanced(revision: number): void {
-    this.propagation.committed(revision, this.#byInstance.keys());
+    this.propagation.committed(revision, [
+      ...this.#byInstance.keys(),
+      ...this.#detached.polling().map((runtime) => runtime.instance),
+    ]);
     // One ring for all changes of this turn of the event loop: a slow reader coalesces for free.
     this.#doorbell ??= setImmediate(() => {
       this.#doorbell = undefined;

@@ -106,6 +106,11 @@ export class Session {
     return this.#leaseUntilMs;
   }
 
+  /** The runtime holds a lease that it got another way: from its last stream, or by polling. */
+  leaseRunsUntil(untilMs: number): void {
+    this.#leaseUntilMs = Math.max(this.#leaseUntilMs, untilMs);
+  }
+
   describe(): Runtime {
     return {
       instance: this.#instance ?? "",

@@ -11,12 +11,13 @@ export function addRuntimes(program: Command, io: Io): void {
     const runtimes = await api.runtimes();
     answer({ runtimes }, () =>
       table(
-        ["TOKEN", "INSTANCE", "SDK", "CONNECTED (UTC)", "REVISION", "APPLIED IN", "LEASE"],
+        ["TOKEN", "INSTANCE", "SDK", "SINCE (UTC)", "BY", "REVISION", "APPLIED IN", "LEASE"],
         runtimes.map((runtime) => [
           runtime.tokenName,
           runtime.instance.slice(0, 8),
           runtime.sdk,
           moment(runtime.connectedAt),
+          runtime.path ?? "stream",
           runtime.appliedRevision === null ? "none yet" : String(runtime.appliedRevision),
           runtime.lastAppliedMs === null ? "" : millis(runtime.lastAppliedMs),
           runtime.leaseLive ? "live" : "lapsed",

@@ -1,5 +1,5 @@
-/** The poll path beside the stream: what is newer, and a lease. */
-import { type Cursor, RuntimeHeaders, SnapshotQuery } from "@flagback/schemas";
+/** The poll path beside the stream (DESIGN 6): what is newer, and a lease. */
+import { type Cursor, FlagbackError, RuntimeHeaders, SnapshotQuery } from "@flagback/schemas";
 import { textOf } from "../../stream/text-frame.ts";
 import type { App, ServerContext } from "../context.ts";
 
@@ -13,8 +13,15 @@ export function snapshotRoute(app: App, context: ServerContext): void {
       // What can't be read says nothing; older clients send none of it.
       const said = RuntimeHeaders.safeParse(request.headers).data;
       const held = cursorOf(after, said);
-      if (said && held && context.engine.history.canResume(held)) {
-        context.hub.polled(said["flagback-instance"], said["flagback-sdk"], held.revision, request.token.id);
+      if (said && context.book.belongsToOther(said["flagback-instance"], request.token.id)) {
+        throw new FlagbackError({
+          code: "forbidden",
+          message: "This instance belongs to another token.",
+          hint: "Let each runtime make its own instance id, 32 random hex digits.",
+        });
+      }
+      if (said && lease !== undefined) {
+        context.hub.polled(request.token, said["flagback-instance"], said["flagback-sdk"], held);
       }
       void reply.headers({
         "cache-control": "no-store",
