@@ -144,6 +144,19 @@ describe("a disagreement with the server", () => {
     expect(machine.take("hangUp")).toEqual([expect.objectContaining({ code: 4400 })]);
   });
 
+  test("nothing is added to what was doubted: a delta that comes instead of the whole snapshot ends the connection", () => {
+    const machine = new MachineDriver();
+    machine.becomeReady();
+    machine.delta(4, 6);
+    machine.run(1_000);
+    machine.open();
+    machine.hello({ revision: 6 });
+    machine.take("hangUp");
+    machine.delta(5, 6);
+    expect(machine.take("swap")).toEqual([]);
+    expect(machine.take("hangUp")).toEqual([expect.objectContaining({ code: 4400 })]);
+  });
+
   test("a server that says in its hello that it went back is followed back", () => {
     const machine = new MachineDriver();
     machine.becomeReady();

@@ -128,7 +128,6 @@ export class FrameGateway {
 
   /** Forgets what was planned and not met yet. */
   behave(): void {
-    this.#blocked = null;
     this.#isReplaying = false;
     this.#faults.length = 0;
     this.#impostors.length = 0;

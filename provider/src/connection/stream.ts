@@ -102,9 +102,9 @@ function receive(
       return applied({ ...state, cursor: { epoch, revision, mark }, mustResync: false }, link, now, effects);
     }
     case "delta": {
-      const { cursor } = state;
-      if (!cursor || cursor.revision !== message.from || cursor.epoch !== link.hello.epoch) {
-        const held = cursor ? `revision ${cursor.revision}` : "nothing";
+      const { cursor, mustResync } = state;
+      if (!cursor || mustResync || cursor.revision !== message.from || cursor.epoch !== link.hello.epoch) {
+        const held = cursor && !mustResync ? `revision ${cursor.revision}` : "nothing";
         return resync(state, `delta: it starts from ${message.from}, we hold ${held}`, now, random, effects);
       }
       if (message.revision <= message.from) {

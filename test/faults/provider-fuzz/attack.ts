@@ -119,7 +119,6 @@ export class Attack {
         return;
       case "blockedStream":
         this.#gateway.block(refusal(fault.status));
-        this.#later(fault.forMs, () => this.#gateway.block(null));
         return;
       case "replayedAnswer":
         this.#gateway.replayAnswer();
@@ -137,12 +136,18 @@ export class Attack {
     this.#proxy.partition();
   }
 
-  /** From now on everything works. */
-  end(): void {
+  /** From now on everything works but a stream that is blocked. */
+  relent(): void {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     this.#gateway.behave();
     this.#proxy.heal();
+  }
+
+  /** From now on everything works. */
+  end(): void {
+    this.relent();
+    this.#gateway.block(null);
   }
 
   async close(): Promise<void> {

@@ -30,6 +30,7 @@ export class FuzzRuntime {
   readonly #recent: string[] = [];
   #status: ProviderStatus = "ready";
   #evaluations = 0;
+  #polls = 0;
 
   private constructor(
     name: string,
@@ -99,6 +100,10 @@ export class FuzzRuntime {
     return this.#evaluations;
   }
 
+  get polls(): number {
+    return this.#polls;
+  }
+
   /** An evaluation begins. */
   begin(): Began {
     this.#evaluations += 1;
@@ -106,6 +111,7 @@ export class FuzzRuntime {
   }
 
   observe(event: RuntimeEvent): void {
+    if (event.kind === "polled") this.#polls += 1;
     if (event.kind !== "answered") {
       this.#recent.push(`${performance.now().toFixed(1)} ${describeEvent(event)}`);
       if (this.#recent.length > KEPT_EVENTS) this.#recent.shift();

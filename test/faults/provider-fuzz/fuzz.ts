@@ -29,6 +29,7 @@ export interface FuzzReport {
   readonly runs: number;
   readonly acknowledgements: number;
   readonly connections: number;
+  readonly polls: number;
 }
 
 const RUNTIMES = 4;
@@ -65,7 +66,7 @@ export async function fuzz({ seed, seconds, say = () => undefined, provider = {}
     for (const [i, round] of schedule.entries()) {
       for (const load of loads) load.start();
       await attackFor(round, runtimes, world, faults);
-      for (const { attack } of runtimes) attack.end();
+      for (const { attack } of runtimes) attack.relent();
       await world.settled();
       for (const load of loads) await load.stop();
       const healedMs = await healed(runtimes, world);
@@ -84,6 +85,7 @@ export async function fuzz({ seed, seconds, say = () => undefined, provider = {}
       runs: loads.reduce((total, load) => total + load.finishedRuns, 0),
       acknowledgements: sum((runtime) => runtime.acknowledgements),
       connections: sum((runtime) => runtime.attack.connections),
+      polls: sum((runtime) => runtime.polls),
     };
   } finally {
     for (const close of closers.reverse()) await close();
@@ -130,14 +132,20 @@ async function perform(action: Action, runtimes: readonly FuzzRuntime[], world: 
   }
 }
 
-/** Waits until every runtime is in step with its server and has nothing left to report. Answers how long that took. */
+/**
+ * Waits until every runtime is in step with its server, also one that can only poll, and then, with every stream let through,
+ * until it has nothing left to report. Answers how long that took.
+ */
 async function healed(runtimes: readonly FuzzRuntime[], world: World): Promise<number> {
   const startedMs = performance.now();
   for (const runtime of runtimes) {
-    await eventually(runtime, "is not in step", async () => {
-      const found = await differences(runtime, await world.snapshot());
+    await eventually(runtime, "is not in step", async () => differences(runtime, await world.snapshot()));
+  }
+  for (const { attack } of runtimes) attack.end();
+  for (const runtime of runtimes) {
+    await eventually(runtime, "keeps outcomes", () => {
       const { pending } = runtime.provider.outcomeStatistics;
-      return pending === 0 ? found : [...found, `${pending} outcomes wait`];
+      return pending === 0 ? [] : [`${pending} outcomes wait`];
     });
   }
   return performance.now() - startedMs;

@@ -31,8 +31,8 @@ export type RuntimeFault =
   | { readonly kind: "replayedFrame"; readonly back: number }
   | { readonly kind: "impostor"; readonly seed: number; readonly forMs: number }
   | { readonly kind: "refusal"; readonly status: number; readonly retryAfter?: string }
-  /** No stream is let through, but HTTP is. */
-  | { readonly kind: "blockedStream"; readonly status: number; readonly forMs: number }
+  /** No stream is let through any more in this round, but HTTP is. */
+  | { readonly kind: "blockedStream"; readonly status: number }
   /** The next request beside the stream gets the answer of the last one. */
   | { readonly kind: "replayedAnswer" };
 
@@ -66,6 +66,9 @@ const CHANGES_PER_SECOND = 12;
 /** Neither 401 nor 403: a runtime does not come back for minutes after these, as it should. */
 const REFUSALS = [200, 204, 302, 404, 426, 429, 500, 502, 503];
 
+/** What a proxy answers that knows no WebSocket; a server that is busy says something else. */
+const BLOCKS = [200, 302, 400, 404, 405, 426];
+
 /** Rounds that last so many seconds together, not counting the time in which everything heals. */
 export function scheduleOf(seed: number, seconds: number, runtimes: number): Round[] {
   const random = new SeededRandom(seed);
@@ -80,9 +83,9 @@ function roundOf(random: SeededRandom, forMs: number, runtimes: number): Action[
     for (const atMs of moments(random, forMs, FAULTS_PER_SECOND)) {
       actions.push({ atMs, target: "runtime", runtime, fault: runtimeFault(random) });
     }
-    if (random.chance(0.2)) {
-      const fault = { kind: "blockedStream", status: random.pick(REFUSALS), forMs: forMs / 2 } as const;
-      actions.push({ atMs: random.between(0, forMs / 2), target: "runtime", runtime, fault });
+    if (random.chance(0.15)) {
+      const fault = { kind: "blockedStream", status: random.pick(BLOCKS) } as const;
+      actions.push({ atMs: random.between(0, forMs), target: "runtime", runtime, fault });
     }
   }
   for (const atMs of moments(random, forMs, CHANGES_PER_SECOND)) {
