@@ -82,7 +82,7 @@ test("whatever changes, a scoped runtime holds exactly its own of what an unscop
   );
 });
 
-test("what a scoped token reports for other aliases is refused by name and counts nothing, on the stream and by HTTP", async () => {
+test("what a scoped token reports for other aliases is refused by name and counts nothing, on the stream, by HTTP and as feedback", async () => {
   const server = await serving();
   for (const name of ["sales", "support"]) {
     await server.call("POST", `/v1/aliases/${name}/rollout`, { candidate: `${name}@2` });
@@ -105,6 +105,15 @@ test("what a scoped token reports for other aliases is refused by name and count
     { token },
   );
   expect(posted.body).toMatchObject({ accepted: 1, rejected: [{ index: 0, code: "forbidden" }] });
+  const feedback = ["support", "sales"].map((alias) => ({
+    id: "f",
+    runId: "r",
+    alias,
+    version: `${alias}@2`,
+    quality: 0,
+  }));
+  const told = await server.call("POST", "/v1/feedback", { feedback }, { token });
+  expect(told.body).toMatchObject({ accepted: 1, rejected: [{ index: 0, code: "forbidden" }] });
   const traffic = async (alias: string) => {
     const { body } = await server.call<{ traffic: { assigned: number }[] }>("GET", `/v1/aliases/${alias}/rollout`);
     return body.traffic.map(({ assigned }) => assigned).reduce((sum, each) => sum + each, 0);

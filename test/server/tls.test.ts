@@ -6,7 +6,7 @@ import { request } from "node:https";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { startServer } from "flagback";
+import { type ServerOptions, startServer } from "flagback";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { runCli } from "../../server/src/cli/program.ts";
@@ -14,23 +14,33 @@ import { fakeIo } from "../cli/fake-io.ts";
 import { type Certificate, selfSigned } from "../support/certificate.ts";
 import { eventually, SILENT, testFolder } from "../support/server.ts";
 
-test("with a certificate the server speaks HTTPS, says so to browsers, and streams over it", async () => {
+test("with a certificate the server speaks HTTPS, and says so to browsers", async () => {
   const { server, certificate } = await secureServer();
   expect(server.url).toMatch(/^https:/);
-  const admin = `Bearer ${server.adminToken}`;
   const health = await ask(server.url, "GET", "/healthz", certificate);
   expect(health).toMatchObject({ status: 200, headers: { "strict-transport-security": "max-age=63072000" } });
-  const body = { role: "runtime", name: "tls" };
-  const made = await ask(server.url, "POST", "/v1/tokens", certificate, { authorization: admin }, body);
-  const socket = new WebSocket(`${server.url.replace("https", "wss")}/v1/stream`, ["flagback.v1"], {
-    ca: certificate.cert,
-    headers: { authorization: `Bearer ${(made.body as { secret: string }).secret}` },
-  });
-  onTestFinished(() => socket.terminate());
-  await once(socket, "open");
-  socket.send(JSON.stringify({ type: "hello", instance: "0".repeat(32), sdk: "tls" }));
-  const [hello] = (await once(socket, "message")) as [Buffer];
-  expect(JSON.parse(hello.toString())).toMatchObject({ type: "hello" });
+});
+
+test("streams go over it, and none of them is taken for a socket that waits, however few may wait", async () => {
+  const { server, certificate } = await secureServer(SILENT, { maxWaitingSockets: 2, waitingPatienceMs: 0 });
+  const headers = { authorization: `Bearer ${server.adminToken}` };
+  const made = await ask(server.url, "POST", "/v1/tokens", certificate, headers, { role: "runtime", name: "tls" });
+  const { secret } = made.body as { secret: string };
+  const streams: WebSocket[] = [];
+  for (let n = 0; n < 6; n++) {
+    const socket = new WebSocket(`${server.url.replace("https", "wss")}/v1/stream`, ["flagback.v1"], {
+      ca: certificate.cert,
+      headers: { authorization: `Bearer ${secret}` },
+    });
+    onTestFinished(() => socket.terminate());
+    await once(socket, "open");
+    streams.push(socket);
+  }
+  for (const [n, socket] of streams.entries()) {
+    socket.send(JSON.stringify({ type: "hello", instance: `${n}`.repeat(32), sdk: "tls" }));
+    const [hello] = (await once(socket, "message")) as [Buffer];
+    expect(JSON.parse(hello.toString())).toMatchObject({ type: "hello" });
+  }
 });
 
 test("a renewed certificate is used for new connections, also where a link now points to it; those that are open stay open", async () => {
@@ -101,12 +111,12 @@ test("plain HTTP at a TLS port is closed and harms nobody", async () => {
   expect((await ask(server.url, "GET", "/healthz", certificate)).status).toBe(200);
 });
 
-async function secureServer(log = SILENT) {
+async function secureServer(log = SILENT, limits: ServerOptions["limits"] = {}) {
   const folder = await testFolder();
   const certificate = selfSigned();
   await write(folder, certificate.cert, certificate.key);
   const tls = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
-  const server = await startServer({ dataDir: folder, port: 0, log, tls });
+  const server = await startServer({ dataDir: folder, port: 0, log, tls, limits });
   onTestFinished(() => server.close());
   return { server, certificate, folder };
 }

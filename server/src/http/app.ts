@@ -40,7 +40,8 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
     // The longest thing that a path names.
     routerOptions: { maxParamLength: MAX_VERSION_ID_LENGTH },
     frameworkErrors: handleError,
-    clientErrorHandler: (error, socket) => door.refuseMalformed(error, socket),
+    // The door answers them, on each of its listeners; fastify would on the first one only.
+    clientErrorHandler: () => undefined,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);

@@ -10,7 +10,6 @@ import {
   type Server,
 } from "node:http";
 import { createServer as createHttpsServer, type Server as SecureServer } from "node:https";
-import type { Duplex } from "node:stream";
 import { FlagbackError } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { Gate } from "../auth/gate.ts";
@@ -120,16 +119,13 @@ export class Door {
     };
     const server = this.#tls ? this.#secureListener(this.#tls, options, answer) : createHttpServer(options, answer);
     this.#waiting.watch(server);
+    server.on("clientError", (error, socket) => refuseMalformed(error, socket, this.#headers));
     return server;
   }
 
   /** Takes the upgrades of the listener that fastify gathers them at. */
   takeUpgrades(server: Server): void {
     this.#upgrades.watch(server);
-  }
-
-  refuseMalformed(error: Error, socket: Duplex): void {
-    refuseMalformed(error, socket, this.#headers);
   }
 
   /** Safe twice. */
