@@ -181,6 +181,7 @@ test.each([
   onTestFinished(() => clearInterval(drip));
   if (text) socket.write(text);
   await eventually("it is ended", () => isEnded(socket));
+  expect(await metric(server, 'flagback_dropped_total{reason="slow_request"}')).toBe(1);
 });
 
 test("a stream that never says hello is closed", async () => {
@@ -188,6 +189,7 @@ test("a stream that never says hello is closed", async () => {
   const silent = new RawRuntime(server.url, await server.token("runtime"));
   await silent.opened();
   expect(await silent.closeCode()).toBe(4400);
+  expect(await metric(server, 'flagback_dropped_total{reason="no_hello"}')).toBe(1);
 });
 
 test("a peer that is refused at the upgrade and does not hang up is cut off", async () => {

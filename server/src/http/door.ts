@@ -46,6 +46,7 @@ export class Door {
   readonly #waiting: WaitingSockets;
   readonly #upgrades: Upgrades;
   readonly #secureListeners: SecureServer[] = [];
+  readonly #dropped: (reason: string) => void;
 
   /** @throws FlagbackError `usage` or `tls_unusable` where the options are wrong. */
   constructor(
@@ -62,6 +63,7 @@ export class Door {
     const limits = { ...DEFAULT_DOOR_LIMITS, ...options.limits };
     this.#limits = limits;
     const dropped = (reason: string) => metrics.dropped.inc({ reason });
+    this.#dropped = dropped;
     this.#trustedProxies = AddressRanges.parse(options.trustedProxies ?? [], "--trust-proxy");
     this.#tls = options.tls && new TlsFiles(options.tls, log);
     this.#tls?.follow((credentials) => {
@@ -119,7 +121,10 @@ export class Door {
     };
     const server = this.#tls ? this.#secureListener(this.#tls, options, answer) : createHttpServer(options, answer);
     this.#waiting.watch(server);
-    server.on("clientError", (error, socket) => refuseMalformed(error, socket, this.#headers));
+    server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+      if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") this.#dropped("slow_request");
+      refuseMalformed(error, socket, this.#headers);
+    });
     return server;
   }
 

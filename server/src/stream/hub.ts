@@ -98,7 +98,9 @@ export class Hub implements SessionHost {
     const session = new Session(this, socket, wire, token, new Date(this.#now()).toISOString());
     this.#sessions.add(session);
     setTimeout(() => {
-      if (session.instance === undefined) session.close(CLOSE.malformed, "no hello");
+      if (session.instance !== undefined || !this.#sessions.has(session)) return;
+      this.dropped("no_hello");
+      session.close(CLOSE.malformed, "no hello");
     }, this.#helloTimeoutMs).unref();
   }
 
