@@ -23,7 +23,7 @@ export class StatusAnnouncer {
   initialized(error: Error | null): void {
     if (!this.#tellsInitialize) return;
     if (error) this.#emitError(error.message, error instanceof OpenFeatureError ? error.code : ErrorCode.GENERAL);
-    else this.#events.emit(ProviderEvents.Ready, { message: "in step with the server" });
+    else this.#events.emit(ProviderEvents.Ready, { message: "initialized" });
   }
 
   /**

@@ -2,8 +2,8 @@
  * What evaluations read, and how they read it: the held snapshot and the lease in, OpenFeature's resolutions out. It knows
  * no server and starts nothing.
  */
-import { type Attributes, keepVersion, pickVersion } from "@flagback/core/evaluation";
-import type { Delta, Revoke, Snapshot } from "@flagback/schemas";
+import { type Attributes, type Documents, keepVersion, pickVersion } from "@flagback/core/evaluation";
+import type { Delta, Revoke, RuntimeDocument, Snapshot } from "@flagback/schemas";
 import {
   ErrorCode,
   type EvaluationContext,
@@ -59,10 +59,22 @@ export class Evaluator {
   /** Swaps what evaluations read, in one step, and says which keys are different in it. */
   swap(change: Snapshot | Delta): readonly string[] {
     const changed = this.#held.swap(change);
-    this.#writes = null;
-    const writes = this.#held.entry(this.#writeSwitch);
-    if (writes?.kind === "killSwitch") this.#writes = writes;
+    this.#findWriteSwitch();
     return changed;
+  }
+
+  /** Takes what another process held: without a lease, and with stable as every alias's only answer until `confirm`. */
+  restore(revision: number, documents: readonly RuntimeDocument[]): void {
+    this.#held.restore(revision, documents);
+    this.#findWriteSwitch();
+  }
+
+  confirm(): void {
+    this.#held.confirm();
+  }
+
+  get documents(): Documents {
+    return this.#held.documents;
   }
 
   /** Revision of what evaluations read; null before the first snapshot. */
@@ -170,6 +182,12 @@ export class Evaluator {
   /** Latency limits that runs on the alias are watched for, ascending. */
   latencyLimitsMs(alias: string): readonly number[] {
     return this.#alias(alias)?.latencyLimitsMs ?? [];
+  }
+
+  #findWriteSwitch(): void {
+    this.#writes = null;
+    const writes = this.#held.entry(this.#writeSwitch);
+    if (writes?.kind === "killSwitch") this.#writes = writes;
   }
 
   #alias(key: string): AliasEntry | undefined {

@@ -2,11 +2,11 @@
  * The provider's own limits and times, each with its reason. What both ends must agree on lives in `@flagback/schemas`.
  */
 
-/** How long `initialize` waits for the first snapshot and lease before it rejects. Connecting goes on afterwards. */
+/** How long `initialize` waits for the first snapshot and lease before it makes do without. Connecting goes on afterwards. */
 export const DEFAULT_INIT_TIMEOUT_MS = 5_000;
 /** How long the provider stays STALE before it is ERROR. */
 export const DEFAULT_ERROR_GRACE_MS = 10_000;
-/** How long `onClose` waits for outcomes to be acknowledged. */
+/** How long `onClose` waits for outcomes to be acknowledged, and then for the cache file. */
 export const DEFAULT_CLOSE_TIMEOUT_MS = 2_000;
 /** The kill switch that guards writes. */
 export const DEFAULT_WRITE_SWITCH = "writes_disabled";
@@ -106,3 +106,17 @@ export const FEEDBACK_FIRST_DELAY_MS = 500;
 export const FEEDBACK_MAX_DELAY_MS = 4_000;
 /** An answer to feedback names what was refused, item by item. */
 export const MAX_FEEDBACK_ANSWER_BYTES = 64 * 1024;
+
+/** The cache file, which holds as much as one frame of the server can bring. More is not written, and not read. */
+export const MAX_CACHE_BYTES = 64 * 1024 * 1024;
+/** A burst of changes is written to the cache file once in this time; a change after a quiet time at once. */
+export const CACHE_WRITE_INTERVAL_MS = 1_000;
+/** How long the cache file is left alone after it could not be written. */
+export const CACHE_RETRY_MS = 60_000;
+/** Characters of the cache file that are written in one go, give or take a document. */
+export const CACHE_CHUNK_LENGTH = 256 * 1024;
+/** A temporary file that nobody has written to for this long belongs to a process that died. */
+export const LEFTOVER_AFTER_MS = 60_000;
+/** Leftovers that are removed at a start, and entries of the folder that are looked at for them. */
+export const MAX_LEFTOVERS_REMOVED = 100;
+export const MAX_CACHE_FOLDER_ENTRIES = 10_000;

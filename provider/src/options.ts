@@ -1,6 +1,7 @@
 /**
  * What a `FlagbackProvider` can be told, and what it is told by default.
  */
+import { resolve } from "node:path";
 import { FlagbackError } from "@flagback/schemas";
 import { type Clock, systemClock } from "./clock.ts";
 import type { KillSwitchKey } from "./keys.ts";
@@ -21,11 +22,16 @@ export interface FlagbackProviderOptions {
   readonly token: string;
   /** Takes each distinct problem once. Default: the console. */
   readonly logger?: ProviderLogger;
-  /** How long `initialize` waits for the first snapshot and lease before it rejects. Default 5 s. */
+  /**
+   * A file that keeps what the server sent, for a start while the server is down. Its folder must exist, be writable, and be
+   * nobody else's. Processes that connect to the same server may share it. Default: none is kept.
+   */
+  readonly cacheFile?: string;
+  /** How long `initialize` waits for the first snapshot and lease before it goes on with the cache, or rejects. Default 5 s. */
   readonly initTimeoutMs?: number;
   /** How long the provider is STALE before it is ERROR. Default 10 s. */
   readonly errorGraceMs?: number;
-  /** How long `onClose` waits for outcomes to be acknowledged. Default 2 s. */
+  /** How long `onClose` waits for outcomes to be acknowledged, and then for the cache file. Default 2 s. */
   readonly closeTimeoutMs?: number;
   /** The kill switch that `writesAllowed` and `guardTools` ask. Default `writes_disabled`. */
   readonly writeSwitch?: KillSwitchKey;
@@ -48,7 +54,9 @@ export interface FlagbackProviderOptions {
   readonly random?: () => number;
 }
 
-export interface Settings extends Required<Omit<FlagbackProviderOptions, "url">> {
+export interface Settings extends Required<Omit<FlagbackProviderOptions, "url" | "cacheFile">> {
+  /** Absolute: the process may change its folder. */
+  readonly cacheFile: string | null;
   readonly streamUrl: string;
   readonly snapshotUrl: string;
 }
@@ -58,6 +66,9 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
   const problems: string[] = [];
   const urls = urlsOf(options.url, problems);
   if (typeof options.token !== "string" || options.token.trim() === "") problems.push("token is missing");
+  const { cacheFile } = options;
+  const hasCache = cacheFile !== undefined;
+  if (hasCache && (typeof cacheFile !== "string" || cacheFile === "")) problems.push("cacheFile is no path");
   const number = (
     name: "initTimeoutMs" | "errorGraceMs" | "closeTimeoutMs" | "maxOutcomes" | "maxOutcomeBytes",
     otherwise: number,
@@ -69,6 +80,7 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
   const settings: Settings = {
     ...urls,
     token: options.token,
+    cacheFile: hasCache ? resolve(String(cacheFile)) : null,
     logger: options.logger ?? consoleLogger,
     initTimeoutMs: number("initTimeoutMs", DEFAULT_INIT_TIMEOUT_MS),
     errorGraceMs: number("errorGraceMs", DEFAULT_ERROR_GRACE_MS),

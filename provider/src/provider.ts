@@ -7,6 +7,7 @@ import type { Feedback, Revoke } from "@flagback/schemas";
 import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfeature/core";
 import { OpenFeatureEventEmitter, type Provider } from "@openfeature/server-sdk";
 import { StatusAnnouncer } from "./announcer.ts";
+import { type RestoredDocuments, SnapshotCache } from "./cache/snapshot-cache.ts";
 import { Connection } from "./connection/connection.ts";
 import type { Status } from "./connection/state.ts";
 import { Evaluator, targetingKeyOf } from "./evaluator.ts";
@@ -37,6 +38,9 @@ export class FlagbackProvider implements Provider, RunHost {
   readonly #announcer: StatusAnnouncer;
   readonly #reporter: OutcomeReporter;
   readonly #evaluator: Evaluator;
+  readonly #cache: SnapshotCache | null;
+  /** What the cache gave us, until we have been in step with the server. */
+  #cached: RestoredDocuments | null = null;
   readonly #openRuns = new Set<OpenRun>();
   #changed: readonly string[] | null = null;
   /** Whether `initialize` was called after the last `onClose`. */
@@ -51,8 +55,12 @@ export class FlagbackProvider implements Provider, RunHost {
     this.#settings = settingsOf(options);
     const { streamUrl, snapshotUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } =
       this.#settings;
-    const { cachedReason } = this.#settings;
+    const { cachedReason, cacheFile } = this.#settings;
     this.#log = problemLog(this.#settings.logger);
+    this.#cache =
+      cacheFile === null
+        ? null
+        : new SnapshotCache({ path: cacheFile, server: snapshotUrl, token, sdk: SDK_NAME, clock, log: this.#log });
     this.#announcer = new StatusAnnouncer(this.events, this.#settings.emitsLifecycleEvents);
     this.#outbox = new Outbox({ maxOutcomes, maxOutcomeBytes });
     this.#connection = new Connection({
@@ -95,8 +103,9 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   /**
-   * Connects. Resolves with the first snapshot and the first lease; rejects after `initTimeoutMs` or when the token is
-   * refused, and goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
+   * Connects. Resolves with the first snapshot and the first lease. Where the cache holds something it also resolves once the
+   * first attempt failed or `initTimeoutMs` passed, and STALE follows at once; else it rejects then. It rejects when the token
+   * is refused. It goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
    * gives it back to a domain, it waits for the closing and starts again.
    */
   initialize(): Promise<void> {
@@ -225,11 +234,23 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   #statusChanged(status: Status, detail: string): void {
+    if (status === "ready") {
+      this.#cached = null;
+      this.#evaluator.confirm();
+    }
     this.#announcer.announce(status, detail);
-    if (status === "ready") this.#initializing?.resolve();
+    // STALE before the first READY: the server can't be reached, and what is held must do.
+    if (status === "ready" || status === "stale") this.#initializing?.resolve();
+    if (status === "stale" && this.#cached) {
+      const { cursor, writtenAt } = this.#cached;
+      const from = `the cache file, written at ${writtenAt} with revision ${cursor.revision}`;
+      this.#log.warn("cache.used", `the server can't be reached: answering from ${from}, until it can`);
+    }
   }
 
   #swapped(): void {
+    const { cursor } = this.#connection;
+    if (cursor) this.#cache?.keep({ cursor, documents: this.#evaluator.documents });
     for (const run of this.#openRuns) run.refresh();
     if (this.#changed && this.revision !== null) this.#announcer.changed(this.#changed, this.revision);
     this.#changed = null;
@@ -249,7 +270,10 @@ export class FlagbackProvider implements Provider, RunHost {
     const { initTimeoutMs } = this.#settings;
     return new Promise<void>((resolve, reject) => {
       // Held by the event loop on purpose: whoever awaits us would otherwise leave before the server could answer.
-      const timer = setTimeout(() => this.#initializing?.reject(unreachable(initTimeoutMs)), initTimeoutMs);
+      const timer = setTimeout(() => {
+        this.#connection.overdue();
+        this.#initializing?.reject(unreachable(initTimeoutMs));
+      }, initTimeoutMs);
       const settle = (announcedByTheSdk: "ready" | "error") => {
         clearTimeout(timer);
         this.#initializing = null;
@@ -266,8 +290,19 @@ export class FlagbackProvider implements Provider, RunHost {
           reject(error);
         },
       };
-      this.#connection.start();
+      void this.#start();
     });
+  }
+
+  /** What another process left is read only where nothing is held. */
+  async #start(): Promise<void> {
+    const cached = this.revision === null ? await this.#cache?.read() : null;
+    // Meanwhile we may have been closed, and even started again.
+    if (!this.#isWanted) return;
+    if (!cached || this.revision !== null) return this.#connection.start();
+    this.#cached = cached;
+    this.#evaluator.restore(cached.cursor.revision, cached.documents);
+    this.#connection.start(cached);
   }
 
   async #close(): Promise<void> {
@@ -275,6 +310,7 @@ export class FlagbackProvider implements Provider, RunHost {
     this.#connection.flush();
     if (!this.#outbox.isEmpty && this.revision !== null) await this.#drain();
     this.#connection.stop();
+    await this.#cache?.flush(this.#settings.closeTimeoutMs);
   }
 
   /** Waits until everything is acknowledged, within the bound. */

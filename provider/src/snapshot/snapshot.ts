@@ -13,12 +13,18 @@ export type Entry = AliasEntry | SwitchEntry | FlagEntry;
 export class HeldSnapshot {
   #revision: number | null = null;
   #documents: Documents = documentsOf([]);
+  /** Whether this process ever had a lease for what it holds. */
+  #isConfirmed = true;
   /** Entries that were read since their document last changed. */
   readonly #rendered = new Map<string, Entry>();
 
   /** Null before the first snapshot. */
   get revision(): number | null {
     return this.#revision;
+  }
+
+  get documents(): Documents {
+    return this.#documents;
   }
 
   entry(key: string): Entry | undefined {
@@ -32,6 +38,24 @@ export class HeldSnapshot {
     this.#revision = change.revision;
     for (const key of changed) this.#rendered.delete(key);
     return changed;
+  }
+
+  /**
+   * Holds what another process held. Until it is confirmed every alias answers its stable: `onLeaseLapse: last` speaks of a
+   * split that a process saw live itself.
+   */
+  restore(revision: number, documents: readonly RuntimeDocument[]): void {
+    this.#revision = revision;
+    this.#documents = documentsOf(documents);
+    this.#isConfirmed = false;
+    this.#rendered.clear();
+  }
+
+  /** The server has granted a lease for what is held. */
+  confirm(): void {
+    if (this.#isConfirmed) return;
+    this.#isConfirmed = true;
+    this.#rendered.clear();
   }
 
   #after(change: Snapshot | Delta): { readonly documents: Documents; readonly changed: readonly string[] } {
@@ -50,16 +74,16 @@ export class HeldSnapshot {
   #render(key: string): Entry | undefined {
     const document = this.#documents.get(key);
     if (document === undefined) return undefined;
-    const entry = entryOf(document);
+    const entry = entryOf(document, this.#isConfirmed);
     this.#rendered.set(key, entry);
     return entry;
   }
 }
 
-function entryOf(document: RuntimeDocument): Entry {
+function entryOf(document: RuntimeDocument, isConfirmed: boolean): Entry {
   switch (document.kind) {
     case "alias":
-      return aliasEntry(document);
+      return aliasEntry(isConfirmed ? document : { ...document, onLeaseLapse: "stable" });
     case "killSwitch":
       return switchEntry(document);
     case "flag":
