@@ -96,6 +96,13 @@ export class Fleet {
     return post(this.url + path, this.#adminToken, body);
   }
 
+  async get(path: string): Promise<string> {
+    const answer = await fetch(this.url + path, { headers: { authorization: `Bearer ${this.#adminToken}` } });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`GET ${path}: ${answer.status} ${text}`);
+    return text;
+  }
+
   async connect(group: string, n: number, options: { acknowledges?: boolean } = {}): Promise<void> {
     const { acknowledges = true } = options;
     await this.clients.ask("connect", {
@@ -143,6 +150,10 @@ export class Floor {
     const peer = await Peer.start<FloorSkills>("./floor-child.ts", ["--expose-gc"]);
     const { url, tcpPort, wsPort } = await peer.ask("start");
     return new Floor(peer, url, { tcp: tcpPort, ws: wsPort }, clients);
+  }
+
+  get wsPort(): number {
+    return this.#ports.ws;
   }
 
   async connect(group: string, speech: "tcp" | "ws", n: number): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * The floors of push and flip: the same bytes to the same number of sockets by a raw TCP write loop and by a plain `ws`
- * broadcast; and a POST handler with one durable SQLite commit before that broadcast.
+ * The floors. Of push and flip: the same bytes to the same number of sockets by a raw TCP write loop and by a plain `ws`
+ * broadcast; and a POST handler with one durable SQLite commit before that broadcast. Of ingest: `ws` and `JSON.parse`,
+ * with an acknowledgement of each batch or one of many, and nothing kept.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
@@ -20,6 +21,12 @@ const tcpSockets = new Set<Socket>();
 const webSockets = new Set<WebSocket>();
 let payload = "";
 let revision = 0;
+/** How batches of outcomes are acknowledged; null where sockets are only written to. */
+let acknowledging: "each" | "cumulative" | null = null;
+let counted = 0;
+
+/** As often as a durable server acknowledges at the soonest. */
+const CUMULATIVE_MS = 5;
 
 const skills = {
   async start() {
@@ -50,6 +57,7 @@ const skills = {
     const webSocketServer = new WebSocketServer({ server: app.server, perMessageDeflate: false });
     webSocketServer.on("connection", (socket) => {
       webSockets.add(socket);
+      if (acknowledging !== null) takeOutcomes(socket, acknowledging);
       socket.on("close", () => webSockets.delete(socket));
       socket.on("error", () => undefined);
     });
@@ -62,6 +70,12 @@ const skills = {
     payload = text;
     revision = from;
   },
+  /** Sockets that come from now on send batches of outcomes. */
+  acknowledge(how: "each" | "cumulative" | null): void {
+    acknowledging = how;
+    counted = 0;
+  },
+  counted: () => counted,
   sockets: () => ({ tcp: tcpSockets.size, ws: webSockets.size }),
   broadcastTcp() {
     revision += 1;
@@ -78,6 +92,27 @@ const skills = {
   usage: ({ collect }: { collect: boolean }) => lookAtUsage(collect),
 };
 export type FloorSkills = typeof skills;
+
+function takeOutcomes(socket: WebSocket, how: "each" | "cumulative"): void {
+  let through = 0;
+  let acknowledged = 0;
+  const acknowledge = () => {
+    if (through === acknowledged) return;
+    acknowledged = through;
+    socket.send(`{"type":"outcomesAck","through":${through}}`);
+  };
+  socket.on("message", (data) => {
+    const frame = JSON.parse(data.toString()) as { type: string; seq: number; items: unknown[] };
+    if (frame.type === "hello") socket.send('{"type":"snapshot","revision":0}');
+    if (frame.type !== "outcomes") return;
+    counted += frame.items.length;
+    through = frame.seq;
+    if (how === "each") acknowledge();
+  });
+  if (how === "each") return;
+  const timer = setInterval(acknowledge, CUMULATIVE_MS);
+  socket.on("close", () => clearInterval(timer));
+}
 
 function broadcastWs(): void {
   revision += 1;

@@ -9,7 +9,7 @@ import { serve } from "./peer.ts";
 import { spreadOf } from "./statistics.ts";
 import { lookAtUsage } from "./usage.ts";
 
-/** Batches of one reporter on their way at once: what a provider allows itself. */
+/** Batches of one reporter on their way at once, where nobody asks for more: what a provider allows itself. */
 const WINDOW = 4;
 const CONNECT_AT_ONCE = 200;
 /** Of ten runs, this many are the candidate's. */
@@ -25,10 +25,13 @@ interface Reporter {
 
 let reporters: Reporter[] = [];
 let batch = 1;
+let batchesInFlight = WINDOW;
 let pacing: NodeJS.Timeout | null = null;
 let isOpen = false;
 let startedMs = 0;
 let acknowledged = 0;
+/** The same since the start. */
+let everAcknowledged = 0;
 let reported = 0;
 let runs = 0;
 let revision = 0;
@@ -42,8 +45,11 @@ const skills = {
     reporters: number;
     batch: number;
     perSecond?: number;
+    /** Batches of one reporter on their way at once, without `perSecond`. */
+    window?: number;
   }): Promise<void> {
     batch = input.batch;
+    batchesInFlight = input.window ?? WINDOW;
     reporters = [];
     for (let begun = 0; begun < input.reporters; begun += CONNECT_AT_ONCE) {
       const n = Math.min(CONNECT_AT_ONCE, input.reporters - begun);
@@ -54,9 +60,10 @@ const skills = {
     if (reporters.some(({ client }) => !client.isReady)) throw new Error("a reporter was not let in");
     revision = Math.max(...reporters.map(({ client }) => client.revision));
     skills.reset();
+    everAcknowledged = 0;
     isOpen = true;
     if (input.perSecond !== undefined) pace(input.perSecond);
-    else for (const reporter of reporters) for (let i = 0; i < WINDOW; i++) send(reporter);
+    else for (const reporter of reporters) send(reporter, batchesInFlight);
   },
   /** Begins to count anew. */
   reset(): void {
@@ -77,7 +84,7 @@ const skills = {
     pacing = null;
     const counted = skills.counted();
     while (reporters.some(({ sent }) => sent.size > 0)) await new Promise((resolve) => setTimeout(resolve, 1));
-    const total = { reported, acknowledged };
+    const total = { reported, acknowledged, everAcknowledged };
     for (const { client } of reporters) client.destroy();
     reporters = [];
     return { ...counted, total };
@@ -107,9 +114,10 @@ function settled(reporter: Reporter, through: number): void {
     if (seq > through) break;
     reporter.sent.delete(seq);
     acknowledged += batch;
+    everAcknowledged += batch;
     waits.push(now - at);
-    if (pacing === null && isOpen) send(reporter);
   }
+  if (pacing === null && isOpen) send(reporter, batchesInFlight - reporter.sent.size);
 }
 
 function pace(perSecond: number): void {
@@ -125,11 +133,16 @@ function pace(perSecond: number): void {
   }, PACE_MS);
 }
 
-function send(reporter: Reporter): void {
-  reporter.seq += 1;
-  reporter.sent.set(reporter.seq, sharedNowMs());
-  reported += batch;
-  reporter.client.sendText(batchText(reporter.seq));
+function send(reporter: Reporter, batches = 1): void {
+  const texts: string[] = [];
+  const now = sharedNowMs();
+  for (let i = 0; i < batches; i++) {
+    reporter.seq += 1;
+    reporter.sent.set(reporter.seq, now);
+    reported += batch;
+    texts.push(batchText(reporter.seq));
+  }
+  if (texts.length > 0) reporter.client.sendTexts(texts);
 }
 
 /** A healthy run in the shape of a provider's: tools, tokens, cost, and one field that no guardrail asks for. */
