@@ -11,12 +11,7 @@ import type { Usage } from "./load/usage.ts";
 import type { Benchmark, Options, Report, Row } from "./report.ts";
 
 /** Outcomes in a batch, and how many outcomes for each CPU-second are the least. */
-const BATCHES = [
-  { batch: 1, least: 250_000 },
-  { batch: 50 },
-  { batch: 100, least: 450_000 },
-  { batch: 500 },
-] as const;
+const BATCHES = [{ batch: 1, least: 250_000 }, { batch: 50 }, { batch: 100, least: 450_000 }, { batch: 500 }] as const;
 /** Few connections with many batches on their way, so that the server is busy and not its sockets. A provider has four. */
 const REPORTERS = 16;
 const OUTCOMES_IN_FLIGHT = 16_384;
@@ -155,7 +150,11 @@ function reportOf(
   const { waited, perSecond, cpu } = paced;
   rows.push(
     { what: `at ${PACED_PER_SECOND}/s from ${PACED_REPORTERS}: outcomes acknowledged`, value: perSecond, unit: "/s" },
-    { what: `at ${PACED_PER_SECOND}/s from ${PACED_REPORTERS}: acknowledged after, p50`, value: waited.p50, unit: "ms" },
+    {
+      what: `at ${PACED_PER_SECOND}/s from ${PACED_REPORTERS}: acknowledged after, p50`,
+      value: waited.p50,
+      unit: "ms",
+    },
     {
       what: `at ${PACED_PER_SECOND}/s from ${PACED_REPORTERS}: acknowledged after, p99`,
       value: waited.p99,

@@ -36,3 +36,13 @@ export const MAX_FINISHING = 16;
 export const MAX_TOKEN_ALIASES = 256;
 /** Attributes of one outcome. */
 export const MAX_ATTRIBUTES = 16;
+/** Names, ids and error types in an outcome, in characters. */
+export const MAX_SHORT_TEXT_LENGTH = 128;
+/** Keys of an outcome's attributes and metrics, and its trace id, in characters. */
+export const MAX_KEY_LENGTH = 64;
+/** Tool calls, tool errors and writes of one run. */
+export const MAX_RUN_COUNT = 1_000_000;
+/** A run's length in milliseconds: a day. */
+export const MAX_RUN_MS = 86_400_000;
+/** A run's cost in dollars. */
+export const MAX_RUN_COST_USD = 1_000_000;

@@ -2,7 +2,14 @@
  * How one run of an agent went, as its runtime reports it. No prompt and no answer text, by schema.
  */
 import * as z from "zod";
-import { MAX_ATTRIBUTES } from "./limits.ts";
+import {
+  MAX_ATTRIBUTES,
+  MAX_KEY_LENGTH,
+  MAX_RUN_COST_USD,
+  MAX_RUN_COUNT,
+  MAX_RUN_MS,
+  MAX_SHORT_TEXT_LENGTH,
+} from "./limits.ts";
 import { Name, Timestamp, VersionId } from "./primitives.ts";
 
 export const OutcomeStatus = z.enum(["success", "failure", "timeout", "escalated", "cancelled", "blocked"]);
@@ -10,43 +17,41 @@ export type OutcomeStatus = z.infer<typeof OutcomeStatus>;
 
 export const ErrorOrigin = z.enum(["model", "provider", "tool", "agent", "client", "policy"]);
 
-const Count = z.int().min(0).max(1_000_000);
-const ShortText = z.string().max(128);
+const Count = z.int().min(0).max(MAX_RUN_COUNT);
+const ShortText = z.string().max(MAX_SHORT_TEXT_LENGTH);
+export const SafetyFlag = z.string().regex(/^[a-z0-9_]{1,64}$/);
 
 /** One outcome. `version` is the id that the run resolved. At most one outcome counts for each (runId, alias). */
 export const Outcome = z
   .strictObject({
-    runId: z.string().min(1).max(128),
+    runId: z.string().min(1).max(MAX_SHORT_TEXT_LENGTH),
     alias: Name,
     version: VersionId,
     arm: z.enum(["candidate", "stable"]).optional(),
     status: OutcomeStatus,
     /** Milliseconds from the run's start to its end. */
-    durationMs: z.number().min(0).max(86_400_000).optional(),
+    durationMs: z.number().min(0).max(MAX_RUN_MS).optional(),
     errorType: ShortText.optional(),
     errorOrigin: ErrorOrigin.optional(),
     toolCalls: Count.optional(),
     toolErrors: Count.optional(),
     writes: Count.optional(),
     blockedWrites: Count.optional(),
-    costUsd: z.number().min(0).max(1_000_000).optional(),
+    costUsd: z.number().min(0).max(MAX_RUN_COST_USD).optional(),
     inputTokens: z.int().min(0).optional(),
     outputTokens: z.int().min(0).optional(),
     quality: z.number().min(0).max(1).optional(),
-    safetyFlags: z
-      .array(z.string().regex(/^[a-z0-9_]{1,64}$/))
-      .max(MAX_ATTRIBUTES)
-      .optional(),
+    safetyFlags: z.array(SafetyFlag).max(MAX_ATTRIBUTES).optional(),
     conversationId: ShortText.optional(),
     /** True when the run got the caller's default because flagback could not answer. */
     isDefault: z.boolean().optional(),
     drill: z.boolean().optional(),
-    traceId: z.string().max(64).optional(),
+    traceId: z.string().max(MAX_KEY_LENGTH).optional(),
     attributes: z
       .record(z.string().max(64), ShortText)
       .refine((attributes) => Object.keys(attributes).length <= MAX_ATTRIBUTES, `at most ${MAX_ATTRIBUTES} attributes`)
       .optional(),
-    metrics: z.record(z.string().max(64), z.number()).optional(),
+    metrics: z.record(z.string().max(MAX_KEY_LENGTH), z.number()).optional(),
     startedAt: Timestamp.optional(),
     endedAt: Timestamp.optional(),
   })

@@ -5,6 +5,7 @@
 import * as z from "zod";
 import { MAX_BATCH_ASSIGNMENTS, MAX_BATCH_ITEMS, MAX_GROUP_RUNS, MAX_GUARDRAILS } from "./limits.ts";
 import { Outcome } from "./outcome.ts";
+import { readOutcomeBatch } from "./outcome-decoder.ts";
 import { Epoch, Instance, Mark, Name, Revision, VersionId } from "./primitives.ts";
 import { DocumentRef, RuntimeDocument } from "./runtime-documents.ts";
 
@@ -171,12 +172,12 @@ export type Decoded<Message> =
 
 /** Decodes a frame that a runtime received. Never throws. */
 export function decodeServerFrame(text: string): Decoded<ServerMessage> {
-  return decode(text, ServerMessage, SERVER_TYPES);
+  return decode(text, ServerMessage, SERVER_TYPES, () => undefined);
 }
 
 /** Decodes a frame that the server received. Never throws. */
 export function decodeRuntimeFrame(text: string): Decoded<RuntimeMessage> {
-  return decode(text, RuntimeMessage, RUNTIME_TYPES);
+  return decode(text, RuntimeMessage, RUNTIME_TYPES, readOutcomeBatch);
 }
 
 const SERVER_TYPES = typesOf(ServerMessage);
@@ -186,13 +187,21 @@ function typesOf(union: typeof ServerMessage | typeof RuntimeMessage): ReadonlyS
   return new Set(union.options.map((option) => option.shape.type.value));
 }
 
-function decode<Message>(text: string, schema: z.ZodType<Message>, types: ReadonlySet<string>): Decoded<Message> {
+/** `read` decodes by hand what the schema accepts, or leaves it to the schema. */
+function decode<Message>(
+  text: string,
+  schema: z.ZodType<Message>,
+  types: ReadonlySet<string>,
+  read: (value: unknown) => Message | undefined,
+): Decoded<Message> {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
     return { kind: "malformed", problem: `the frame is no JSON${positionIn(error as Error)}` };
   }
+  const message = read(value);
+  if (message !== undefined) return { kind: "message", message };
   const type = typeof value === "object" && value !== null && "type" in value ? value.type : undefined;
   if (typeof type !== "string") return { kind: "malformed", problem: "the frame has no type" };
   if (!types.has(type)) return { kind: "unknown_type", type };

@@ -19,8 +19,10 @@ export { MAX_RUNTIMES, SHARED_BUCKETS } from "./leave-one-out.ts";
 export {
   type ArmCounts,
   addCounts,
+  assignIn,
   beginStage,
   beginTick,
+  type Cell,
   type CountsRow,
   cloneLedger,
   type ExpectedShare,
@@ -28,6 +30,7 @@ export {
   expectShare,
   type Ledger,
   newLedger,
+  openCell,
   recordAssigned,
   recordLost,
   recordMissing,
@@ -35,6 +38,7 @@ export {
   recordOverdue,
   rowsOf,
   settleExcluded,
+  settleIn,
   type TickCounts,
 } from "./ledger.ts";
 export type { LedgerPrefix, RuntimeState } from "./prefix.ts";

@@ -64,6 +64,8 @@ export interface Ledger {
   ticks: TickCounts[];
 }
 
+const NO_LIMITS: readonly number[] = [];
+
 /**
  * An empty ledger. `stages` is the number of stages that the rollout can go through, from its first one on, at least 1; a
  * number too high costs a little delay, one too low costs the later stages their lumps.
@@ -81,12 +83,30 @@ export function newLedger(guardrails: readonly CompiledGuardrail[], alpha: numbe
   };
 }
 
+/** Where the runs of one runtime, arm and tick are counted: kept by whoever counts many, until the tick is frozen. */
+export interface Cell {
+  readonly tick: number;
+  readonly total: Counts;
+  readonly counts: RuntimeCounts;
+}
+
+/** The cell, new where nothing was counted in it. @throws RangeError where the tick is frozen. */
+export function openCell(ledger: Ledger, arm: Arm, runtime: string, tick: number): Cell {
+  const side = openTick(ledger, tick).arms[arm];
+  return { tick, total: side.total, counts: openRuntime(ledger, side, runtime) };
+}
+
 /** Registers `n` assignments. @throws RangeError where the tick is frozen or the number is not a count. */
 export function recordAssigned(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): void {
   const assigned = count(n);
-  const side = openTick(ledger, tick).arms[arm];
-  openRuntime(ledger, side, runtime).assigned += assigned;
-  side.total.assigned += assigned;
+  assignIn(openCell(ledger, arm, runtime, tick), assigned);
+}
+
+/** The same, in a cell. @throws RangeError where the number is not a count. */
+export function assignIn({ total, counts }: Cell, n: number): void {
+  const assigned = count(n);
+  counts.assigned += assigned;
+  total.assigned += assigned;
 }
 
 /**
@@ -100,9 +120,21 @@ export function recordOutcome(
   runtime: string,
   tick: number,
   outcome: Outcome,
-  overdueLimitsMs: readonly number[] = [],
+  overdueLimitsMs: readonly number[] = NO_LIMITS,
 ): void {
   const [total, counts] = pendingCounts(ledger, arm, runtime, tick, 1);
+  settleIn(ledger, { tick, total, counts }, outcome, overdueLimitsMs);
+}
+
+/** The same, in a cell. @throws RangeError where its runtime has none pending in it. */
+export function settleIn(
+  ledger: Ledger,
+  cell: Cell,
+  outcome: Outcome,
+  overdueLimitsMs: readonly number[] = NO_LIMITS,
+): void {
+  const { total, counts, tick } = cell;
+  if (pendingOf(counts) < 1) throw nonePending(ledger, counts.runtime, tick, 0, 1);
   total.settled += 1;
   counts.settled += 1;
   const exclusion = exclusionOf(outcome);
@@ -113,7 +145,7 @@ export function recordOutcome(
   for (let g = 0; g < ledger.guardrails.length; g++) {
     // All three arrays have one entry for each guardrail.
     const guardrail = ledger.guardrails[g] as CompiledGuardrail;
-    if (guardrail.limitMs !== undefined && overdueLimitsMs.includes(guardrail.limitMs)) continue;
+    if (overdueLimitsMs.length > 0 && overdueLimitsMs.includes(guardrail.limitMs ?? Number.NaN)) continue;
     const badness = badnessOf(guardrail, outcome);
     if (badness === null) continue;
     const into = counts.guardrails[g] as GuardrailCounts;
@@ -121,7 +153,7 @@ export function recordOutcome(
     addBadness(into, badness, hit);
     addBadness(total.guardrails[g] as GuardrailCounts, badness, hit);
   }
-  for (const limitMs of overdueLimitsMs) endOverdue(ledger, arm, runtime, tick, limitMs, 1);
+  for (const limitMs of overdueLimitsMs) endOverdueIn(ledger, cell, limitMs, 1);
 }
 
 /**
@@ -147,8 +179,13 @@ export function recordOverdue(
 
 /** Notes that `n` overdue runs have ended, with a report or without. @throws RangeError where the tick is frozen. */
 export function endOverdue(ledger: Ledger, arm: Arm, runtime: string, tick: number, limitMs: number, n: number): void {
-  for (const counts of pendingCounts(ledger, arm, runtime, tick, 0)) {
-    for (const into of latencyCounts(ledger, counts, limitMs)) into.overdueEnded = (into.overdueEnded ?? 0) + n;
+  const [total, counts] = pendingCounts(ledger, arm, runtime, tick, 0);
+  endOverdueIn(ledger, { tick, total, counts }, limitMs, n);
+}
+
+function endOverdueIn(ledger: Ledger, { total, counts }: Cell, limitMs: number, n: number): void {
+  for (const each of [total, counts]) {
+    for (const into of latencyCounts(ledger, each, limitMs)) into.overdueEnded = (into.overdueEnded ?? 0) + n;
   }
 }
 
@@ -276,14 +313,18 @@ export function runtimeIn(side: ArmCounts, runtime: string): RuntimeCounts | und
 }
 
 /** The total and the runtime's counts, of which `n` are pending. */
-function pendingCounts(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): [Counts, Counts] {
+function pendingCounts(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): [Counts, RuntimeCounts] {
   const side = findTick(ledger, tick)?.arms[arm];
   const counts = side && runtimeIn(side, runtime);
   if (side === undefined || counts === undefined || pendingOf(counts) < count(n)) {
-    if (tick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
-    throw new RangeError(`${runtime} has ${counts ? pendingOf(counts) : 0} runs pending in tick ${tick}, not ${n}`);
+    throw nonePending(ledger, runtime, tick, counts ? pendingOf(counts) : 0, n);
   }
   return [side.total, counts];
+}
+
+function nonePending(ledger: Ledger, runtime: string, tick: number, pending: number, n: number): RangeError {
+  if (tick <= ledger.prefix.throughTick) return frozen(ledger, tick);
+  return new RangeError(`${runtime} has ${pending} runs pending in tick ${tick}, not ${n}`);
 }
 
 function openTick(ledger: Ledger, tick: number): TickCounts {

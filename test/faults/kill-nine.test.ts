@@ -197,7 +197,7 @@ async function counts(server: { kill(): Promise<void> }, dataDir: string) {
     ),
     inTicks: row<object>(`SELECT sum(counts ->> '$.assigned') AS assigned, sum(counts ->> '$.settled') AS settled FROM
       (SELECT stable AS counts FROM frozen_ticks UNION ALL SELECT counts FROM open_ticks WHERE arm = 'stable')`),
-    runs: row<{ runs: number }>("SELECT count(*) AS runs FROM runs").runs,
+    runs: row<{ runs: number }>("SELECT sum(json_array_length(run_ids)) AS runs FROM runs").runs,
   };
   database.close();
   return result;

@@ -98,7 +98,7 @@ test("counts that could not be written are handed out again", () => {
   book.countBatch("i", batch(2, 1, ["success"]), ALL);
   const again = book.collect();
   expect(again.instances).toMatchObject([{ through: 2 }]);
-  expect(again.runs.map((run) => run.runId)).toEqual(["run-1-0", "run-2-0"]);
+  expect(again.runs.flatMap((row) => row.runIds)).toEqual(["run-1-0", "run-2-0"]);
   expect(again.counts).toMatchObject([{ row: { arm: "candidate", runtime: "i", assigned: 3, settled: 2 } }]);
   expect(book.durableThrough("i")).toBe(0);
   book.confirm(again);

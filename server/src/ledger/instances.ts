@@ -1,8 +1,7 @@
 /**
  * What is known of each runtime instance: its last counted batch and its open assignments.
  */
-import type { AssignmentRow } from "../store/store.ts";
-import type { OpenRow } from "./rollout-ledger.ts";
+import type { JudgedCell, OpenRow } from "./rollout-ledger.ts";
 
 export interface InstanceState {
   readonly instance: string;
@@ -11,18 +10,30 @@ export interface InstanceState {
   through: number;
   /** Last batch counted durably. */
   durableThrough: number;
-  /** Open assignments by batch, alias and version. */
-  readonly rows: Map<string, OpenRow>;
+  /** Assignments left open, by the batch that announced them. */
+  readonly rows: Map<number, OpenRow[]>;
+  /** Where its assignments of the tick it last announced any in are counted. */
+  cells: JudgedCell[];
   /** Tick at which its socket died in silence. */
   lostSince: number | null;
   isConnected: boolean;
   /** Tick at which it was last connected. */
   seenTick: number;
+  markedIn?: object;
 }
 
 /** Names an assignment within its instance. */
-export function rowKey({ seq, alias, version }: Pick<AssignmentRow, "seq" | "alias" | "version">): string {
-  return `${seq} ${alias} ${version}`;
+export interface RowName {
+  readonly seq: number;
+  readonly alias: string;
+  readonly version: string;
+}
+
+/** The assignment of that name among those of one batch. */
+export function findRow(rows: readonly OpenRow[] | undefined, { seq, alias, version }: RowName): OpenRow | undefined {
+  if (rows === undefined) return undefined;
+  for (const row of rows) if (row.seq === seq && row.alias === alias && row.version === version) return row;
+  return undefined;
 }
 
 /** Instances with nothing open are forgotten so many ticks after they went; one that never reported, at once. */
@@ -47,6 +58,7 @@ export class Instances {
       through: 0,
       durableThrough: 0,
       rows: new Map(),
+      cells: [],
       lostSince: null,
       isConnected: false,
       seenTick: tick,

@@ -33,3 +33,7 @@ export function invalid(
 ): Problem {
   return { code, message: `${issue?.path.join(".") || "item"}: ${issue?.message}` };
 }
+
+export function invalidOutcome(error: { readonly issues: Parameters<typeof invalid>[1][] } | undefined): Problem {
+  return invalid("outcome_invalid", error?.issues[0]);
+}

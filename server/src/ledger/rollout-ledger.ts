@@ -6,20 +6,22 @@ import {
   ARMS,
   type Arm,
   addCounts,
+  assignIn,
+  type Cell,
   type CountsRow,
   compileGuardrails,
   endOverdue,
   freezeThrough,
   type Ledger,
   newLedger,
+  openCell,
   pendingOf,
-  recordAssigned,
   recordLost,
   recordMissing,
-  recordOutcome,
   recordOverdue,
   rowsOf,
   settleExcluded,
+  settleIn,
 } from "@flagback/core";
 import { type Alias, durationMs, type Outcome } from "@flagback/schemas";
 import type { AssignmentRow, LedgerTotals, RolloutKey } from "../store/store.ts";
@@ -28,18 +30,55 @@ import { TICK_MS } from "./tick-clock.ts";
 const DEFAULT_OUTCOME_TIMEOUT_MS = 60_000;
 const DEFAULT_ALPHA = 0.01;
 
+/** Ids that a decision names as the last ones counted. */
+const LAST_RUN_IDS = 20;
+const NO_LIMITS: readonly number[] = [];
+
 /** An announced assignment with runs left to settle. */
-export interface OpenRow extends AssignmentRow {
+export interface OpenRow extends Omit<AssignmentRow, "rolloutNumber"> {
+  readonly rollout: RolloutLedger;
+  readonly tally: Tally;
+  /** Where it is judged; undefined where its version is only counted. */
+  readonly cell: JudgedCell | undefined;
   settled: number;
+  isClosed: boolean;
+  /** Whether it was handed to the store, so that the store has to be told when it closes. */
+  isStored: boolean;
+  markedIn?: object;
+}
+
+/** Where the runs of one runtime in one tick are judged. */
+export interface JudgedCell extends Cell {
+  readonly rollout: RolloutLedger;
+  readonly arm: Arm;
+  readonly ledger: Ledger;
+  /** Whether it is of reports without an assignment, which wait for their tick's timeout. */
+  readonly isHeld: boolean;
+  markedIn?: object;
 }
 
 export type Totals = { -readonly [Name in keyof LedgerTotals]: LedgerTotals[Name] };
+
+/** What was counted for one version in a rollout. */
+export interface Tally {
+  readonly rollout: RolloutLedger;
+  readonly version: string;
+  /** The arm that the version is judged on; `undefined` where it is only counted. */
+  readonly arm: Arm | undefined;
+  readonly totals: Totals;
+  /** Ids of the last runs counted, oldest first: {@link LAST_RUN_IDS} of them, or somewhat more. */
+  readonly lastRunIds: string[];
+  /** Ids of the runs counted and not handed to a store yet. */
+  runIds: string[];
+  markedIn?: object;
+}
 
 export class RolloutLedger {
   readonly key: RolloutKey;
   readonly ledger: Ledger;
   readonly timeoutTicks: number;
-  readonly totals = new Map<string, Totals>();
+  readonly #tallies = new Map<string, Tally>();
+  markedIn?: object;
   /** Assignments that are open, by the tick they were registered in. */
   readonly open = new Map<number, Set<OpenRow>>();
   /** Outcomes without a registered assignment, by tick; judged once their tick is `outcomeTimeout` old. */
@@ -70,24 +109,33 @@ export class RolloutLedger {
     this.ledger = newLedger(compiled?.ok ? compiled.guardrails : [], policy?.alpha ?? DEFAULT_ALPHA, stages);
   }
 
-  /** The arm that a version is judged on; `undefined` where it is only counted. */
-  armOf(version: string): Arm | undefined {
-    if (version === this.#candidate) return "candidate";
-    return version === this.#target ? "stable" : undefined;
-  }
-
-  totalsOf(version: string): Totals {
-    const found = this.totals.get(version);
+  /** What was counted for the version, from now on if nothing was. */
+  tallyOf(version: string): Tally {
+    const found = this.#tallies.get(version);
     if (found) return found;
     const totals = { assigned: 0, settled: 0, missing: 0, failures: 0 };
-    this.totals.set(version, totals);
-    return totals;
+    const tally = { rollout: this, version, arm: this.#armOf(version), totals, lastRunIds: [], runIds: [] };
+    this.#tallies.set(version, tally);
+    return tally;
+  }
+
+  totalsOf(version: string): LedgerTotals | undefined {
+    return this.#tallies.get(version)?.totals;
+  }
+
+  /** Ids of the last runs counted for the version, oldest first. */
+  lastRunIds(version: string): string[] {
+    return this.#tallies.get(version)?.lastRunIds.slice(-LAST_RUN_IDS) ?? [];
+  }
+
+  /** Where a runtime's runs of a tick are judged. @throws RangeError where the tick is frozen. */
+  cellOf(arm: Arm, runtime: string, tick: number): JudgedCell {
+    return this.#cellOf(this.ledger, arm, runtime, tick, false);
   }
 
   assign(row: OpenRow, n: number): void {
-    const arm = this.armOf(row.version);
-    if (arm) recordAssigned(this.ledger, arm, row.instance, row.tick, n);
-    this.totalsOf(row.version).assigned += n;
+    if (row.cell) assignIn(row.cell, n);
+    row.tally.totals.assigned += n;
   }
 
   addOpen(row: OpenRow): void {
@@ -103,33 +151,34 @@ export class RolloutLedger {
 
   /** Counts runs of the row that are still open past a latency limit. */
   overdue(row: OpenRow, limitMs: number, n: number): void {
-    const arm = this.armOf(row.version);
+    const { arm } = row.tally;
     const before = row.overdue[limitMs] ?? 0;
     // A run is overdue for a limit once.
     const more = Math.min(n, row.assigned - row.settled - before);
     if (!arm || more <= 0) return;
     recordOverdue(this.ledger, arm, row.instance, row.tick, limitMs, more);
-    row.overdue[limitMs] = before + more;
+    row.overdue = { ...row.overdue, [limitMs]: before + more };
   }
 
   /** Counts the outcome of one run of the row; null where its report can't be counted. */
-  settle(row: OpenRow, outcome: Outcome | null, overdueLimitsMs: readonly number[] = []): void {
-    const arm = this.armOf(row.version);
+  settle(row: OpenRow, outcome: Outcome | null, overdueLimitsMs: readonly number[] = NO_LIMITS): void {
+    const { tally, cell } = row;
     // Only what was counted overdue is excused from being judged by its duration.
-    const known = overdueLimitsMs.filter((limitMs) => (row.overdue[limitMs] ?? 0) > 0);
-    for (const limitMs of known) row.overdue[limitMs] = (row.overdue[limitMs] ?? 0) - 1;
-    if (arm && outcome) recordOutcome(this.ledger, arm, row.instance, row.tick, outcome, known);
-    else if (arm) settleExcluded(this.ledger, arm, row.instance, row.tick, 1);
+    const known =
+      overdueLimitsMs.length === 0 ? NO_LIMITS : overdueLimitsMs.filter((limitMs) => (row.overdue[limitMs] ?? 0) > 0);
+    for (const limitMs of known) row.overdue = { ...row.overdue, [limitMs]: (row.overdue[limitMs] ?? 0) - 1 };
+    if (cell && outcome) settleIn(this.ledger, cell, outcome, known);
+    else if (tally.arm) settleExcluded(this.ledger, tally.arm, row.instance, row.tick, 1);
     row.settled += 1;
-    if (outcome) this.#countSettled(outcome);
-    else this.totalsOf(row.version).settled += 1;
+    if (outcome) countSettled(tally, outcome);
+    else tally.totals.settled += 1;
   }
 
   /** Counts what is left of the row as missing, or as lost with its host. */
   giveUp(row: OpenRow, as: "missing" | "lost"): void {
     const left = row.assigned - row.settled;
-    const arm = this.armOf(row.version);
-    if (as === "missing") this.totalsOf(row.version).missing += left;
+    const { arm, totals } = row.tally;
+    if (as === "missing") totals.missing += left;
     if (!arm) return;
     (as === "lost" ? recordLost : recordMissing)(this.ledger, arm, row.instance, row.tick, left);
     for (const [limitMs, n] of Object.entries(row.overdue)) {
@@ -138,15 +187,19 @@ export class RolloutLedger {
     row.overdue = {};
   }
 
-  /** Counts a report without an assignment; `tick` is undefined where it came too late to be judged. */
-  hold(outcome: Outcome, reporter: string, tick: number | undefined): void {
-    this.totalsOf(outcome.version).assigned += 1;
-    this.#countSettled(outcome);
-    const arm = this.armOf(outcome.version);
-    if (!arm || tick === undefined) return;
-    const held = this.heldLedger(tick);
-    recordAssigned(held, arm, reporter, tick, 1);
-    recordOutcome(held, arm, reporter, tick, outcome);
+  /**
+   * Counts a report without an assignment; `tick` is undefined where it came too late to be judged. Answers what it was
+   * counted in.
+   */
+  hold(outcome: Outcome, reporter: string, tick: number | undefined): Pick<OpenRow, "tally" | "cell"> {
+    const tally = this.tallyOf(outcome.version);
+    tally.totals.assigned += 1;
+    countSettled(tally, outcome);
+    if (!tally.arm || tick === undefined) return { tally, cell: undefined };
+    const cell = this.#cellOf(this.heldLedger(tick), tally.arm, reporter, tick, true);
+    assignIn(cell, 1);
+    settleIn(cell.ledger, cell, outcome);
+    return { tally, cell };
   }
 
   heldLedger(tick: number): Ledger {
@@ -193,9 +246,25 @@ export class RolloutLedger {
     }
   }
 
-  #countSettled(outcome: Outcome): void {
-    const totals = this.totalsOf(outcome.version);
-    totals.settled += 1;
-    if (outcome.status === "failure" || outcome.status === "timeout") totals.failures += 1;
+  #cellOf(ledger: Ledger, arm: Arm, runtime: string, tick: number, isHeld: boolean): JudgedCell {
+    return { rollout: this, arm, ledger, isHeld, ...openCell(ledger, arm, runtime, tick) };
   }
+
+  #armOf(version: string): Arm | undefined {
+    if (version === this.#candidate) return "candidate";
+    return version === this.#target ? "stable" : undefined;
+  }
+}
+
+/** Notes that the runs were counted last. */
+export function noteRun(tally: Tally, runId: string): void {
+  const { lastRunIds } = tally;
+  lastRunIds.push(runId);
+  // Seldom, because it moves what stays.
+  if (lastRunIds.length >= 16 * LAST_RUN_IDS) lastRunIds.splice(0, lastRunIds.length - LAST_RUN_IDS);
+}
+
+function countSettled({ totals }: Tally, { status }: Outcome): void {
+  totals.settled += 1;
+  if (status === "failure" || status === "timeout") totals.failures += 1;
 }

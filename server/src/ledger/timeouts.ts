@@ -36,7 +36,7 @@ export function advanceRollout(rollout: RolloutLedger, time: Passing): boolean {
   if (frozen < 0) return changed;
   for (const { tick, arms } of rollout.ledger.ticks) {
     if (tick > frozen) break;
-    unwritten.frozen.push({ ...rollout.key, tick, candidate: arms.candidate.total, stable: arms.stable.total });
+    unwritten.freeze({ ...rollout.key, tick, candidate: arms.candidate.total, stable: arms.stable.total });
   }
   rollout.freezeThrough(frozen);
   unwritten.ledgers.add(rollout);
@@ -51,7 +51,7 @@ function settleOverdue(rollout: RolloutLedger, tick: number, { clock, unwritten,
     if (since !== null && clock.now() - since <= LOST_INSTANCE_TICKS) continue;
     rollout.giveUp(row, since === null ? "missing" : "lost");
     close(row);
-    unwritten.touch(rollout, row.version, tick, row.instance);
+    unwritten.touch(row);
     changed = true;
   }
   return changed;
@@ -61,7 +61,7 @@ function settleOverdue(rollout: RolloutLedger, tick: number, { clock, unwritten,
 function releaseHeld(rollout: RolloutLedger, tick: number, unwritten: Unwritten): boolean {
   const released = rollout.releaseHeld(tick);
   if (released.length === 0) return false;
-  unwritten.closedHeldTicks.push({ ...rollout.key, tick });
-  for (const { arm, runtime } of released) unwritten.touchCounts(rollout, arm, tick, runtime, false);
+  unwritten.closeHeldTick({ ...rollout.key, tick });
+  for (const { arm, runtime } of released) unwritten.cells.add(rollout.cellOf(arm, runtime, tick));
   return true;
 }

@@ -1,110 +1,124 @@
 /**
  * What the ledger book has counted and no store has yet: collected for one write, and marked again where that failed.
  */
-import type { Arm, CountsRow } from "@flagback/core";
-import type { AssignmentRow, LedgerWrites, RunRow } from "../store/store.ts";
+import type { LedgerWrites } from "../store/store.ts";
 import type { InstanceState } from "./instances.ts";
-import type { OpenRow, RolloutLedger } from "./rollout-ledger.ts";
-
-interface TouchedCounts {
-  readonly rollout: RolloutLedger;
-  readonly tick: number;
-  readonly arm: Arm;
-  readonly runtime: string;
-  readonly isHeld: boolean;
-}
+import { Marked } from "./marked.ts";
+import type { JudgedCell, OpenRow, RolloutLedger, Tally } from "./rollout-ledger.ts";
 
 export class Unwritten {
-  readonly instances = new Set<InstanceState>();
-  readonly rows = new Set<OpenRow>();
-  readonly ledgers = new Set<RolloutLedger>();
-  runs: RunRow[] = [];
-  frozen: LedgerWrites["frozen"][number][] = [];
-  closedHeldTicks: LedgerWrites["closedHeldTicks"][number][] = [];
-  readonly #closedRows = new Map<string, LedgerWrites["closedAssignments"][number]>();
-  readonly #counts = new Map<string, TouchedCounts>();
-  readonly #totals = new Map<string, { readonly rollout: RolloutLedger; readonly version: string }>();
+  readonly instances = new Marked<InstanceState>();
+  readonly ledgers = new Marked<RolloutLedger>();
+  readonly cells = new Marked<JudgedCell>();
+  readonly tallies = new Marked<Tally>();
+  /** Outcomes in it. */
+  runs = 0;
+  /** Assignments with runs left to settle; some may have closed since. */
+  readonly #rows = new Marked<OpenRow>();
+  #closedRows: OpenRow[] = [];
+  #frozen: LedgerWrites["frozen"][number][] = [];
+  #closedHeldTicks: LedgerWrites["closedHeldTicks"][number][] = [];
+  /** Runs that `writes` has handed out. */
+  readonly #handedOut: { readonly tally: Tally; readonly runIds: readonly string[] }[] = [];
 
   isEmpty(): boolean {
-    const { instances, rows, ledgers, runs, frozen, closedHeldTicks } = this;
-    const parts = [instances, rows, ledgers, this.#closedRows, this.#counts, this.#totals];
-    return parts.every((part) => part.size === 0) && runs.length + frozen.length + closedHeldTicks.length === 0;
+    const marked = [this.instances, this.ledgers, this.cells, this.tallies, this.#rows];
+    const lists = [this.#closedRows, this.#frozen, this.#closedHeldTicks];
+    return marked.every(({ items }) => items.length === 0) && lists.every((list) => list.length === 0);
   }
 
-  touch(rollout: RolloutLedger, version: string, tick: number, runtime: string, isHeld = false): void {
-    this.touchTotals(rollout, version);
-    const arm = rollout.armOf(version);
-    if (arm) this.touchCounts(rollout, arm, tick, runtime, isHeld);
+  /** The assignment's counts changed. */
+  touch({ tally, cell }: Pick<OpenRow, "tally" | "cell">): void {
+    this.tallies.add(tally);
+    if (cell) this.cells.add(cell);
   }
 
-  touchCounts(rollout: RolloutLedger, arm: Arm, tick: number, runtime: string, isHeld: boolean): void {
-    const { alias, rolloutNumber } = rollout.key;
-    this.#counts.set(`${alias} ${rolloutNumber} ${tick} ${arm} ${runtime} ${isHeld}`, {
-      rollout,
-      tick,
-      arm,
-      runtime,
-      isHeld,
-    });
+  openRow(row: OpenRow): void {
+    this.#rows.add(row);
   }
 
-  touchTotals(rollout: RolloutLedger, version: string): void {
-    const { alias, rolloutNumber } = rollout.key;
-    this.#totals.set(`${alias} ${rolloutNumber} ${version}`, { rollout, version });
+  /** An assignment that opens and closes between two writes leaves no trace in the store. */
+  closeRow(row: OpenRow): void {
+    if (row.isStored) this.#closedRows.push(row);
   }
 
-  closeRow({ instance, seq, alias, version }: AssignmentRow): void {
-    this.#closedRows.set(`${instance} ${seq} ${alias} ${version}`, { instance, seq, alias, version });
+  freeze(tick: LedgerWrites["frozen"][number]): void {
+    this.#frozen.push(tick);
   }
 
-  /** As it is now. */
+  closeHeldTick(tick: LedgerWrites["closedHeldTicks"][number]): void {
+    this.#closedHeldTicks.push(tick);
+  }
+
+  /** As it is now. Called once. */
   writes(tick: number): LedgerWrites {
+    const open = this.#rows.items.filter((row) => !row.isClosed);
+    for (const row of open) row.isStored = true;
+    for (const tally of this.tallies.items) {
+      if (tally.runIds.length === 0) continue;
+      this.#handedOut.push({ tally, runIds: tally.runIds });
+      tally.runIds = [];
+    }
+    // Two handles may be of one cell.
+    const cells = new Map(this.cells.items.map((cell) => [cell.counts, cell]));
     return {
-      instances: [...this.instances].map(({ instance, tokenId, through, lostSince }) => ({
+      instances: this.instances.items.map(({ instance, tokenId, through, lostSince }) => ({
         instance,
         tokenId,
         through,
         lostSince,
       })),
-      assignments: [...this.rows].map((row) => ({ ...row })),
-      closedAssignments: [...this.#closedRows.values()],
-      counts: [...this.#counts.values()].flatMap((touched) => {
-        const row = rowOf(touched);
-        return row ? [{ ...touched.rollout.key, isHeld: touched.isHeld, row }] : [];
-      }),
-      closedHeldTicks: [...this.closedHeldTicks],
-      frozen: [...this.frozen],
-      ledgers: [...this.ledgers].map(({ key, ledger }) => ({ ...key, ledger })),
-      totals: [...this.#totals.values()].map(({ rollout, version }) => ({
+      assignments: open.map(({ instance, seq, alias, version, rollout, tick, assigned, settled, overdue }) => ({
+        instance,
+        seq,
+        alias,
+        version,
+        rolloutNumber: rollout.key.rolloutNumber,
+        tick,
+        assigned,
+        settled,
+        overdue,
+      })),
+      closedAssignments: this.#closedRows.map(({ instance, seq, alias, version }) => ({
+        instance,
+        seq,
+        alias,
+        version,
+      })),
+      counts: [...cells.values()].filter(isOpen).map(({ rollout, isHeld, arm, tick, counts }) => ({
+        ...rollout.key,
+        isHeld,
+        row: { arm, tick, ...counts },
+      })),
+      closedHeldTicks: [...this.#closedHeldTicks],
+      frozen: [...this.#frozen],
+      ledgers: this.ledgers.items.map(({ key, ledger }) => ({ ...key, ledger })),
+      totals: this.tallies.items.map(({ rollout, version, totals }) => ({
         ...rollout.key,
         version,
-        totals: { ...rollout.totalsOf(version) },
+        totals: { ...totals },
       })),
-      runs: [...this.runs],
+      runs: this.#handedOut.map(({ tally: { rollout, version }, runIds }) => ({ ...rollout.key, version, runIds })),
       tick,
     };
   }
 
   /** Takes in what an earlier write could not keep; what was counted since is written as it is then. */
   addEarlier(earlier: Unwritten): void {
-    for (const state of earlier.instances) this.instances.add(state);
-    for (const row of earlier.rows)
-      if (!this.#closedRows.has(`${row.instance} ${row.seq} ${row.alias} ${row.version}`)) this.rows.add(row);
-    for (const ledger of earlier.ledgers) this.ledgers.add(ledger);
-    for (const [key, row] of earlier.#closedRows) this.#closedRows.set(key, row);
-    for (const [key, touched] of earlier.#counts) this.#counts.set(key, touched);
-    for (const [key, touched] of earlier.#totals) this.#totals.set(key, touched);
-    this.runs = earlier.runs.concat(this.runs);
-    this.frozen = earlier.frozen.concat(this.frozen);
-    this.closedHeldTicks = earlier.closedHeldTicks.concat(this.closedHeldTicks);
+    this.runs += earlier.runs;
+    for (const state of earlier.instances.items) this.instances.add(state);
+    for (const ledger of earlier.ledgers.items) this.ledgers.add(ledger);
+    for (const cell of earlier.cells.items) this.cells.add(cell);
+    for (const tally of earlier.tallies.items) this.tallies.add(tally);
+    for (const row of earlier.#rows.items) this.#rows.add(row);
+    for (const { tally, runIds } of earlier.#handedOut) tally.runIds = runIds.concat(tally.runIds);
+    this.#closedRows = earlier.#closedRows.concat(this.#closedRows);
+    this.#frozen = earlier.#frozen.concat(this.#frozen);
+    this.#closedHeldTicks = earlier.#closedHeldTicks.concat(this.#closedHeldTicks);
   }
 }
 
-/** Counts of one runtime; `undefined` once their tick is frozen, because then only the arms' sums are kept. */
-function rowOf({ rollout, tick, arm, runtime, isHeld }: TouchedCounts): CountsRow | undefined {
-  const ledger = isHeld ? rollout.held.get(tick) : rollout.ledger;
-  const counts = ledger?.ticks
-    .findLast((each) => each.tick === tick)
-    ?.arms[arm].runtimes.find((each) => each.runtime === runtime);
-  return counts && { arm, tick, ...counts };
+/** Once their tick is frozen, only the arms' sums are kept; once it is released, a held cell's counts are the ledger's. */
+function isOpen({ rollout, ledger, tick, isHeld }: JudgedCell): boolean {
+  return isHeld ? rollout.held.get(tick) === ledger : tick > ledger.prefix.throughTick;
 }

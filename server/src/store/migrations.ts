@@ -62,11 +62,11 @@ const MIGRATIONS: readonly string[] = [
     alias TEXT NOT NULL, rollout_number INTEGER NOT NULL, tick INTEGER NOT NULL, replica TEXT NOT NULL,
     candidate TEXT NOT NULL, stable TEXT NOT NULL, PRIMARY KEY (alias, rollout_number, tick, replica)
   ) STRICT, WITHOUT ROWID;
+  -- One row for each group commit and version; through is how many runs were counted up to its last one.
   CREATE TABLE runs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, run_id TEXT NOT NULL, version TEXT NOT NULL,
-    rollout_number INTEGER NOT NULL
+    through INTEGER PRIMARY KEY, alias TEXT NOT NULL, version TEXT NOT NULL, rollout_number INTEGER NOT NULL,
+    run_ids TEXT NOT NULL
   ) STRICT;
-  CREATE UNIQUE INDEX runs_once ON runs (alias, run_id);
   CREATE TABLE feedback (
     number INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, id TEXT NOT NULL, version TEXT NOT NULL,
     run_id TEXT NOT NULL, quality REAL, received_at TEXT NOT NULL, document TEXT NOT NULL

@@ -3,14 +3,12 @@
  */
 import type { Arm, CountsRow, Ledger } from "@flagback/core";
 import type Database from "better-sqlite3";
-import type { AssignmentRow, LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey, RunRow } from "./store.ts";
+import type { AssignmentRow, LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey, RunsRow } from "./store.ts";
 
 /** Rows are per replica and summed; the embedded store has one. */
 const REPLICA = "main";
 /** Runs kept to recognise an outcome that is reported twice. */
 const KEPT_RUNS = 200_000;
-/** Older runs are dropped once so many have come. */
-const PRUNE_EVERY = 10_000;
 /** An instance that reported nothing for so many ticks (a week of the server's running) is forgotten at the next start. */
 const KEPT_INSTANCE_TICKS = 7 * 86_400;
 /** Sums of frozen ticks are kept for a day of the server's running, to check a decision's prefix against. */
@@ -21,7 +19,6 @@ const PRUNE_FROZEN_EVERY = 600;
 /** Writes counts as they are now. Its caller opens the transaction. */
 export class LedgerWriter {
   readonly #statements;
-  #runsSincePrune = 0;
   #nextFrozenPrune = 0;
 
   constructor(database: Database.Database) {
@@ -42,15 +39,16 @@ export class LedgerWriter {
       ledger: sql("INSERT INTO ledgers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET ledger = excluded.ledger"),
       totals: sql(`INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
         assigned = excluded.assigned, settled = excluded.settled, missing = excluded.missing, failures = excluded.failures`),
-      run: sql("INSERT OR IGNORE INTO runs (alias, run_id, version, rollout_number) VALUES (?, ?, ?, ?)"),
-      pruneRuns: sql("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?"),
+      runs: sql("INSERT INTO runs VALUES (?, ?, ?, ?, ?)"),
+      runsThrough: sql("SELECT max(through) FROM runs").pluck(),
+      pruneRuns: sql("DELETE FROM runs WHERE through <= ?"),
       clock: sql("INSERT INTO meta VALUES ('tick', ?) ON CONFLICT DO UPDATE SET value = excluded.value"),
     };
   }
 
   write(writes: LedgerWrites): void {
     const { instance, assignment, closeAssignment, counts, closeHeldTick, freeze, closeTick } = this.#statements;
-    const { ledger, totals, run, clock } = this.#statements;
+    const { ledger, totals, clock } = this.#statements;
     for (const row of writes.instances)
       instance.run(row.instance, row.tokenId, row.through, writes.tick, row.lostSince);
     for (const row of writes.assignments) {
@@ -83,17 +81,23 @@ export class LedgerWriter {
     for (const { alias, version, rolloutNumber, totals: sums } of writes.totals) {
       totals.run(alias, version, rolloutNumber, sums.assigned, sums.settled, sums.missing, sums.failures);
     }
-    for (const row of writes.runs) run.run(row.alias, row.runId, row.version, row.rolloutNumber);
+    if (writes.runs.length > 0) this.#writeRuns(writes.runs);
     clock.run(String(writes.tick));
     if (writes.frozen.length > 0 && writes.tick >= this.#nextFrozenPrune) {
       this.#statements.pruneFrozen.run(writes.tick - KEPT_FROZEN_TICKS);
       this.#nextFrozenPrune = writes.tick + PRUNE_FROZEN_EVERY;
     }
-    this.#runsSincePrune += writes.runs.length;
-    if (this.#runsSincePrune >= PRUNE_EVERY) {
-      this.#statements.pruneRuns.run(KEPT_RUNS);
-      this.#runsSincePrune = 0;
+  }
+
+  #writeRuns(rows: LedgerWrites["runs"]): void {
+    const { runs, runsThrough, pruneRuns } = this.#statements;
+    // Read anew, because the last write may have been rolled back.
+    let through = Number(runsThrough.get() ?? 0);
+    for (const { alias, version, rolloutNumber, runIds } of rows) {
+      through += runIds.length;
+      runs.run(through, alias, version, rolloutNumber, JSON.stringify(runIds));
     }
+    pruneRuns.run(through - KEPT_RUNS);
   }
 }
 
@@ -133,9 +137,10 @@ export function loadLedger(
       isHeld: held === 1,
       row: { tick, arm, runtime, ...JSON.parse(text) } as CountsRow,
     })),
-    runs: all<RunRow>(
-      "SELECT alias, run_id AS runId, version, rollout_number AS rolloutNumber FROM runs ORDER BY id DESC LIMIT ?",
+    runs: all<Omit<RunsRow, "runIds"> & { runIds: string }>(
+      `SELECT alias, version, rollout_number AS rolloutNumber, run_ids AS runIds FROM runs
+        WHERE through > (SELECT max(through) FROM runs) - ? ORDER BY through`,
       runLimit,
-    ).reverse(),
+    ).map(({ runIds, ...key }) => ({ ...key, runIds: JSON.parse(runIds) as string[] })),
   };
 }

@@ -84,8 +84,9 @@ export interface AssignmentRow extends LedgerKey {
   overdue: Record<string, number>;
 }
 
-export interface RunRow extends LedgerKey {
-  readonly runId: string;
+/** Runs that were counted for one version, in the order they were. */
+export interface RunsRow extends LedgerKey {
+  readonly runIds: readonly string[];
 }
 
 /** Counts to make durable, as they are now (not as differences), so that writing them twice changes nothing. */
@@ -106,7 +107,7 @@ export interface LedgerWrites {
   /** Ledgers whose frozen part changed; their open ticks are not written here. */
   readonly ledgers: readonly (RolloutKey & { readonly ledger: Ledger })[];
   readonly totals: readonly (LedgerKey & { readonly totals: LedgerTotals })[];
-  readonly runs: readonly RunRow[];
+  readonly runs: readonly RunsRow[];
   /** The tick that the server is in. */
   readonly tick: number;
 }
@@ -182,8 +183,8 @@ export interface Loaded {
   readonly ledgers: LedgerWrites["ledgers"];
   readonly totals: LedgerWrites["totals"];
   readonly counts: LedgerWrites["counts"];
-  /** The last runs, oldest first. */
-  readonly runs: readonly RunRow[];
+  /** The last runs, oldest first: as many as were asked for, or somewhat more. */
+  readonly runs: readonly RunsRow[];
 }
 
 export interface AuditQuery {

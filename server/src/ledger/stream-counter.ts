@@ -1,0 +1,205 @@
+/**
+ * Counts what runtimes report on their streams: assignments first, then their outcomes, each once. The hot path.
+ */
+import { type Assignment, type OutcomeBatch, type Overdue, readStreamOutcome, StreamOutcome } from "@flagback/schemas";
+import { type Counting, closeRow, keepRow, rememberRun, rolloutOf } from "./counting.ts";
+import { findRow, type InstanceState, type RowName } from "./instances.ts";
+import { invalidOutcome, type Problem, type Rejection, unreportable } from "./reportable.ts";
+import type { JudgedCell, OpenRow, Tally } from "./rollout-ledger.ts";
+
+export interface CountedBatch {
+  readonly rejected: readonly Rejection[];
+  /** Of those, what says how a run went that is no longer waited for. */
+  readonly late: readonly StreamOutcome[];
+  /** Aliases whose counts changed. */
+  readonly aliases: readonly string[];
+}
+
+/** One batch on its way through. */
+interface Pass {
+  readonly state: InstanceState;
+  readonly seq: number;
+  readonly mayReport: (alias: string) => boolean;
+  /** Assignments that the batch announces. */
+  readonly opened: OpenRow[];
+  /** The assignment of the last item that was counted: nearly always the next one's too. */
+  last: OpenRow | undefined;
+  readonly aliases: string[];
+  readonly late: StreamOutcome[];
+}
+
+const NO_ASSIGNMENT = "no_assignment";
+
+/** `mayReport` says which aliases the token may speak of. */
+export function countBatch(
+  counting: Counting,
+  state: InstanceState,
+  { seq, assigned, overdue, items }: OutcomeBatch,
+  mayReport: (alias: string) => boolean,
+): CountedBatch {
+  const pass: Pass = { state, seq, mayReport, opened: [], last: undefined, aliases: [], late: [] };
+  const rejected: Rejection[] = [];
+  try {
+    for (const assignment of inOrder(assigned)) assign(counting, pass, assignment);
+    if (overdue) for (const runs of overdue) countOverdue(counting, pass, runs);
+    for (let index = 0; index < items.length; index++) {
+      const problem = countItem(counting, pass, items[index]);
+      if (problem) rejected.push({ index, ...problem });
+    }
+  } finally {
+    // Most are settled by the batch that announces them, and nobody else ever hears of those.
+    for (const row of pass.opened) {
+      if (row.isClosed) continue;
+      keepRow(state, row);
+      counting.unwritten.openRow(row);
+    }
+  }
+  return { rejected, late: pass.late, aliases: pass.aliases };
+}
+
+/** The earliest first: where a version is named under two rollouts, all of its runs count in the earlier one. */
+function inOrder(assigned: readonly Assignment[]): readonly Assignment[] {
+  return assigned.length < 2 ? assigned : assigned.toSorted((a, b) => a.revision - b.revision);
+}
+
+function assign(counting: Counting, pass: Pass, assignment: Assignment): void {
+  const { alias, version, n } = assignment;
+  if (unreportable(assignment, counting.world(), pass.mayReport)) return;
+  const { state, seq, opened } = pass;
+  // Outcomes name the batch and the version, so that the runs of two revisions can't be told apart.
+  let row = findRow(opened, { seq, alias, version });
+  if (row) row.assigned += n;
+  else {
+    row = newRow(counting, state, seq, assignment);
+    opened.push(row);
+  }
+  row.rollout.assign(row, n);
+  counting.unwritten.touch(row);
+  noteAlias(pass, alias);
+}
+
+function newRow(counting: Counting, state: InstanceState, seq: number, assignment: Assignment): OpenRow {
+  const { alias, version, revision, n } = assignment;
+  const rollout = rolloutOf(counting, { alias, rolloutNumber: rolloutNumberAt(counting, alias, revision) });
+  const tally = rollout.tallyOf(version);
+  const tick = counting.clock.now();
+  return {
+    instance: state.instance,
+    seq,
+    alias,
+    version,
+    tick,
+    assigned: n,
+    settled: 0,
+    overdue: NONE_OVERDUE,
+    rollout,
+    tally,
+    cell: cellOf(state, tally, tick),
+    isClosed: false,
+    isStored: false,
+  };
+}
+
+const NONE_OVERDUE: OpenRow["overdue"] = Object.freeze({});
+
+/** Where the instance's runs of the tick are judged: one cell for all its batches. */
+function cellOf(state: InstanceState, { rollout, arm }: Tally, tick: number): JudgedCell | undefined {
+  if (arm === undefined) return undefined;
+  const { cells } = state;
+  if (cells[0]?.tick !== tick) cells.length = 0;
+  for (const cell of cells) if (cell.arm === arm && cell.rollout === rollout) return cell;
+  const cell = rollout.cellOf(arm, state.instance, tick);
+  cells.push(cell);
+  return cell;
+}
+
+/** The rollout that an assignment was made under: one from before the current rollout's start is no evidence in it. */
+function rolloutNumberAt({ world }: Counting, name: string, revision: number): number {
+  const alias = world().aliases.get(name);
+  const rolloutNumber = alias?.rolloutNumber ?? 0;
+  const startRevision = alias?.rollout?.startRevision ?? 0;
+  return alias?.rollout && revision < startRevision ? rolloutNumber - 1 : rolloutNumber;
+}
+
+function countOverdue(counting: Counting, pass: Pass, { assignedSeq, alias, version, limitMs, n }: Overdue): void {
+  const row = rowOf(pass, { seq: assignedSeq, alias, version });
+  if (!row) return;
+  row.rollout.overdue(row, limitMs, n);
+  counting.unwritten.openRow(row);
+  counting.unwritten.touch(row);
+  noteAlias(pass, alias);
+}
+
+function countItem(counting: Counting, pass: Pass, item: unknown): Problem | undefined {
+  const outcome = readStreamOutcome(item) ?? StreamOutcome.safeParse(item).data;
+  if (outcome === undefined) return refuse(counting, pass, item);
+  const row = rowOf(pass, { seq: outcome.assignedSeq, alias: outcome.alias, version: outcome.version });
+  // Of the assignment before, all of it was found to be reportable.
+  const problem =
+    (row && row === pass.last ? undefined : unreportable(outcome, counting.world(), pass.mayReport)) ??
+    uncountable(counting, outcome, row);
+  if (problem || !row) {
+    // The run did end: a report that can't be counted must not leave it to go missing, which would be bad. But the same
+    // report once more says nothing of another run.
+    const isRepeat = counting.runs.reporterOf(outcome.alias, outcome.runId) === pass.state.instance;
+    if (row && !isRepeat) settle(counting, pass, row, null);
+    // The schema took it, and the token may report it.
+    if (problem?.code === NO_ASSIGNMENT) pass.late.push(outcome);
+    return problem;
+  }
+  pass.last = row;
+  settle(counting, pass, row, outcome);
+  return undefined;
+}
+
+/** An item that the schema refuses settles its run too, as far as it can be read. */
+function refuse(counting: Counting, pass: Pass, item: unknown): Problem {
+  const row = rowOf(pass, named(item));
+  if (row) settle(counting, pass, row, null);
+  return invalidOutcome(StreamOutcome.safeParse(item).error);
+}
+
+function uncountable(
+  { runs }: Counting,
+  { alias, version, runId, assignedSeq }: StreamOutcome,
+  row: OpenRow | undefined,
+): Problem | undefined {
+  if (runs.has(alias, runId))
+    return { code: "duplicate", message: `an outcome of run ${runId} on ${alias} is counted already` };
+  if (row) return undefined;
+  return {
+    code: NO_ASSIGNMENT,
+    message: `batch ${assignedSeq} has no open assignment of ${version}: never announced, settled already, or timed out`,
+  };
+}
+
+function settle(counting: Counting, pass: Pass, row: OpenRow, outcome: StreamOutcome | null): void {
+  row.rollout.settle(row, outcome, outcome?.overdueLimitsMs);
+  if (outcome) rememberRun(counting, row.tally, outcome.runId, pass.state.instance);
+  if (row.settled === row.assigned) {
+    closeRow(counting, pass.state, row);
+    pass.last = undefined;
+  } else if (row.seq !== pass.seq) counting.unwritten.openRow(row);
+  counting.unwritten.touch(row);
+  noteAlias(pass, row.alias);
+}
+
+/** The open assignment of that name. */
+function rowOf({ state, seq, opened, last }: Pass, name: RowName): OpenRow | undefined {
+  if (last && last.seq === name.seq && last.alias === name.alias && last.version === name.version) return last;
+  const row = findRow(name.seq === seq ? opened : state.rows.get(name.seq), name);
+  return row?.isClosed ? undefined : row;
+}
+
+/** What an item that the schema refused says of its assignment, as far as it can be read. */
+function named(item: unknown): RowName {
+  const { assignedSeq, alias, version } = (typeof item === "object" && item !== null ? item : {}) as Record<
+    string,
+    unknown
+  >;
+  return { seq: Number(assignedSeq), alias: String(alias), version: String(version) };
+}
+
+function noteAlias({ aliases }: Pass, alias: string): void {
+  if (aliases[aliases.length - 1] !== alias && !aliases.includes(alias)) aliases.push(alias);
+}
