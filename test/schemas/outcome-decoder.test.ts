@@ -109,6 +109,11 @@ function ownProperties(fields: ReadonlyMap<string, unknown>): object {
   return made;
 }
 
+function hasProtoRecord(value: unknown): boolean {
+  const { attributes, metrics } = (value ?? {}) as Record<string, unknown>;
+  return [attributes, metrics].some((each) => each instanceof Object && Object.hasOwn(each, "__proto__"));
+}
+
 const SIDES = {
   outcome: {
     read: readStreamOutcome,
@@ -121,7 +126,7 @@ const SIDES = {
 describe.each(Object.entries(SIDES))("an %s read by hand", (_name, { read, schema, values }) => {
   const agree = (value: unknown) => {
     // The last test below is about these.
-    fc.pre(!/"(attributes|metrics)":\{[^}]*"__proto__"/.test(JSON.stringify(value)));
+    fc.pre(!hasProtoRecord(value));
     const parsed = schema.safeParse(value);
     expect(read(value)).toEqual(parsed.success ? parsed.data : undefined);
   };
