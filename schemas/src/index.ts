@@ -6,6 +6,7 @@ export * from "./feedback.ts";
 export * from "./http.ts";
 export * from "./limits.ts";
 export * from "./outcome.ts";
+export * from "./outcome-batch.ts";
 export * from "./outcome-decoder.ts";
 export * from "./policy.ts";
 export * from "./poll.ts";

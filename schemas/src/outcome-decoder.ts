@@ -18,8 +18,8 @@ import {
   MAX_VERSION_ID_LENGTH,
 } from "./limits.ts";
 import { ErrorOrigin, Outcome, OutcomeStatus, SafetyFlag } from "./outcome.ts";
+import type { Assignment, OutcomeBatch, Overdue, StreamOutcome } from "./outcome-batch.ts";
 import { Timestamp } from "./primitives.ts";
-import type { Assignment, OutcomeBatch, Overdue, StreamOutcome } from "./protocol.ts";
 
 type Fields = Record<string, unknown>;
 

@@ -3,10 +3,9 @@
  * ends to a message, an unknown type (ignored, so that v1 can grow) or a malformed frame (close 4400).
  */
 import * as z from "zod";
-import { MAX_BATCH_ASSIGNMENTS, MAX_BATCH_ITEMS, MAX_GROUP_RUNS, MAX_GUARDRAILS } from "./limits.ts";
-import { Outcome } from "./outcome.ts";
+import { OutcomeBatch } from "./outcome-batch.ts";
 import { readOutcomeBatch } from "./outcome-decoder.ts";
-import { Epoch, Instance, Mark, Name, Revision, VersionId } from "./primitives.ts";
+import { Epoch, Instance, Mark, Revision } from "./primitives.ts";
 import { DocumentRef, RuntimeDocument } from "./runtime-documents.ts";
 
 export const SUBPROTOCOL = "flagback.v1";
@@ -113,45 +112,6 @@ export type RuntimeLease = z.infer<typeof RuntimeLease>;
 export const Applied = z.object({ type: z.literal("applied"), revision: Revision, appliedAfterMs: Milliseconds });
 export type Applied = z.infer<typeof Applied>;
 
-/** Runs that the runtime handed to a version since its last batch. */
-export const Assignment = z.object({
-  alias: Name,
-  version: VersionId,
-  revision: Revision,
-  n: z.int().min(1).max(MAX_GROUP_RUNS),
-});
-export type Assignment = z.infer<typeof Assignment>;
-
-/**
- * One outcome of the stream. `assignedSeq` is the batch in which its assignment was announced. A newer runtime may send
- * fields that this version drops; a rejected outcome would count as missing, which is bad.
- */
-export const StreamOutcome = Outcome.safeExtend({
-  assignedSeq: Id.min(1),
-  /** Latency limits that the run was reported overdue for before it ended. */
-  overdueLimitsMs: z.array(z.number()).max(MAX_GUARDRAILS).optional(),
-}).strip();
-export type StreamOutcome = z.infer<typeof StreamOutcome>;
-
-/** A run that is still open past a latency guardrail's limit: it exceeds it, however it ends. */
-export const Overdue = z.object({
-  assignedSeq: Id.min(1),
-  alias: Name,
-  version: VersionId,
-  limitMs: z.number().positive(),
-  n: z.int().min(1).max(MAX_GROUP_RUNS),
-});
-export type Overdue = z.infer<typeof Overdue>;
-
-/** A batch. `seq` is the last counted batch's + 1. Items are checked one by one: a bad one is rejected by its index. */
-export const OutcomeBatch = z.object({
-  type: z.literal("outcomes"),
-  seq: Id.min(1),
-  assigned: z.array(Assignment).max(MAX_BATCH_ASSIGNMENTS),
-  overdue: z.array(Overdue).max(MAX_BATCH_ASSIGNMENTS).optional(),
-  items: z.array(z.unknown()).max(MAX_BATCH_ITEMS),
-});
-export type OutcomeBatch = z.infer<typeof OutcomeBatch>;
 /** The runtime is closing on purpose; its open runs are reported as `cancelled` before it. */
 export const RuntimeGoodbye = z.object({ type: z.literal("goodbye") });
 export type RuntimeGoodbye = z.infer<typeof RuntimeGoodbye>;
