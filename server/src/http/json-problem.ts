@@ -52,9 +52,12 @@ export function jsonProblem(text: string, maxDepth: number): string | undefined 
 
 /** Where the string that begins at `start` has its closing quote. */
 function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (text.charCodeAt(at) !== QUOTE) at += text.charCodeAt(at) === BACKSLASH ? 2 : 1;
-  return at;
+  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    // An even number of them escape each other.
+    if (backslashes % 2 === 0) return end;
+  }
 }
 
 /** `"a"` and `"\u0061"` are one key. */
