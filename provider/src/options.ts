@@ -59,6 +59,7 @@ export interface Settings extends Required<Omit<FlagbackProviderOptions, "url" |
   readonly cacheFile: string | null;
   readonly streamUrl: string;
   readonly snapshotUrl: string;
+  readonly feedbackUrl: string;
 }
 
 /** @throws FlagbackError `usage` where an option can't be used, naming every such option */
@@ -104,16 +105,20 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
   return settings;
 }
 
-function urlsOf(url: string, problems: string[]): Pick<Settings, "streamUrl" | "snapshotUrl"> {
+function urlsOf(url: string, problems: string[]): Pick<Settings, "streamUrl" | "snapshotUrl" | "feedbackUrl"> {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (!parsed || !/^(http|ws)s?:$/.test(parsed.protocol)) {
     problems.push(`url is ${JSON.stringify(url)}, not an http or https address`);
-    return { streamUrl: "", snapshotUrl: "" };
+    return { streamUrl: "", snapshotUrl: "", feedbackUrl: "" };
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {
     problems.push("url may hold only a host, a port and a path; the token goes into the option token");
   }
   const secure = parsed.protocol === "https:" || parsed.protocol === "wss:" ? "s" : "";
   const place = `${parsed.host}${parsed.pathname.replace(/\/+$/, "")}`;
-  return { streamUrl: `ws${secure}://${place}/v1/stream`, snapshotUrl: `http${secure}://${place}/v1/snapshot` };
+  return {
+    streamUrl: `ws${secure}://${place}/v1/stream`,
+    snapshotUrl: `http${secure}://${place}/v1/snapshot`,
+    feedbackUrl: `http${secure}://${place}/v1/feedback`,
+  };
 }

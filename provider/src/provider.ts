@@ -216,8 +216,7 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   sendFeedback(feedback: readonly Feedback[]): Promise<FeedbackResult> {
-    const { streamUrl, token, random } = this.#settings;
-    const url = streamUrl.replace(/^ws/, "http").replace(/stream$/, "feedback");
+    const { feedbackUrl: url, token, random } = this.#settings;
     return sendFeedback(feedback, { url, token, random, log: this.#log });
   }
 
