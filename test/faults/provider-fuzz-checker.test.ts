@@ -247,7 +247,9 @@ describe("a planted defect is reported", () => {
     expect(history.pollAnswered("b", 1, null).allows().rules).toEqual(["without_lease"]);
   });
 
-  test("a status that is said twice, or ready without a lease", () => {
+  test("a status that is said twice, an error without its grace, or ready without a lease", () => {
+    expect(inStep().says("ready").says("error").rules).toEqual(["false_status"]);
+    expect(inStep().says("ready").says("stale").says("error").rules).toEqual([]);
     expect(inStep().says("ready").says("ready").rules).toEqual(["false_status"]);
     expect(inStep().says("stale").passes(LEASE_MS).says("ready").rules).toEqual(["false_status"]);
   });

@@ -207,6 +207,9 @@ export class RuntimeChecker {
 
   #statusSaid(status: string, atMs: number): Violation[] {
     const violations: Violation[] = [];
+    if (status === "error" && this.#status !== "stale") {
+      violations.push({ rule: "false_status", detail: `error after ${this.#status}` });
+    }
     if (status === this.#status) violations.push({ rule: "false_status", detail: `${status} after ${status}` });
     if (status === "ready" && atMs >= this.#leaseUntilMs) {
       violations.push({ rule: "false_status", detail: `ready ${lateness(atMs, this.#leaseUntilMs)}` });
