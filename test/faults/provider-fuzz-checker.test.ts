@@ -143,6 +143,12 @@ describe("a correct history is not blamed", () => {
     expect(history.serves(CANDIDATE, "SPLIT").rules).toEqual([]);
   });
 
+  test("a process that begins with what its cache kept: older than what was acknowledged, stable and STALE", () => {
+    const history = inStep().delta(1, 2, ROLLBACK).applied(2).says("ready").add({ kind: "restarted" });
+    history.serves(STABLE, "STALE").says("stale").says("error").connects(2, EPOCH, 1).delta(1, 2, ROLLBACK).applied(2);
+    expect(history.asks().granted(2).says("ready").serves(STABLE, "STATIC").rules).toEqual([]);
+  });
+
   test("an evaluation that began before the acknowledgement and ended after it", () => {
     const history = inStep();
     const began = history.checker.begin(1_000);
@@ -219,6 +225,11 @@ describe("a planted defect is reported", () => {
 
   test("the candidate, or an answer that is not STALE, without a lease", () => {
     const history = inStep().passes(LEASE_MS).serves(CANDIDATE).serves(STABLE, "STATIC").serves(STABLE, "STALE");
+    expect(history.rules).toEqual(["without_lease", "without_lease"]);
+  });
+
+  test("a candidate, or a write, from a cache", () => {
+    const history = inStep().add({ kind: "restarted" }).serves(CANDIDATE).allows();
     expect(history.rules).toEqual(["without_lease", "without_lease"]);
   });
 

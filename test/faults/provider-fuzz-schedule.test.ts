@@ -38,5 +38,6 @@ test("twenty seconds hold every kind of fault", () => {
     "replayedAnswer",
     "replayedFrame",
     "restart",
+    "restartedRuntime",
   ]);
 });

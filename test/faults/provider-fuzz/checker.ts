@@ -75,6 +75,9 @@ export class RuntimeChecker {
       case "pollAnswered":
         this.#pollAnswered(event);
         return [];
+      case "restarted":
+        this.#restarted();
+        return [];
       case "status":
         return this.#statusSaid(event.status, event.atMs);
       case "answered":
@@ -203,6 +206,15 @@ export class RuntimeChecker {
       this.#push(snapshot, documentsOf(snapshot.documents));
     } else if (held?.epoch !== head.epoch || held.revision !== head.revision || held.mark !== head.mark) return;
     this.#extendLease(asked.atMs, head.leaseMs);
+  }
+
+  /** The new process may hold whatever the old one held at some time, and is permitted nothing. */
+  #restarted(): void {
+    this.#link = null;
+    this.#polls.clear();
+    this.#acknowledged = -1;
+    this.#leaseUntilMs = Number.NEGATIVE_INFINITY;
+    this.#status = null;
   }
 
   #statusSaid(status: string, atMs: number): Violation[] {

@@ -1,6 +1,9 @@
 /**
  * One runtime: its provider as an application uses it, under attack, and the checker that sees what it does.
  */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { FlagbackProvider, type FlagbackProviderOptions } from "@flagback/provider";
 import { type Client, OpenFeature, ProviderEvents } from "@openfeature/server-sdk";
 import type { Upstream } from "../../support/frame-gateway.ts";
@@ -10,9 +13,13 @@ import { RuntimeChecker } from "./checker.ts";
 import type { Began, ProviderStatus, RuntimeEvent, Violation } from "./history.ts";
 import { describeEvent, heardEvent, pollAnsweredEvent, polledEvent, sentEvent } from "./observed.ts";
 
+import type { CacheDamage } from "./schedule.ts";
+
 /** Events that are kept to show what led to a violation. */
 const KEPT_EVENTS = 60;
 const ERROR_GRACE_MS = 1_000;
+const INIT_TIMEOUT_MS = 500;
+const CLOSE_TIMEOUT_MS = 300;
 
 export interface FoundViolation extends Violation {
   readonly runtime: string;
@@ -20,50 +27,37 @@ export interface FoundViolation extends Violation {
   readonly before: readonly string[];
 }
 
+interface RuntimeParts {
+  readonly name: string;
+  readonly attack: Attack;
+  readonly seed: number;
+  readonly found: (violation: FoundViolation) => void;
+  readonly options: Partial<FlagbackProviderOptions> & { readonly cacheFile: string };
+}
+
 export class FuzzRuntime {
   readonly name: string;
   readonly attack: Attack;
-  readonly provider: FlagbackProvider;
   readonly client: Client;
   readonly #checker = new RuntimeChecker();
   readonly #found: (violation: FoundViolation) => void;
   readonly #recent: string[] = [];
-  #status: ProviderStatus = "ready";
+  readonly #random: SeededRandom;
+  readonly #options: RuntimeParts["options"];
+  #provider: FlagbackProvider;
   #evaluations = 0;
   #polls = 0;
 
-  private constructor(
-    name: string,
-    attack: Attack,
-    seed: number,
-    found: (violation: FoundViolation) => void,
-    options: Partial<FlagbackProviderOptions>,
-  ) {
-    this.name = name;
-    this.attack = attack;
-    this.#found = found;
-    this.provider = new FlagbackProvider({
-      url: attack.url,
-      token: "fb_runtime_that_the_gateway_replaces",
-      random: new SeededRandom(seed).fraction,
-      errorGraceMs: ERROR_GRACE_MS,
-      logger: {
-        warn: () => undefined,
-        // An outage is no error of ours; what the provider calls internal is.
-        error: (message) => {
-          if (/internal error|could not be evaluated/.test(message)) this.escaped("the provider's log", message);
-        },
-      },
-      ...options,
-    });
-    this.client = OpenFeature.getClient(name);
-    const { events } = this.provider;
-    events.addHandler(ProviderEvents.Ready, () => this.#statusSaid("ready"));
-    events.addHandler(ProviderEvents.Stale, () => this.#statusSaid("stale"));
-    events.addHandler(ProviderEvents.Error, () => this.#statusSaid("error"));
+  private constructor(parts: RuntimeParts) {
+    this.name = parts.name;
+    this.attack = parts.attack;
+    this.#found = parts.found;
+    this.#random = new SeededRandom(parts.seed);
+    this.#options = parts.options;
+    this.client = OpenFeature.getClient(parts.name);
+    this.#provider = this.#newProvider();
   }
 
-  /** In step with the server. */
   static async open(
     name: string,
     seed: number,
@@ -82,14 +76,14 @@ export class FuzzRuntime {
       asked: (path, headers) => see(polledEvent(path, headers, performance.now())),
       answered: (_path, answer) => see(pollAnsweredEvent(answer)),
     });
-    runtime = new FuzzRuntime(name, attack, seed, found, options);
-    await OpenFeature.setProviderAndWait(name, runtime.provider);
+    const cacheFile = join(await mkdtemp(join(tmpdir(), "flagback-fuzz-")), "cache");
+    runtime = new FuzzRuntime({ name, attack, seed, found, options: { ...options, cacheFile } });
+    await runtime.#begin();
     return runtime;
   }
 
-  /** As the last event said. */
-  get status(): ProviderStatus {
-    return this.#status;
+  get provider(): FlagbackProvider {
+    return this.#provider;
   }
 
   get acknowledgements(): number {
@@ -128,14 +122,66 @@ export class FuzzRuntime {
     this.observe({ kind: "escaped", where, error: text });
   }
 
-  async close(): Promise<void> {
-    this.attack.end();
-    await this.provider.onClose();
-    await this.attack.close();
+  /** As if its process had ended and another had begun. Nobody may evaluate meanwhile. */
+  async restart(damage: CacheDamage): Promise<void> {
+    await this.#provider.onClose();
+    await this.#damage(damage);
+    this.observe({ kind: "restarted" });
+    this.#provider = this.#newProvider();
+    await this.#begin();
   }
 
-  #statusSaid(status: ProviderStatus): void {
-    this.#status = status;
-    this.observe({ kind: "status", status, atMs: performance.now() });
+  async close(): Promise<void> {
+    this.attack.end();
+    await this.#provider.onClose();
+    await this.attack.close();
+    await rm(dirname(this.#options.cacheFile), { recursive: true, force: true });
+  }
+
+  /** Where nothing answers in time and no cache helps, it rejects and goes on trying. */
+  async #begin(): Promise<void> {
+    await OpenFeature.setProviderAndWait(this.name, this.#provider).catch(() => undefined);
+  }
+
+  #newProvider(): FlagbackProvider {
+    const provider = new FlagbackProvider({
+      url: this.attack.url,
+      token: "fb_runtime_that_the_gateway_replaces",
+      random: this.#random.fraction,
+      errorGraceMs: ERROR_GRACE_MS,
+      initTimeoutMs: INIT_TIMEOUT_MS,
+      closeTimeoutMs: CLOSE_TIMEOUT_MS,
+      logger: {
+        warn: () => undefined,
+        // An outage is no error of ours; what the provider calls internal is.
+        error: (message) => {
+          if (/internal error|could not be evaluated/.test(message)) this.escaped("the provider's log", message);
+        },
+      },
+      ...this.#options,
+    });
+    const says = (status: ProviderStatus) => () => {
+      if (provider === this.#provider) this.observe({ kind: "status", status, atMs: performance.now() });
+    };
+    provider.events.addHandler(ProviderEvents.Ready, says("ready"));
+    provider.events.addHandler(ProviderEvents.Stale, says("stale"));
+    provider.events.addHandler(ProviderEvents.Error, says("error"));
+    return provider;
+  }
+
+  async #damage(damage: CacheDamage): Promise<void> {
+    const { cacheFile } = this.#options;
+    switch (damage) {
+      case "none":
+        return;
+      case "gone":
+        return rm(cacheFile, { force: true });
+      case "overwritten":
+        return writeFile(cacheFile, this.#random.hex(200));
+      case "cut": {
+        const whole = await readFile(cacheFile).catch(() => Buffer.alloc(0));
+        return writeFile(cacheFile, whole.subarray(0, this.#random.int(0, whole.length)));
+      }
+    }
   }
 }

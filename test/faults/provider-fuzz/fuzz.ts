@@ -32,6 +32,12 @@ export interface FuzzReport {
   readonly polls: number;
 }
 
+interface Stage {
+  readonly runtimes: readonly FuzzRuntime[];
+  readonly loads: readonly AgentLoad[];
+  readonly world: World;
+}
+
 const RUNTIMES = 4;
 /** Violations that are said as they are found; one defect breaks its rule at every evaluation. */
 const MAX_SAID = 20;
@@ -65,7 +71,7 @@ export async function fuzz({ seed, seconds, say = () => undefined, provider = {}
     const faults: Record<string, number> = {};
     for (const [i, round] of schedule.entries()) {
       for (const load of loads) load.start();
-      await attackFor(round, runtimes, world, faults);
+      await attackFor(round, { runtimes, loads, world }, faults);
       for (const { attack } of runtimes) attack.relent();
       await world.settled();
       for (const load of loads) await load.stop();
@@ -96,26 +102,28 @@ export async function fuzz({ seed, seconds, say = () => undefined, provider = {}
 }
 
 /** Carries out a round's actions, each at its time. */
-async function attackFor(
-  round: Round,
-  runtimes: readonly FuzzRuntime[],
-  world: World,
-  faults: Record<string, number>,
-): Promise<void> {
+async function attackFor(round: Round, stage: Stage, faults: Record<string, number>): Promise<void> {
   const startedMs = performance.now();
   const changes: Promise<void>[] = [];
   for (const action of round.actions) {
     await until(startedMs + action.atMs);
     faults[action.fault.kind] = (faults[action.fault.kind] ?? 0) + 1;
-    changes.push(perform(action, runtimes, world));
+    changes.push(perform(action, stage));
   }
   await until(startedMs + round.forMs);
   await Promise.all(changes);
 }
 
-async function perform(action: Action, runtimes: readonly FuzzRuntime[], world: World): Promise<void> {
+async function perform(action: Action, { runtimes, loads, world }: Stage): Promise<void> {
   if (action.target === "runtime") {
     runtimes[action.runtime]?.attack.perform(action.fault);
+    return;
+  }
+  if (action.target === "process") {
+    const load = loads[action.runtime];
+    await load?.stop();
+    await runtimes[action.runtime]?.restart(action.fault.damage);
+    load?.start();
     return;
   }
   switch (action.fault.kind) {
@@ -155,11 +163,14 @@ async function healed(runtimes: readonly FuzzRuntime[], world: World): Promise<n
 async function silenced(runtimes: readonly FuzzRuntime[]): Promise<void> {
   for (const { attack } of runtimes) attack.vanish();
   for (const runtime of runtimes) {
-    await eventually(runtime, "is cut off", () => (runtime.status === "ready" ? ["it says that it is ready"] : []));
+    await eventually(runtime, "is cut off", () => (runtime.client.providerStatus === "READY" ? ["it says READY"] : []));
   }
   for (const { attack } of runtimes) attack.end();
   for (const runtime of runtimes) {
-    await eventually(runtime, "is back", () => (runtime.status === "ready" ? [] : [`its status is ${runtime.status}`]));
+    await eventually(runtime, "is back", () => {
+      const { providerStatus } = runtime.client;
+      return providerStatus === "READY" ? [] : [`it says ${providerStatus}`];
+    });
   }
 }
 

@@ -28,6 +28,8 @@ export type RuntimeEvent =
       readonly head: PollHead;
       readonly snapshot: Snapshot | null;
     }
+  /** Its process ended and another began, with what a cache file may have kept. */
+  | { readonly kind: "restarted" }
   | { readonly kind: "status"; readonly status: ProviderStatus; readonly atMs: number }
   | { readonly kind: "answered"; readonly began: Began; readonly answer: Answer }
   /** An error that came out of the provider or was nobody's, or one that the provider calls internal. */

@@ -67,6 +67,8 @@ export function describeEvent(event: RuntimeEvent): string {
       return `poll ${event.nonce} after ${event.cursor?.revision ?? "nothing"}`;
     case "pollAnswered":
       return `poll ${event.nonce} <- ${event.head.revision}${event.snapshot ? " with a snapshot" : ""}`;
+    case "restarted":
+      return "restarted";
     case "status":
       return `status ${event.status}`;
     case "answered":

@@ -36,6 +36,9 @@ export type RuntimeFault =
   /** The next request beside the stream gets the answer of the last one. */
   | { readonly kind: "replayedAnswer" };
 
+/** What happened to a cache file while nobody used it. */
+export type CacheDamage = "none" | "cut" | "overwritten" | "gone";
+
 export type ServerFault =
   | { readonly kind: "restart" }
   /** Another server with another history takes over. */
@@ -49,6 +52,11 @@ export interface Change {
 
 export type Action = { readonly atMs: number } & (
   | { readonly target: "runtime"; readonly runtime: number; readonly fault: RuntimeFault }
+  | {
+      readonly target: "process";
+      readonly runtime: number;
+      readonly fault: { readonly kind: "restartedRuntime"; readonly damage: CacheDamage };
+    }
   | { readonly target: "server"; readonly fault: ServerFault | Change }
 );
 
@@ -82,6 +90,11 @@ function roundOf(random: SeededRandom, forMs: number, runtimes: number): Action[
   for (let runtime = 0; runtime < runtimes; runtime++) {
     for (const atMs of moments(random, forMs, FAULTS_PER_SECOND)) {
       actions.push({ atMs, target: "runtime", runtime, fault: runtimeFault(random) });
+    }
+    if (random.chance(0.4)) {
+      const damage = random.pick<CacheDamage>(["none", "none", "none", "cut", "overwritten", "gone"]);
+      const fault = { kind: "restartedRuntime", damage } as const;
+      actions.push({ atMs: random.between(0, forMs), target: "process", runtime, fault });
     }
     if (random.chance(0.15)) {
       const fault = { kind: "blockedStream", status: random.pick(BLOCKS) } as const;
