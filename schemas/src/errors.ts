@@ -6,8 +6,10 @@
 export const ERROR_STATUS = {
   alias_not_found: 404,
   already_exists: 409,
+  backup_invalid: 400,
   bad_request: 400,
   candidate_equals_stable: 409,
+  data_folder_not_empty: 409,
   database_corrupt: 500,
   database_in_use: 500,
   database_newer: 500,

@@ -21,6 +21,8 @@ import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
 import { createMetrics } from "./metrics.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
+import { Backups } from "./store/backup.ts";
+import { DATABASE_FILE } from "./store/database-files.ts";
 import { DiskHealth } from "./store/disk-health.ts";
 import { failpointOf } from "./store/failpoints.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
@@ -28,7 +30,6 @@ import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 
 /** How long runtimes may take to close their sockets when the server stops. */
 const DRAIN_DEADLINE_MS = 2_000;
-const DATABASE_FILE = "flagback.db";
 
 const SYSTEM: Actor = { kind: "system", name: "system" };
 
@@ -69,7 +70,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const reach = failpointOf(process.env);
   const metrics = createMetrics();
   const health = new DiskHealth({ probe: (bytes) => store.probe(bytes), monotonicMs, log });
-  const store = openSqliteStore(join(options.dataDir, DATABASE_FILE), {
+  const databaseFile = join(options.dataDir, DATABASE_FILE);
+  const store = openSqliteStore(databaseFile, {
     written: (write, ms) => {
       metrics.storeWriteSeconds.observe({ write }, ms / 1_000);
       health.written();
@@ -173,6 +175,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         engine,
         store,
         health,
+        backups: new Backups((file) => store.copyTo(file), `${databaseFile}.backup`),
         book,
         evaluator,
         groupCommit,

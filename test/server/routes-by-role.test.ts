@@ -84,6 +84,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["GET /v1/webhooks", ADMINS],
   ["POST /v1/webhooks", ADMINS, { url: "https://hooks.example.com/alerts" }],
   ["DELETE /v1/webhooks/:id", ADMINS],
+  ["POST /v1/backup", ADMINS],
 ];
 
 /** A `HEAD` tells whether and how much, so it is for whom the `GET` is for. */

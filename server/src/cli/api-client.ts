@@ -101,6 +101,22 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     return parseAnswer(base, response, answer) as Answer;
   }
 
+  /** A body as it comes. Node's fetch itself gives up where nothing comes for five minutes. */
+  async function download(path: string): Promise<Response & { readonly body: ReadableStream<Uint8Array> }> {
+    let response: Response;
+    try {
+      response = await fetch(new URL(path, base), {
+        method: "POST",
+        headers: token ? { authorization: `Bearer ${token}` } : {},
+      });
+      if (!response.ok) parseAnswer(base, response, await response.text());
+    } catch (cause) {
+      throw cause instanceof FlagbackError ? cause : unreachable(base, reasonOf(cause), cause);
+    }
+    if (response.body === null) throw unreachable(base, "it answered nothing");
+    return response as Response & { readonly body: ReadableStream<Uint8Array> };
+  }
+
   const change = (method: Method, path: string, body?: unknown): Promise<ChangeAnswer> =>
     send(method, path, {
       body,
@@ -154,6 +170,12 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     incidents: () => send<{ incidents: Incident[] }>("GET", "v1/incidents").then((answer) => answer.incidents),
     replay: (decisionId: string) => send<Replayed>("GET", `v1/decisions/${part(decisionId)}/replay`),
     incident: (id: string) => send<IncidentReport>("GET", `v1/incidents/${part(id)}`),
+
+    /** The backup's bytes, and the revision that it is of. */
+    backup: async () => {
+      const { body, headers } = await download("v1/backup");
+      return { body, revision: Number(headers.get("flagback-revision")) };
+    },
 
     tokens: () => send<{ tokens: Token[] }>("GET", "v1/tokens").then((answer) => answer.tokens),
     createToken: (body: Partial<CreateTokenBody> & Pick<CreateTokenBody, "name" | "role">) =>

@@ -58,3 +58,11 @@ export function millis(ms: number): string {
   if (ms >= 1_000) return `${(ms / 1_000).toFixed(1)} s`;
   return ms < 10 ? `${Number(ms.toFixed(1))} ms` : `${Math.round(ms)} ms`;
 }
+
+/** Sizes as people say them: `812 B`, `4.2 kB`, `31 MB`. */
+export function bytes(n: number): string {
+  if (n < 1_000) return `${n} B`;
+  const power = Math.min(3, Math.floor(Math.log10(n) / 3));
+  const value = n / 1_000 ** power;
+  return `${value < 10 ? Number(value.toFixed(1)) : Math.round(value)} ${["B", "kB", "MB", "GB"][power]}`;
+}

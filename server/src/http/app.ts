@@ -19,6 +19,7 @@ import type { Door } from "./door.ts";
 import { handleError, sendProblem } from "./problem.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
+import { backupRoute } from "./routes/backup.ts";
 import { feedbackRoutes } from "./routes/feedback.ts";
 import { flagRoutes } from "./routes/flags.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -77,6 +78,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   recordRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);
+  backupRoute(app, context);
   door.takeUpgrades(app.server);
   return app;
 }

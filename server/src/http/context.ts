@@ -18,6 +18,7 @@ import type { FeedbackBook } from "../feedback/feedback-book.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Backups } from "../store/backup.ts";
 import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
@@ -35,6 +36,7 @@ export interface ServerContext {
   readonly engine: Engine;
   readonly store: Store;
   readonly health: DiskHealth;
+  readonly backups: Backups;
   readonly book: LedgerBook;
   readonly evaluator: Evaluator;
   readonly groupCommit: GroupCommit;

@@ -9,11 +9,11 @@ import { type Counting, closeRow, keepRow, rememberRun, rolloutOf } from "./coun
 import { type InstanceState, Instances } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
 import { invalidOutcome, type Rejection, unreportable } from "./reportable.ts";
-import { noteRun, type OpenRow, type RolloutLedger } from "./rollout-ledger.ts";
+import { noteRun, type RolloutLedger } from "./rollout-ledger.ts";
 import { Rollouts } from "./rollouts.ts";
 import { type CountedBatch, countBatch } from "./stream-counter.ts";
 import type { TickClock } from "./tick-clock.ts";
-import { advanceRollout } from "./timeouts.ts";
+import { advanceRollout, loseOpen, type Passing } from "./timeouts.ts";
 import { Unwritten } from "./unwritten.ts";
 
 /** Outcomes that may wait to be made durable while the disk refuses them. */
@@ -90,6 +90,11 @@ export class LedgerBook {
     if (state) this.#setLostSince(state, this.#clock.now());
   }
 
+  /** Runs that are open now went on in a history that is gone: they count neither for nor against their version. */
+  loseOpen(): void {
+    for (const rollout of this.#counting.rollouts.all()) loseOpen(rollout, this.#passing());
+  }
+
   durableThrough(instance: string): number {
     return this.#instances.find(instance)?.durableThrough ?? 0;
   }
@@ -160,12 +165,7 @@ export class LedgerBook {
     const changed = new Set<string>();
     this.#instances.forgetIdle(this.#clock.now());
     const { rollouts, unwritten } = this.#counting;
-    const time = {
-      clock: this.#clock,
-      unwritten,
-      lostSince: (instance: string) => this.#instances.find(instance)?.lostSince ?? null,
-      close: (row: OpenRow) => closeRow(this.#counting, this.#instances.find(row.instance), row),
-    };
+    const time = this.#passing();
     for (const rollout of rollouts.all()) {
       const { alias, rolloutNumber } = rollout.key;
       if (advanceRollout(rollout, time)) changed.add(alias);
@@ -262,6 +262,15 @@ export class LedgerBook {
       const cell = tally.arm && rollout.cellOf(tally.arm, row.instance, row.tick);
       keepRow(state, { ...row, rollout, tally, cell, isClosed: false, isStored: true });
     }
+  }
+
+  #passing(): Passing {
+    return {
+      clock: this.#clock,
+      unwritten: this.#counting.unwritten,
+      lostSince: (instance) => this.#instances.find(instance)?.lostSince ?? null,
+      close: (row) => closeRow(this.#counting, this.#instances.find(row.instance), row),
+    };
   }
 
   /** Durable where the instance has runs open, because a restart must not turn a lost host into evidence. */

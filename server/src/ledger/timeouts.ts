@@ -43,6 +43,15 @@ export function advanceRollout(rollout: RolloutLedger, time: Passing): boolean {
   return true;
 }
 
+/** Runs that are open are lost, and count neither for nor against their version. */
+export function loseOpen(rollout: RolloutLedger, { unwritten, close }: Passing): void {
+  for (const row of [...rollout.open.values()].flatMap((rows) => [...rows])) {
+    rollout.giveUp(row, "lost");
+    close(row);
+    unwritten.touch(row);
+  }
+}
+
 /** Runs whose time is up: missing, or lost where their host vanished long ago; pending while it may come back. */
 function settleOverdue(rollout: RolloutLedger, tick: number, { clock, unwritten, lostSince, close }: Passing): boolean {
   let changed = false;

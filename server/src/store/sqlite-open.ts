@@ -5,6 +5,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { FlagbackError } from "@flagback/schemas";
 import Database from "better-sqlite3";
+import { inUse, isBusy } from "./database-files.ts";
 import { migrate } from "./migrations.ts";
 
 /** Pages kept in memory, in KiB. The working set is the open ticks and the newest runs. */
@@ -38,24 +39,16 @@ export function openDatabase(file: string): Database.Database {
   }
 }
 
-function openProblem(file: string, error: unknown): unknown {
+/** What it means that a file can't be opened or changed. */
+export function openProblem(file: string, error: unknown): unknown {
   if (error instanceof FlagbackError || !(error instanceof Database.SqliteError)) return error;
-  if (error.code.startsWith("SQLITE_BUSY") || error.code.startsWith("SQLITE_LOCKED")) {
-    return new FlagbackError(
-      {
-        code: "database_in_use",
-        message: `${file} is in use by another process.`,
-        hint: "One server owns a database; stop the other one, or give this one its own --data-dir.",
-      },
-      { cause: error },
-    );
-  }
+  if (isBusy(error)) return inUse(file, error);
   if (error.code === "SQLITE_NOTADB" || error.code.startsWith("SQLITE_CORRUPT"))
     return corrupt(file, error.message, error);
   return unavailable(error);
 }
 
-function corrupt(file: string, what: string, cause?: unknown): FlagbackError {
+export function corrupt(file: string, what: string, cause?: unknown): FlagbackError {
   return new FlagbackError(
     {
       code: "database_corrupt",

@@ -4,6 +4,7 @@
 import { statSync } from "node:fs";
 import type { Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
+import { copyDatabase } from "./backup.ts";
 import type { Reach } from "./failpoints.ts";
 import { feedbackStore } from "./sqlite-feedback.ts";
 import { LedgerWriter } from "./sqlite-ledger.ts";
@@ -198,6 +199,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions): Store
         statements.probe.run("x".repeat(bytes));
       }),
     ),
+    copyTo: (file) => copyDatabase(database, file),
     sizeBytes: async () => sizeOf(database.name) + sizeOf(`${database.name}-wal`),
     close: () => {
       database.close();

@@ -250,6 +250,8 @@ export interface Store {
   outboxDepth(): Promise<number>;
   /** Writes so many bytes that nobody needs, to see whether it can. */
   probe(bytes: number): Promise<void>;
+  /** Copies all that is committed into a file that must not be there. */
+  copyTo(file: string): Promise<void>;
   /** What the database takes on the disk, with its journal. */
   sizeBytes(): Promise<number>;
   close(): void;
