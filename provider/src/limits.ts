@@ -109,6 +109,8 @@ export const MAX_FEEDBACK_ANSWER_BYTES = 64 * 1024;
 
 /** The cache file, which holds as much as one frame of the server can bring. More is not written, and not read. */
 export const MAX_CACHE_BYTES = 64 * 1024 * 1024;
+/** How long the first connection attempt waits for the cache file to be read. */
+export const CACHE_READ_TIMEOUT_MS = 1_000;
 /** A burst of changes is written to the cache file once in this time; a change after a quiet time at once. */
 export const CACHE_WRITE_INTERVAL_MS = 1_000;
 /** How long the cache file is left alone after it could not be written. */

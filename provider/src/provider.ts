@@ -8,11 +8,13 @@ import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfe
 import { OpenFeatureEventEmitter, type Provider } from "@openfeature/server-sdk";
 import { StatusAnnouncer } from "./announcer.ts";
 import { type RestoredDocuments, SnapshotCache } from "./cache/snapshot-cache.ts";
+import { takesBack } from "./cache/takes-back.ts";
 import { Connection } from "./connection/connection.ts";
 import type { Status } from "./connection/state.ts";
 import { Evaluator, targetingKeyOf } from "./evaluator.ts";
 import { closed, refused, unreachable } from "./init-errors.ts";
 import type { AliasKey } from "./keys.ts";
+import { CACHE_READ_TIMEOUT_MS } from "./limits.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
 import { type FlagbackProviderOptions, type Settings, settingsOf } from "./options.ts";
 import type { Announcement, Assignment } from "./outcomes/assignments.ts";
@@ -80,7 +82,10 @@ export class FlagbackProvider implements Provider, RunHost {
       host: {
         swap: (change) => {
           const isFirst = this.revision === null;
+          // What a file holds that we did not start from is unknown.
+          const isOutdating = this.#cache !== null && (isFirst || takesBack(this.#evaluator.documents, change));
           const changed = this.#evaluator.swap(change);
+          if (isOutdating) this.#cache?.discard();
           this.#changed = isFirst ? null : changed;
         },
         swapped: () => this.#swapped(),
@@ -295,7 +300,7 @@ export class FlagbackProvider implements Provider, RunHost {
 
   /** What another process left is read only where nothing is held. */
   async #start(): Promise<void> {
-    const cached = this.revision === null ? await this.#cache?.read() : null;
+    const cached = this.revision === null ? await this.#cache?.read(CACHE_READ_TIMEOUT_MS) : null;
     // Meanwhile we may have been closed, and even started again.
     if (!this.#isWanted) return;
     if (!cached || this.revision !== null) return this.#connection.start();

@@ -2,12 +2,14 @@
  * A provider that starts with a cache file, in the OpenFeature SDK.
  */
 import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { FlagbackProvider, type FlagbackProviderOptions } from "@flagback/provider";
 import type { RuntimeDocument, RuntimeKillSwitch } from "@flagback/schemas";
 import { OpenFeature, ProviderEvents, ProviderStatus } from "@openfeature/server-sdk";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { decodeCache } from "../../provider/src/cache/codec.ts";
 import { eventually, testFolder } from "../support/server.ts";
 import { alias, CANDIDATE, flag, killSwitch, rolledBack, STABLE } from "./documents.ts";
 import { type FakeServer, TOKEN } from "./fake-server.ts";
@@ -209,4 +211,26 @@ async function silence(server: FakeServer): Promise<void> {
     mute.close();
     await once(mute, "close");
   });
+}
+
+test("no file of before is left when the provider acknowledges that a stable version was replaced", async () => {
+  const server = await fakeServer(alias({ stable: CANDIDATE, rollout: null }), killSwitch());
+  const { provider } = fakeProvider(server, { cacheFile });
+  await provider.initialize();
+  await eventually("it is cached", () => stableInFile() === CANDIDATE);
+
+  server.put(rolledBack());
+  await server.until(() => server.messages("applied").some(({ revision }) => revision === 2));
+  expect(stableInFile()).not.toBe(CANDIDATE);
+
+  await eventually("what follows is cached", () => stableInFile() === STABLE);
+});
+
+/** The stable version that a process which starts now would serve; null while there is no file. */
+function stableInFile(): string | null {
+  if (!existsSync(cacheFile)) return null;
+  const decoded = decodeCache(readFileSync(cacheFile));
+  if (decoded.kind !== "whole") throw new Error(decoded.problem);
+  const found = decoded.documents.find((document) => document.kind === "alias");
+  return found?.stable ?? null;
 }

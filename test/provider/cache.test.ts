@@ -69,7 +69,7 @@ async function written(cache: SnapshotCache, revision: number): Promise<void> {
 describe("what is kept", () => {
   test("is there for the next process, with the place to resume from", async () => {
     await written(cacheOf(), 7);
-    expect(await cacheOf().read()).toEqual({
+    expect(await cacheOf().read(1_000)).toEqual({
       cursor: cursorOf(7),
       canResume: true,
       documents: DOCUMENTS,
@@ -83,7 +83,7 @@ describe("what is kept", () => {
     ["release, which may know other fields", { sdk: "test 2" }],
   ])("by another %s, can be answered from and not resumed from", async (_what, over) => {
     await written(cacheOf(over), 7);
-    expect(await cacheOf().read()).toMatchObject({ cursor: cursorOf(7), canResume: false, documents: DOCUMENTS });
+    expect(await cacheOf().read(1_000)).toMatchObject({ cursor: cursorOf(7), canResume: false, documents: DOCUMENTS });
   });
 
   test("does not hold the token", async () => {
@@ -132,6 +132,54 @@ describe("a burst of changes", () => {
   });
 });
 
+describe("what is discarded", () => {
+  test("is gone at once, and what is kept after it is written as ever", async () => {
+    const cache = cacheOf();
+    await written(cache, 1);
+    cache.discard();
+    expect(existsSync(path)).toBe(false);
+    await written(cache, 2);
+    expect(writtenRevision()).toBe(2);
+  });
+
+  test("is not brought back by what waited, or by a write under way", async () => {
+    const cache = cacheOf();
+    cache.keep(held(1));
+    pass(0);
+    cache.keep(held(2));
+    cache.discard();
+    await cache.flush(1_000);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test("is not tried again where its write had failed", async () => {
+    path = join(folder, "later", "cache");
+    const cache = cacheOf();
+    cache.keep(held(1));
+    pass(0);
+    cache.discard();
+    await cache.flush(1_000);
+    await mkdir(join(folder, "later"));
+    pass(CACHE_RETRY_MS);
+    await cache.flush(1_000);
+    expect(writtenRevision()).toBeNull();
+  });
+
+  test("that can't be removed is a line in the log", async () => {
+    await mkdir(path);
+    cacheOf().discard();
+    expect(logged).toEqual([expect.stringContaining("holds what was withdrawn and can't be removed")]);
+  });
+});
+
+test("a file that the disk does not give in time is not waited for", async () => {
+  await written(cacheOf(), 1);
+  const read = cacheOf().read(1_000);
+  vi.advanceTimersByTime(1_000);
+  expect(await read).toBeNull();
+  expect(logged).toEqual([expect.stringContaining("was not read within 1000 ms")]);
+});
+
 describe("a file that can't be written", () => {
   test("is one line in the log, and is tried again without a change", async () => {
     path = join(folder, "later", "cache");
@@ -175,7 +223,7 @@ describe("a file that can't be written", () => {
 
 describe("a file that can't be read", () => {
   test("is no problem where it is missing", async () => {
-    expect(await cacheOf().read()).toBeNull();
+    expect(await cacheOf().read(1_000)).toBeNull();
     expect(logged).toEqual([]);
   });
 
@@ -189,28 +237,28 @@ describe("a file that can't be read", () => {
     await damage();
     const damaged = await readFile(path);
     const cache = cacheOf();
-    expect(await cache.read()).toBeNull();
-    expect(await cache.read()).toBeNull();
+    expect(await cache.read(1_000)).toBeNull();
+    expect(await cache.read(1_000)).toBeNull();
     expect(logged).toEqual([expect.stringContaining(`${path}.damaged`)]);
     expect(damaged.equals(await readFile(`${path}.damaged`))).toBe(true);
     await written(cache, 2);
-    expect(await cache.read()).toMatchObject({ cursor: cursorOf(2) });
+    expect(await cache.read(1_000)).toMatchObject({ cursor: cursorOf(2) });
   });
 
   test("because it is another server's is not used, and stays", async () => {
     await written(cacheOf({ server: "http://there" }), 1);
-    expect(await cacheOf().read()).toBeNull();
+    expect(await cacheOf().read(1_000)).toBeNull();
     expect(logged).toEqual([expect.stringContaining("is of another server, http://there")]);
     expect(writtenRevision()).toBe(1);
   });
 
   test("because it is a folder or a pipe holds nobody up", async () => {
     await mkdir(path);
-    expect(await cacheOf().read()).toBeNull();
+    expect(await cacheOf().read(1_000)).toBeNull();
     expect(logged).toEqual([expect.stringMatching(/can't be read \(.*EISDIR/)]);
     path = join(folder, "pipe");
     execFileSync("mkfifo", [path]);
-    expect(await cacheOf().read()).toBeNull();
+    expect(await cacheOf().read(1_000)).toBeNull();
     expect(logged[1]).toContain("can't be");
   });
 });

@@ -3,6 +3,7 @@
  * new one, also when several processes replace it at once or one of them is killed.
  */
 import { randomBytes } from "node:crypto";
+import { renameSync, rmSync } from "node:fs";
 import { constants, open, opendir, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { LEFTOVER_AFTER_MS, MAX_CACHE_FOLDER_ENTRIES, MAX_LEFTOVERS_REMOVED } from "../limits.ts";
@@ -30,14 +31,16 @@ export async function readBounded(path: string, maxBytes: number): Promise<FileC
 }
 
 /**
- * Replaces the file, readable by its owner alone. Too large a text changes nothing.
+ * Replaces the file, readable by its owner alone. Too large a text changes nothing, and neither does one that is not wanted
+ * any more when it is there in full: it is asked in the turn in which the file is replaced.
  * @throws where it can't be written; then the file is as it was
  */
 export async function replaceFile(
   path: string,
   pieces: Iterable<string>,
   maxBytes: number,
-): Promise<"written" | "tooLarge"> {
+  isWanted: () => boolean = () => true,
+): Promise<"written" | "tooLarge" | "unwanted"> {
   const temporary = `${path}.${randomBytes(8).toString("hex")}.tmp`;
   // Exclusively: whatever stands in the way, such as somebody's link, is not written to.
   const handle = await open(temporary, "wx", 0o600);
@@ -57,12 +60,24 @@ export async function replaceFile(
     } finally {
       await handle.close();
     }
-    await rename(temporary, path);
+    if (!isWanted()) {
+      await remove(temporary);
+      return "unwanted";
+    }
+    renameSync(temporary, path);
     return "written";
   } catch (error) {
     await remove(temporary);
     throw error;
   }
+}
+
+/**
+ * Removes the file in this turn of the event loop; one that is not there is removed.
+ * @throws where it can't be
+ */
+export function removeNow(path: string): void {
+  rmSync(path, { force: true });
 }
 
 /** Moves the file out of the way, over the one that was set aside before. Answers where it is. */

@@ -11,7 +11,7 @@ import { CACHE_RETRY_MS, CACHE_WRITE_INTERVAL_MS, MAX_CACHE_BYTES } from "../lim
 import type { ProblemLog } from "../logger.ts";
 import { describeThrown } from "../thrown.ts";
 import { decodeCache, encodeCache } from "./codec.ts";
-import { readBounded, removeLeftovers, replaceFile, setAside } from "./file.ts";
+import { readBounded, removeLeftovers, removeNow, replaceFile, setAside } from "./file.ts";
 
 export interface SnapshotCacheOptions {
   readonly path: string;
@@ -43,14 +43,56 @@ export class SnapshotCache {
   #timer: NodeJS.Timeout | null = null;
   #nextWriteMs = Number.NEGATIVE_INFINITY;
   #hasTidied = false;
+  /** Grows when what was kept until then may not be kept any more. */
+  #generation = 0;
 
   constructor(options: SnapshotCacheOptions) {
     this.#options = options;
     this.#token = createHash("sha256").update(options.token).digest("hex");
   }
 
-  /** What a process before us held. A file that is damaged is set aside; one of another server stays until we write ours. */
-  async read(): Promise<RestoredDocuments | null> {
+  /**
+   * What a process before us held, where the disk tells within `timeoutMs`. A file that is damaged is set aside; one of another
+   * server stays until we write ours.
+   */
+  async read(timeoutMs: number): Promise<RestoredDocuments | null> {
+    const restored = await within(timeoutMs, this.#read());
+    if (restored !== undefined) return restored;
+    const { path, log } = this.#options;
+    log.warn("cache.slow", `the cache file ${path} was not read within ${timeoutMs} ms; going on without it`);
+    return null;
+  }
+
+  /** Writes it soon, once for all that comes until then, and at most once in `CACHE_WRITE_INTERVAL_MS`. */
+  keep(held: Held): void {
+    this.#pending = held;
+    this.#schedule();
+  }
+
+  /**
+   * What was kept until now must not start another process: the file is gone when this returns, and nothing brings it back.
+   * What is kept from here on is written as ever.
+   */
+  discard(): void {
+    const { path, log } = this.#options;
+    this.#generation += 1;
+    this.#pending = null;
+    try {
+      removeNow(path);
+    } catch (error) {
+      log.warn(
+        "cache.discard",
+        `the cache file ${path} holds what was withdrawn and can't be removed (${describeThrown(error)})`,
+      );
+    }
+  }
+
+  /** Writes what waits, now. No timer is left. A disk that takes longer than `timeoutMs` is not waited for. */
+  async flush(timeoutMs: number): Promise<void> {
+    await within(timeoutMs, this.#finish());
+  }
+
+  async #read(): Promise<RestoredDocuments | null> {
     const { path, server, sdk, log } = this.#options;
     try {
       const file = await readBounded(path, MAX_CACHE_BYTES);
@@ -69,22 +111,6 @@ export class SnapshotCache {
       log.warn("cache.read", `the cache file ${path} can't be read (${describeThrown(error)}); going on without it`);
       return null;
     }
-  }
-
-  /** Writes it soon, once for all that comes until then, and at most once in `CACHE_WRITE_INTERVAL_MS`. */
-  keep(held: Held): void {
-    this.#pending = held;
-    this.#schedule();
-  }
-
-  /** Writes what waits, now. No timer is left. A disk that takes longer than `timeoutMs` is not waited for. */
-  async flush(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    await Promise.race([this.#finish(), timeout]);
-    clearTimeout(timer);
   }
 
   async #finish(): Promise<void> {
@@ -108,15 +134,20 @@ export class SnapshotCache {
     this.#pending = null;
     const { clock } = this.#options;
     this.#nextWriteMs = clock.monotonicMs() + CACHE_WRITE_INTERVAL_MS;
-    this.#writing = this.#write(held).then((result) => {
+    const generation = this.#generation;
+    const isWanted = () => generation === this.#generation;
+    this.#writing = this.#write(held, isWanted).then((result) => {
       this.#writing = null;
-      if (result !== "written") this.#nextWriteMs = clock.monotonicMs() + CACHE_RETRY_MS;
-      if (result === "failed") this.#pending ??= held;
+      if (result === "failed" || result === "tooLarge") this.#nextWriteMs = clock.monotonicMs() + CACHE_RETRY_MS;
+      if (result === "failed" && isWanted()) this.#pending ??= held;
       this.#schedule();
     });
   }
 
-  async #write({ cursor, documents }: Held): Promise<"written" | "tooLarge" | "failed"> {
+  async #write(
+    { cursor, documents }: Held,
+    isWanted: () => boolean,
+  ): Promise<"written" | "tooLarge" | "unwanted" | "failed"> {
     const { path, server, sdk, clock, log } = this.#options;
     // Taken in the turn in which they are the newest: an older generation would have to be rebuilt.
     const held = documents.values();
@@ -125,9 +156,9 @@ export class SnapshotCache {
       this.#hasTidied = true;
       const writtenAt = new Date(clock.wallMs()).toISOString();
       const header = { server, token: this.#token, sdk, writtenAt, cursor };
-      const result = await replaceFile(path, encodeCache(header, held), MAX_CACHE_BYTES);
+      const result = await replaceFile(path, encodeCache(header, held), MAX_CACHE_BYTES, isWanted);
       if (result === "written") log.resolved("cache");
-      else
+      if (result === "tooLarge")
         log.warn("cache.size", `more than ${MAX_CACHE_BYTES} bytes are held; the cache file ${path} stays as it was`);
       return result;
     } catch (error) {
@@ -147,4 +178,15 @@ export class SnapshotCache {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
   }
+}
+
+/** What the promise gives, or undefined where that takes longer. */
+async function within<Value>(timeoutMs: number, promise: Promise<Value>): Promise<Value | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs);
+  });
+  const first = await Promise.race([promise, timeout]);
+  clearTimeout(timer);
+  return first;
 }
