@@ -17,6 +17,7 @@ const NEEDED: Partial<Record<PublishedName, readonly string[]>> = {
   "@flagback/core": ["dist/evaluation/index.js"],
   "@flagback/provider": [
     "dist/testing/index.js",
+    "dist/THIRD_PARTY_NOTICES.txt",
     ...["ai-sdk", "langchain", "openai-agents"].flatMap((name) => [
       `dist/adapters/${name}.js`,
       `dist/adapters/${name}.d.ts`,

@@ -25,12 +25,18 @@ export interface Packed {
   readonly files: readonly string[];
 }
 
-/** Packs into `folder`. Builds first where a package has never been built. */
+/** Packs into `folder`. Builds first where a package has never been built, and bundles what the provider carries. */
 export function pack(names: readonly PublishedName[], folder: string): Packed[] {
   if (names.some((name) => !existsSync(join(ROOT, PUBLISHED[name], "dist/index.js")))) {
     execFileSync(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-b"], {
       cwd: ROOT,
       stdio: "inherit",
+    });
+  }
+  if (names.includes("@flagback/provider")) {
+    execFileSync("npm", ["run", "--silent", "bundle", "--workspace", PUBLISHED["@flagback/provider"]], {
+      cwd: ROOT,
+      stdio: ["ignore", "ignore", "inherit"],
     });
   }
   const workspaces = names.flatMap((name) => ["--workspace", PUBLISHED[name]]);

@@ -13,7 +13,7 @@ const TARBALLS: readonly PublishedName[] = ["@flagback/schemas", "@flagback/core
 const PEERS = ["@openfeature/core", "@openfeature/server-sdk"];
 
 /** Ours, the peers and what they need; each one more is something a reviewer of the agent must trust. */
-const MAX_PACKAGES = 12;
+const MAX_PACKAGES = 8;
 
 interface Installed {
   readonly name: string;
@@ -90,6 +90,23 @@ describe("the provider, installed from its tarball in an empty folder", () => {
       "await provider.onClose?.();",
     ].join("\n");
     expect(runInNode(script)).toEqual({ name: expect.any(String), version: "agent@1" });
+  });
+
+  test("evaluates a flag with targeting, by what it carries and names the licences of", () => {
+    const script = [
+      'import { TestProvider } from "@flagback/provider/testing";',
+      'const targeting = { if: [{ "==": [{ var: "tier" }, "gold"] }, "on", "off"] };',
+      'const flag = { state: "ENABLED", variants: { on: true, off: false }, defaultVariant: "off", targeting };',
+      "const provider = new TestProvider({ definitions: { fast: flag } });",
+      'const ask = (tier) => provider.resolveBooleanEvaluation("fast", false, { tier });',
+      'const [gold, other] = [await ask("gold"), await ask("tin")];',
+      "console.log(JSON.stringify([gold.value, gold.reason, other.value]));",
+    ].join("\n");
+    expect(runInNode(script)).toEqual([true, "TARGETING_MATCH", false]);
+    const notices = readFileSync(join(folder, "node_modules/@flagback/provider/dist/THIRD_PARTY_NOTICES.txt"), "utf8");
+    for (const name of ["@openfeature/flagd-core", "json-logic-engine", "semver"]) {
+      expect(notices).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+ \\(`, "m"));
+    }
   });
 
   test("has adapters that need no other framework than theirs, and know the runs of its root", () => {

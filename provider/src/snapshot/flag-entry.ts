@@ -10,7 +10,7 @@ import {
   type Logger,
   type ResolutionDetails,
 } from "@openfeature/core";
-import { FlagdCore } from "@openfeature/flagd-core";
+import { type FlagdEvaluator, flagdEvaluator } from "./flagd.ts";
 import { failed, type Resolution, settled } from "./results.ts";
 
 export interface FlagEntry {
@@ -34,7 +34,7 @@ const silent: Logger = { error() {}, warn() {}, info() {}, debug() {} };
 
 export function flagEntry(document: RuntimeFlag): FlagEntry {
   const { key, definition } = document;
-  let core: FlagdCore | string | undefined;
+  let core: FlagdEvaluator | string | undefined;
   const isStatic = definition.state === "ENABLED" && definition.targeting === undefined;
   const trusted = new Map<FlagValueType, Resolution<FlagValue>>();
   const stale = new Map<FlagValueType, Resolution<FlagValue>>();
@@ -67,11 +67,9 @@ export function flagEntry(document: RuntimeFlag): FlagEntry {
   return { kind: "flag", document, resolve };
 }
 
-function build({ key, definition }: RuntimeFlag): FlagdCore | string {
+function build({ key, definition }: RuntimeFlag): FlagdEvaluator | string {
   try {
-    const core = new FlagdCore(undefined, silent);
-    core.setConfigurations(JSON.stringify({ flags: { [key]: definition } }));
-    return core;
+    return flagdEvaluator(JSON.stringify({ flags: { [key]: definition } }), silent);
   } catch (error) {
     return `the definition of ${key} can't be read: ${error instanceof Error ? error.message : String(error)}`;
   }
