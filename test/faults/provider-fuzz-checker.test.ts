@@ -237,6 +237,7 @@ describe("a planted defect is reported", () => {
     expect(inStep().passes(LEASE_MS).allows().rules).toEqual(["without_lease"]);
     const keeps = { ...killSwitch(), failSafe: { engage: false, afterMs: 0 } };
     expect(inStep().delta(1, 2, [keeps]).applied(2).passes(LEASE_MS).allows().rules).toEqual([]);
+    expect(new History().connects(1).snapshot(1, [keeps]).applied(1).allows().rules).toEqual([]);
     const later = { ...killSwitch(), failSafe: { engage: true, afterMs: 50 } };
     const history = inStep()
       .delta(1, 2, [later])

@@ -268,7 +268,8 @@ export class RuntimeChecker {
       const since = this.#state(began.acknowledged)?.revision ?? "nothing";
       return [{ rule: "engaged_switch", detail: `a write under ${switchKey} is allowed, acknowledged ${since}` }];
     }
-    const graceMs = Math.max(...released.map(({ failSafe }) => (failSafe.engage ? failSafe.afterMs : Infinity)));
+    if (released.some(({ failSafe }) => !failSafe.engage)) return [];
+    const graceMs = Math.max(...released.map(({ failSafe }) => failSafe.afterMs));
     if (began.atMs < this.#leaseUntilMs + graceMs) return [];
     const late = lateness(began.atMs, this.#leaseUntilMs + graceMs);
     return [{ rule: "without_lease", detail: `a write under ${switchKey} is allowed ${late}` }];
