@@ -42,5 +42,6 @@ export function fakeIo(
       files[path] = text;
     },
     untilInterrupted: () => new AbortController().signal,
+    untilOrphaned: () => new AbortController().signal,
   };
 }

@@ -27,6 +27,8 @@ export interface Io {
   write(path: string, text: string): Promise<void>;
   /** Aborted by SIGINT, SIGTERM or SIGHUP. From the first call on, these signals no longer end the process by themselves. */
   untilInterrupted(): AbortSignal;
+  /** Aborted by the end of the parent process, where that keeps a channel to us. */
+  untilOrphaned(): AbortSignal;
 }
 
 const DEFAULT_COLUMNS = 100;
@@ -55,6 +57,15 @@ export function processIo(): Io {
         interrupted = controller;
       }
       return interrupted.signal;
+    },
+    untilOrphaned() {
+      const orphaned = new AbortController();
+      if (process.channel !== undefined) {
+        process.once("disconnect", () => orphaned.abort());
+        // A listener holds the channel open, and the channel would hold the process after its work is done.
+        process.channel.unref();
+      }
+      return orphaned.signal;
     },
   };
 }

@@ -39,7 +39,7 @@ export function addServe(program: Command, io: Io): void {
     .option("--webhook-allow <range>", "let alerts go to this private address or CIDR range (repeatable)", collect)
     .option("--json", "announce address and token as one JSON value on standard output")
     .action(async (options: ServeOptions) => {
-      const stopped = untilStopped(io);
+      const stopped = anySignal([io.untilInterrupted(), io.untilOrphaned()]);
       const { dataDir, host, port, logLevel, trustProxy, allowedOrigin, webhookAllow } = options;
       // The other commands start faster without the server's dependencies.
       const { startServer } = await import("../../main.ts");
@@ -69,17 +69,6 @@ function tlsOf({ tlsCert, tlsKey }: ServeOptions): { certFile: string; keyFile: 
     message: `--tls-${tlsCert === undefined ? "key" : "cert"} stands alone.`,
     hint: "TLS takes both: --tls-cert FILE --tls-key FILE.",
   });
-}
-
-/** Aborted by a signal, or by the end of the parent process where it keeps a channel to us. */
-function untilStopped(io: Io): AbortSignal {
-  const interrupted = io.untilInterrupted();
-  if (process.channel === undefined) return interrupted;
-  const orphaned = new AbortController();
-  process.once("disconnect", () => orphaned.abort());
-  // A listener holds the channel open, and the channel would hold the process after the server is closed.
-  process.channel.unref();
-  return anySignal([interrupted, orphaned.signal]);
 }
 
 function announcement(url: string, adminToken: string | undefined): string {
