@@ -111,6 +111,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         }
       },
     });
+    // Looked up once: this is the hot path.
+    const accepted = metrics.outcomes.labels("accepted");
     const feedback = new FeedbackBook({ store, metrics, now });
     const hub = new Hub({
       engine,
@@ -123,11 +125,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       helloTimeoutMs: options.limits?.helloTimeoutMs,
       events: {
         counted: ({ aliases, rejected, late }, batch) => {
-          metrics.outcomes.inc({ result: "accepted" }, batch.items.length - rejected.length);
+          accepted.inc(batch.items.length - rejected.length);
           if (rejected.length > 0) metrics.outcomes.inc({ result: "rejected" }, rejected.length);
           groupCommit.schedule();
           evaluator.markDirty(aliases);
-          feedback.noteLate(late);
+          if (late.length > 0) feedback.noteLate(late);
         },
         appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
         dropped: (reason) => metrics.dropped.inc({ reason }),

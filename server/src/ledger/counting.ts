@@ -28,11 +28,9 @@ export function rolloutOf({ rollouts, unwritten }: Counting, key: RolloutKey): R
   return made;
 }
 
-/** A run has its outcome: no other is counted. */
-export function rememberRun({ runs, clock, unwritten }: Counting, tally: Tally, runId: string, reporter: string): void {
-  const { rollout } = tally;
-  if (tally.arm === "candidate") rollout.lastCandidateOutcomeMs = clock.monotonicMs();
-  runs.add(rollout.key.alias, runId, reporter);
+/** Notes an outcome that is counted; that the run is new was found by `runs.add`. */
+export function noteOutcome({ clock, unwritten }: Counting, tally: Tally, runId: string): void {
+  if (tally.arm === "candidate") tally.rollout.lastCandidateOutcomeMs = clock.monotonicMs();
   tally.runIds.push(runId);
   unwritten.runs += 1;
   noteRun(tally, runId);

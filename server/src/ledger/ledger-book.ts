@@ -5,7 +5,7 @@
 import { addCounts, beginStage, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
 import { type Alias, Outcome, type OutcomeBatch } from "@flagback/schemas";
 import type { LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey } from "../store/store.ts";
-import { type Counting, closeRow, keepRow, rememberRun, rolloutOf } from "./counting.ts";
+import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { type InstanceState, Instances } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
 import { invalidOutcome, type Rejection, unreportable } from "./reportable.ts";
@@ -131,7 +131,7 @@ export class LedgerBook {
       const outcome = parsed.data;
       const problem = outcome ? unreportable(outcome, this.#counting.world(), mayReport) : invalidOutcome(parsed.error);
       if (problem || !outcome) rejected.push({ index, ...(problem ?? invalidOutcome(undefined)) });
-      else if (this.#counting.runs.has(outcome.alias, outcome.runId)) duplicates += 1;
+      else if (!this.#counting.runs.add(outcome.alias, outcome.runId, reporter)) duplicates += 1;
       else {
         if (this.#hold(outcome, reporter, nowMs) === "late") late.push(outcome);
         accepted += 1;
@@ -288,7 +288,7 @@ export class LedgerBook {
     const tick = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
     const isLate = tick <= rollout.ledger.prefix.throughTick || this.#clock.isTimedOut(tick, rollout.timeoutTicks);
     const counted = rollout.hold(outcome, reporter, isLate ? undefined : tick);
-    rememberRun(this.#counting, counted.tally, runId, reporter);
+    noteOutcome(this.#counting, counted.tally, runId);
     this.#counting.unwritten.touch(counted);
     return isLate ? "late" : "held";
   }

@@ -2,10 +2,10 @@
  * Counts what runtimes report on their streams: assignments first, then their outcomes, each once. The hot path.
  */
 import { type Assignment, type OutcomeBatch, type Overdue, readStreamOutcome, StreamOutcome } from "@flagback/schemas";
-import { type Counting, closeRow, keepRow, rememberRun, rolloutOf } from "./counting.ts";
+import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { findRow, type InstanceState, type RowName } from "./instances.ts";
 import { invalidOutcome, type Problem, type Rejection, unreportable } from "./reportable.ts";
-import type { JudgedCell, OpenRow, Tally } from "./rollout-ledger.ts";
+import type { JudgedCell, OpenRow, RolloutLedger, Tally } from "./rollout-ledger.ts";
 
 export interface CountedBatch {
   readonly rejected: readonly Rejection[];
@@ -25,10 +25,10 @@ interface Pass {
   /** The assignment of the last item that was counted: nearly always the next one's too. */
   last: OpenRow | undefined;
   readonly aliases: string[];
+  /** The rollout whose alias was noted last. */
+  noted: RolloutLedger | undefined;
   readonly late: StreamOutcome[];
 }
-
-const NO_ASSIGNMENT = "no_assignment";
 
 /** `mayReport` says which aliases the token may speak of. */
 export function countBatch(
@@ -37,7 +37,7 @@ export function countBatch(
   { seq, assigned, overdue, items }: OutcomeBatch,
   mayReport: (alias: string) => boolean,
 ): CountedBatch {
-  const pass: Pass = { state, seq, mayReport, opened: [], last: undefined, aliases: [], late: [] };
+  const pass: Pass = { state, seq, mayReport, opened: [], last: undefined, aliases: [], noted: undefined, late: [] };
   const rejected: Rejection[] = [];
   try {
     for (const assignment of inOrder(assigned)) assign(counting, pass, assignment);
@@ -75,7 +75,7 @@ function assign(counting: Counting, pass: Pass, assignment: Assignment): void {
   }
   row.rollout.assign(row, n);
   counting.unwritten.touch(row);
-  noteAlias(pass, alias);
+  noteAlias(pass, row);
 }
 
 function newRow(counting: Counting, state: InstanceState, seq: number, assignment: Assignment): OpenRow {
@@ -127,29 +127,25 @@ function countOverdue(counting: Counting, pass: Pass, { assignedSeq, alias, vers
   row.rollout.overdue(row, limitMs, n);
   counting.unwritten.openRow(row);
   counting.unwritten.touch(row);
-  noteAlias(pass, alias);
+  noteAlias(pass, row);
 }
 
 function countItem(counting: Counting, pass: Pass, item: unknown): Problem | undefined {
   const outcome = readStreamOutcome(item) ?? StreamOutcome.safeParse(item).data;
   if (outcome === undefined) return refuse(counting, pass, item);
   const row = rowOf(pass, { seq: outcome.assignedSeq, alias: outcome.alias, version: outcome.version });
-  // Of the assignment before, all of it was found to be reportable.
-  const problem =
-    (row && row === pass.last ? undefined : unreportable(outcome, counting.world(), pass.mayReport)) ??
-    uncountable(counting, outcome, row);
-  if (problem || !row) {
-    // The run did end: a report that can't be counted must not leave it to go missing, which would be bad. But the same
-    // report once more says nothing of another run.
-    const isRepeat = counting.runs.reporterOf(outcome.alias, outcome.runId) === pass.state.instance;
-    if (row && !isRepeat) settle(counting, pass, row, null);
-    // The schema took it, and the token may report it.
-    if (problem?.code === NO_ASSIGNMENT) pass.late.push(outcome);
-    return problem;
+  // What the assignment before was asked, this one need not be.
+  const problem = row && row === pass.last ? undefined : unreportable(outcome, counting.world(), pass.mayReport);
+  if (row && !problem && counting.runs.add(outcome.alias, outcome.runId, pass.state.instance)) {
+    pass.last = row;
+    settle(counting, pass, row, outcome);
+    return undefined;
   }
-  pass.last = row;
-  settle(counting, pass, row, outcome);
-  return undefined;
+  // The run did end: a report that can't be counted must not leave it to go missing, which would be bad. But the same
+  // report once more says nothing of another run.
+  const isRepeat = counting.runs.reporterOf(outcome.alias, outcome.runId) === pass.state.instance;
+  if (row && !isRepeat) settle(counting, pass, row, null);
+  return problem ?? uncounted(counting, pass, outcome);
 }
 
 /** An item that the schema refuses settles its run too, as far as it can be read. */
@@ -159,29 +155,27 @@ function refuse(counting: Counting, pass: Pass, item: unknown): Problem {
   return invalidOutcome(StreamOutcome.safeParse(item).error);
 }
 
-function uncountable(
-  { runs }: Counting,
-  { alias, version, runId, assignedSeq }: StreamOutcome,
-  row: OpenRow | undefined,
-): Problem | undefined {
+/** Why an outcome that may be reported is not counted. */
+function uncounted({ runs }: Counting, { late }: Pass, outcome: StreamOutcome): Problem {
+  const { alias, version, runId, assignedSeq } = outcome;
   if (runs.has(alias, runId))
     return { code: "duplicate", message: `an outcome of run ${runId} on ${alias} is counted already` };
-  if (row) return undefined;
+  late.push(outcome);
   return {
-    code: NO_ASSIGNMENT,
+    code: "no_assignment",
     message: `batch ${assignedSeq} has no open assignment of ${version}: never announced, settled already, or timed out`,
   };
 }
 
 function settle(counting: Counting, pass: Pass, row: OpenRow, outcome: StreamOutcome | null): void {
   row.rollout.settle(row, outcome, outcome?.overdueLimitsMs);
-  if (outcome) rememberRun(counting, row.tally, outcome.runId, pass.state.instance);
+  if (outcome) noteOutcome(counting, row.tally, outcome.runId);
   if (row.settled === row.assigned) {
     closeRow(counting, pass.state, row);
     pass.last = undefined;
   } else if (row.seq !== pass.seq) counting.unwritten.openRow(row);
   counting.unwritten.touch(row);
-  noteAlias(pass, row.alias);
+  noteAlias(pass, row);
 }
 
 /** The open assignment of that name. */
@@ -200,6 +194,8 @@ function named(item: unknown): RowName {
   return { seq: Number(assignedSeq), alias: String(alias), version: String(version) };
 }
 
-function noteAlias({ aliases }: Pass, alias: string): void {
-  if (aliases[aliases.length - 1] !== alias && !aliases.includes(alias)) aliases.push(alias);
+function noteAlias(pass: Pass, { rollout, alias }: OpenRow): void {
+  if (pass.noted === rollout) return;
+  pass.noted = rollout;
+  if (!pass.aliases.includes(alias)) pass.aliases.push(alias);
 }
