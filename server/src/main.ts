@@ -15,7 +15,7 @@ import { FeedbackBook } from "./feedback/feedback-book.ts";
 import { createApp } from "./http/app.ts";
 import { AuditSignal } from "./http/context.ts";
 import { Door, type DoorOptions } from "./http/door.ts";
-import { GroupCommit } from "./ledger/group-commit.ts";
+import { GroupCommit, type GroupCommitOptions } from "./ledger/group-commit.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
@@ -46,6 +46,7 @@ export interface ServerOptions extends DoorOptions {
   readonly log?: Logger;
   readonly heartbeatMs?: number;
   readonly leaseMs?: number;
+  readonly groupCommit?: Partial<GroupCommitOptions>;
   /** Addresses or CIDR ranges of this host or a private network that alerts may go to. Default: none. */
   readonly webhookAllow?: readonly string[];
 }
@@ -98,6 +99,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const groupCommit = new GroupCommit({
       flush: () => engine.flushLedger(),
       onFailure: (error) => logUnlessTheDisk(log, error, "counts are not durable yet"),
+      options: options.groupCommit,
     });
     const evaluator = new Evaluator({
       engine,
@@ -111,8 +113,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         }
       },
     });
-    // Looked up once: this is the hot path.
-    const accepted = metrics.outcomes.labels("accepted");
+    // Added up until they are durable, because a counter takes longer than the outcome itself.
+    let accepted = 0;
     const feedback = new FeedbackBook({ store, metrics, now });
     const hub = new Hub({
       engine,
@@ -125,14 +127,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       helloTimeoutMs: options.limits?.helloTimeoutMs,
       events: {
         counted: ({ aliases, rejected, late }, batch) => {
-          accepted.inc(batch.items.length - rejected.length);
+          accepted += batch.items.length - rejected.length;
           if (rejected.length > 0) metrics.outcomes.inc({ result: "rejected" }, rejected.length);
-          groupCommit.schedule();
+          groupCommit.schedule(book.unwrittenOutcomes);
           evaluator.markDirty(aliases);
           if (late.length > 0) feedback.noteLate(late);
         },
         appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
         dropped: (reason) => metrics.dropped.inc({ reason }),
+        slowedDown: () => metrics.slowDowns.inc(),
       },
     });
     const webhookGuard = new WebhookGuard(AddressRanges.parse(options.webhookAllow ?? [], "--webhook-allow"));
@@ -148,7 +151,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         if (change.decision) metrics.rollbackSeconds.observe({ phase: "commit" }, commitMs / 1_000);
         log.info({ action: change.action, target: change.target }, change.summary);
       },
-      durable: () => undefined,
+      durable: () => {
+        metrics.outcomes.inc({ result: "accepted" }, accepted);
+        accepted = 0;
+      },
     });
 
     const tick = setInterval(() => {
@@ -156,7 +162,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         evaluator.tick();
         const changed = book.advance();
         if (changed.size > 0) evaluator.markDirty(changed);
-        if (book.hasUnwritten()) groupCommit.schedule();
+        if (book.hasUnwritten()) groupCommit.schedule(0);
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }

@@ -86,6 +86,11 @@ export function createMetrics() {
       labelNames: ["result"],
       registers,
     }),
+    slowDowns: new Counter({
+      name: "flagback_slow_downs_total",
+      help: "Group commits whose runtimes were asked to report more slowly, because counts waited too long.",
+      registers,
+    }),
     dropped: new Counter({
       name: "flagback_dropped_total",
       help: "Sockets and items that a limit cost.",

@@ -47,8 +47,8 @@ export interface ExecuteOptions {
 export interface EngineListener {
   /** A change was committed; `history` is there where runtimes see it. */
   committed(event: { readonly change: Change; readonly history?: HistoryEntry; readonly commitMs: number }): void;
-  /** Counts became durable. */
-  durable(writes: LedgerWrites): void;
+  /** Counts became durable; the oldest of them had waited for `waitedMs`. */
+  durable(writes: LedgerWrites, waitedMs: number): void;
 }
 
 export class Engine {
@@ -190,8 +190,8 @@ export class Engine {
     const writes = book ? book.collect() : NO_WRITES;
     try {
       const result = await write(writes);
-      book?.confirm(writes);
-      for (const listener of this.#listeners) listener.durable(writes);
+      const waitedMs = book?.confirm(writes) ?? 0;
+      for (const listener of this.#listeners) listener.durable(writes, waitedMs);
       return result;
     } catch (error) {
       book?.restore();

@@ -1,26 +1,36 @@
 /**
  * Makes counts durable in groups: the first count of a group waits at most max(5 ms, 4 x the last commit's time), so that
- * a slow disk writes larger groups (DESIGN 9).
+ * a slow disk writes larger groups (DESIGN 9). A group that is full goes at once, so that a control change never waits for
+ * more than one bounded write.
  */
 
-/** Options of the group commit, with defaults that suit an SSD. */
 export interface GroupCommitOptions {
   /** Least time that a count waits for others, in milliseconds. */
   readonly delayMs: number;
+  /** Outcomes in a group that goes at once, also where it has not waited. */
+  readonly maxOutcomes: number;
   /** The wait is this many times the last commit's own time, where that is longer. */
   readonly commitTimeFactor: number;
   /** Longest wait, also after failures, in milliseconds. */
   readonly maxDelayMs: number;
 }
 
-const DEFAULT_GROUP_COMMIT: GroupCommitOptions = { delayMs: 5, commitTimeFactor: 4, maxDelayMs: 1_000 };
+/** They suit an SSD. */
+export const DEFAULT_GROUP_COMMIT: GroupCommitOptions = {
+  delayMs: 5,
+  maxOutcomes: 10_000,
+  commitTimeFactor: 4,
+  maxDelayMs: 1_000,
+};
 
 export class GroupCommit {
   readonly #flush: () => Promise<void>;
   readonly #onFailure: (error: unknown) => void;
   readonly #options: GroupCommitOptions;
   #timer: NodeJS.Timeout | undefined;
+  #isWriting = false;
   #lastMs = 0;
+  #hasFailed = false;
   #isClosed = false;
 
   constructor(parts: {
@@ -33,10 +43,17 @@ export class GroupCommit {
     this.#options = { ...DEFAULT_GROUP_COMMIT, ...parts.options };
   }
 
-  /** There is something to write. */
-  schedule(): void {
-    if (this.#timer || this.#isClosed) return;
-    const { delayMs, commitTimeFactor, maxDelayMs } = this.#options;
+  /** There is something to write: so many outcomes, and whatever else was counted. */
+  schedule(outcomes: number): void {
+    if (this.#isWriting || this.#isClosed) return;
+    const { delayMs, maxOutcomes, commitTimeFactor, maxDelayMs } = this.#options;
+    // After a failure only time helps.
+    if (outcomes >= maxOutcomes && !this.#hasFailed) {
+      clearTimeout(this.#timer);
+      void this.#run();
+      return;
+    }
+    if (this.#timer) return;
     const waitMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * this.#lastMs));
     this.#timer = setTimeout(() => void this.#run(), waitMs);
   }
@@ -52,15 +69,19 @@ export class GroupCommit {
 
   async #run(): Promise<void> {
     const begun = performance.now();
+    this.#timer = undefined;
+    this.#isWriting = true;
     try {
       await this.#flush();
       this.#lastMs = performance.now() - begun;
-      this.#timer = undefined;
+      this.#hasFailed = false;
+      this.#isWriting = false;
     } catch (error) {
       this.#onFailure(error);
-      this.#timer = undefined;
       this.#lastMs = this.#options.maxDelayMs;
-      this.schedule();
+      this.#hasFailed = true;
+      this.#isWriting = false;
+      this.schedule(0);
     }
   }
 }

@@ -108,7 +108,9 @@ export class LedgerBook {
     if (this.#counting.unwritten.runs >= this.#maxUnwritten) return { kind: "full" };
     const counted = countBatch(this.#counting, state, batch, mayReport);
     state.through = batch.seq;
-    this.#counting.unwritten.instances.add(state);
+    const { unwritten } = this.#counting;
+    if (unwritten.instances.items.length === 0) unwritten.sinceMs = this.#clock.monotonicMs();
+    unwritten.instances.add(state);
     return { kind: "counted", ...counted };
   }
 
@@ -212,6 +214,11 @@ export class LedgerBook {
     return !this.#counting.unwritten.isEmpty();
   }
 
+  /** Outcomes that are counted and not handed to the store yet. */
+  get unwrittenOutcomes(): number {
+    return this.#counting.unwritten.runs;
+  }
+
   /** What changed since the last call. Say `confirm` when it is durable, or `restore` when it is not. */
   collect(): LedgerWrites {
     const collected = this.#counting.unwritten;
@@ -220,12 +227,15 @@ export class LedgerBook {
     return collected.writes(this.#clock.now());
   }
 
-  confirm(writes: LedgerWrites): void {
+  /** Answers how long the oldest batch of it had to wait, in milliseconds. */
+  confirm(writes: LedgerWrites): number {
+    const sinceMs = this.#inFlight?.sinceMs ?? Number.POSITIVE_INFINITY;
     this.#inFlight = undefined;
     for (const { instance, through } of writes.instances) {
       const state = this.#instances.find(instance);
       if (state) state.durableThrough = Math.max(state.durableThrough, through);
     }
+    return Math.max(0, this.#clock.monotonicMs() - sinceMs);
   }
 
   /** Marks again what could not be written. */

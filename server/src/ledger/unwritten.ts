@@ -13,6 +13,8 @@ export class Unwritten {
   readonly tallies = new Marked<Tally>();
   /** Outcomes in it. */
   runs = 0;
+  /** When the oldest batch in it was counted, on the monotonic clock. */
+  sinceMs = Number.POSITIVE_INFINITY;
   /** Assignments with runs left to settle; some may have closed since. */
   readonly #rows = new Marked<OpenRow>();
   #closedRows: OpenRow[] = [];
@@ -106,6 +108,7 @@ export class Unwritten {
   /** Takes in what an earlier write could not keep; what was counted since is written as it is then. */
   addEarlier(earlier: Unwritten): void {
     this.runs += earlier.runs;
+    this.sinceMs = Math.min(this.sinceMs, earlier.sinceMs);
     for (const state of earlier.instances.items) this.instances.add(state);
     for (const ledger of earlier.ledgers.items) this.ledgers.add(ledger);
     for (const cell of earlier.cells.items) this.cells.add(cell);

@@ -7,10 +7,11 @@ import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
+import { slowDownFor } from "../ledger/overload.ts";
 import { DEFAULT_DOOR_LIMITS } from "../limits.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { DetachedRuntimes } from "./detached-runtimes.ts";
-import { Frames, mayUseAlias } from "./frames.ts";
+import { Frames } from "./frames.ts";
 import { PropagationTracker } from "./propagation.ts";
 import { Session, type SessionHost } from "./session.ts";
 
@@ -25,6 +26,8 @@ export interface HubEvents {
   readonly counted: (result: Extract<BatchResult, { kind: "counted" }>, batch: OutcomeBatch) => void;
   readonly appliedAfter: (ms: number) => void;
   readonly dropped: (reason: string) => void;
+  /** Runtimes were asked to report more slowly. */
+  readonly slowedDown: () => void;
 }
 
 export class Hub implements SessionHost {
@@ -80,7 +83,7 @@ export class Hub implements SessionHost {
       committed: ({ history }) => {
         if (history) this.#headAdvanced(history.revision);
       },
-      durable: (writes) => this.#acknowledge(writes),
+      durable: (writes, waitedMs) => this.#acknowledge(writes, waitedMs),
     });
   }
 
@@ -151,7 +154,7 @@ export class Hub implements SessionHost {
   }
 
   countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult {
-    const result = this.book.countBatch(instance, batch, (alias) => mayUseAlias(session.token.aliases, alias));
+    const result = this.book.countBatch(instance, batch, session.mayReport);
     if (result.kind === "counted") this.#events.counted(result, batch);
     return result;
   }
@@ -208,8 +211,11 @@ export class Hub implements SessionHost {
     });
   }
 
-  #acknowledge(writes: LedgerWrites): void {
-    for (const { instance, through } of writes.instances) this.#byInstance.get(instance)?.acknowledge(through);
+  /** Once for each instance, whatever number of its batches became durable. */
+  #acknowledge({ instances }: LedgerWrites, waitedMs: number): void {
+    const slowDownMs = slowDownFor(waitedMs);
+    if (slowDownMs > 0 && instances.length > 0) this.#events.slowedDown();
+    for (const { instance, through } of instances) this.#byInstance.get(instance)?.acknowledge(through, slowDownMs);
   }
 
   #pingAll(): void {

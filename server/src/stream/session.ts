@@ -17,8 +17,9 @@ import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import type { StoredToken } from "../store/store.ts";
-import type { Frames } from "./frames.ts";
+import { type Frames, mayUseAlias } from "./frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
+import { textFrame } from "./text-frame.ts";
 
 /**
  * A socket with more waiting than this gets nothing more until its peer has read; without progress for a heartbeat it is
@@ -69,6 +70,8 @@ export class Session {
   #lastAppliedMs: number | null = null;
   #leaseUntilMs = Number.NEGATIVE_INFINITY;
   #unansweredPings = 0;
+  /** Whether the token may speak of an alias. */
+  readonly mayReport = (alias: string): boolean => mayUseAlias(this.token.aliases, alias);
   #isClosing = false;
   /** What waited at the last heartbeat. */
   #bufferedBefore = 0;
@@ -130,14 +133,21 @@ export class Session {
     if (this.#sendFrame(this.#host.frames.since(this.#cursor, this.token.aliases))) this.#cursor = head.revision;
   }
 
-  /** Acknowledges every batch up to and including `through`; they are durable. */
-  acknowledge(through: number): void {
+  /** Acknowledges every batch up to and including `through`; they are durable. `slowDownMs` asks for a pause before the next. */
+  acknowledge(through: number, slowDownMs = 0): void {
     this.#durableThrough = Math.max(this.#durableThrough, through);
     if (through <= this.#ackedThrough) return;
-    const rejected = this.#rejected.filter((each) => each.seq <= through);
-    if (!this.send({ type: "outcomesAck", through, ...(rejected.length > 0 ? { rejected } : {}) })) return;
+    const rejected = this.#rejected.length === 0 ? [] : this.#rejected.filter((each) => each.seq <= through);
+    const ack: ServerMessage = {
+      type: "outcomesAck",
+      through,
+      ...(slowDownMs > 0 ? { slowDownMs } : {}),
+      ...(rejected.length > 0 ? { rejected } : {}),
+    };
+    // Whole, because `ws` would write it in two pieces.
+    if (!this.#sendFrame(textFrame(JSON.stringify(ack)))) return;
     this.#ackedThrough = through;
-    this.#rejected = this.#rejected.filter((each) => each.seq > through);
+    if (rejected.length > 0) this.#rejected = this.#rejected.filter((each) => each.seq > through);
   }
 
   /** Called every heartbeat. A peer that missed two is gone: its socket ends without a goodbye. */
@@ -304,7 +314,7 @@ export class Session {
       case "repeated":
         return this.acknowledge(this.#host.book.durableThrough(instance));
       case "counted":
-        this.#rejected.push(...result.rejected.map((rejection) => ({ seq: batch.seq, ...rejection })));
+        for (const rejection of result.rejected) this.#rejected.push({ seq: batch.seq, ...rejection });
     }
   }
 

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { FlagbackError } from "@flagback/schemas";
 import { type Command, Option } from "commander";
+import { DEFAULT_GROUP_COMMIT } from "../../ledger/group-commit.ts";
 import type { Io } from "../io.ts";
 import { collect, wholeNumber } from "../remote-command.ts";
 import { anySignal } from "../signals.ts";
@@ -18,6 +19,8 @@ interface ServeOptions {
   readonly trustProxy?: readonly string[];
   readonly allowedOrigin?: readonly string[];
   readonly webhookAllow?: readonly string[];
+  readonly commitDelay: number;
+  readonly commitSize: number;
   readonly json?: boolean;
 }
 
@@ -37,6 +40,18 @@ export function addServe(program: Command, io: Io): void {
     .option("--trust-proxy <range>", "believe X-Forwarded-For from this address or CIDR range (repeatable)", collect)
     .option("--allowed-origin <origin>", "let web pages of this origin open a stream (repeatable)", collect)
     .option("--webhook-allow <range>", "let alerts go to this private address or CIDR range (repeatable)", collect)
+    .option(
+      "--commit-delay <ms>",
+      "least time that counted outcomes wait for others before they are made durable together",
+      wholeNumber(0, 100),
+      DEFAULT_GROUP_COMMIT.delayMs,
+    )
+    .option(
+      "--commit-size <outcomes>",
+      "counted outcomes that are made durable at once, without waiting",
+      wholeNumber(1, 1_000_000),
+      DEFAULT_GROUP_COMMIT.maxOutcomes,
+    )
     .option("--json", "announce address and token as one JSON value on standard output")
     .action(async (options: ServeOptions) => {
       const stopped = anySignal([io.untilInterrupted(), io.untilOrphaned()]);
@@ -52,6 +67,7 @@ export function addServe(program: Command, io: Io): void {
         trustedProxies: trustProxy,
         allowedOrigins: allowedOrigin,
         webhookAllow,
+        groupCommit: { delayMs: options.commitDelay, maxOutcomes: options.commitSize },
       });
       const { url, adminToken } = server;
       io.stdout.write(options.json ? `${JSON.stringify({ url, adminToken })}\n` : announcement(url, adminToken));
