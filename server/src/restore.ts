@@ -12,8 +12,8 @@ import { RING_SIZE } from "./engine/history.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TickClock } from "./ledger/tick-clock.ts";
-import { flushFolder, invalidBackup, unpackBackup } from "./store/backup-file.ts";
-import { assertUnlocked, DATABASE_FILE, databaseFiles } from "./store/database-files.ts";
+import { invalidBackup, unpackBackup } from "./store/backup-file.ts";
+import { assertUnlocked, DATABASE_FILE, databaseFiles, flushFolderSync } from "./store/database-files.ts";
 import { renewHistory } from "./store/renew-history.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 
@@ -57,7 +57,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
     const found = await renew(unpacked, options);
     const movedTo = await moveAside(dataDir, nowMs);
     for (const name of await readdir(work)) await rename(join(work, name), join(dataDir, name));
-    await flushFolder(dataDir);
+    flushFolderSync(dataDir);
     return { ...found, movedTo };
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -8,6 +8,7 @@ import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { FlagbackError } from "@flagback/schemas";
+import { flushFolderSync } from "./database-files.ts";
 
 /** Only its owner may read it: it holds everything, prompts and webhooks included. */
 const OWNER_ONLY = 0o600;
@@ -34,7 +35,7 @@ export async function writeBackup(bytes: AsyncIterable<Uint8Array>, file: string
     );
     const { size } = await sizeOf(partial);
     await rename(partial, file);
-    await flushFolder(dirname(file));
+    flushFolderSync(dirname(file));
     return { bytes: size, unpackedBytes };
   } catch (error) {
     throw error instanceof FlagbackError ? error : unwritable(file, error as Error);
@@ -105,14 +106,6 @@ export function invalidBackup(file: string, what: string, cause?: unknown): Flag
     },
     { cause },
   );
-}
-
-/** Makes what was renamed in a folder durable. */
-export async function flushFolder(folder: string): Promise<void> {
-  // Windows opens no folders, and needs no flush of them.
-  if (process.platform === "win32") return;
-  const handle = await open(folder);
-  await handle.sync().finally(() => handle.close());
 }
 
 async function sizeOf(file: string): Promise<{ readonly size: number }> {

@@ -1,7 +1,7 @@
 /**
  * The files of a data folder, and whether a server has them.
  */
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync } from "node:fs";
 import { FlagbackError } from "@flagback/schemas";
 import Database from "better-sqlite3";
 
@@ -9,7 +9,19 @@ export const DATABASE_FILE = "flagback.db";
 
 /** Names of what belongs to the database, the journal first. */
 export function databaseFiles(): string[] {
-  return ["-journal", "-wal", "-shm", ""].map((ending) => DATABASE_FILE + ending);
+  return ["-journal", "-wal", "-shm", "-witness", ""].map((ending) => DATABASE_FILE + ending);
+}
+
+/** Makes what was renamed in a folder durable. */
+export function flushFolderSync(folder: string): void {
+  // Windows opens no folders, and needs no flush of them.
+  if (process.platform === "win32") return;
+  const handle = openSync(folder, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
 }
 
 /** The refusal of a file that a server has. */

@@ -76,20 +76,28 @@ const MIGRATIONS: readonly string[] = [
   `,
 ];
 
-/** Brings a file to the newest schema. @throws FlagbackError `database_newer` where a newer flagback wrote it. */
+/** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */
+export function assertNotNewer(database: Database.Database, file: string): void {
+  const version = versionOf(database);
+  if (version <= MIGRATIONS.length) return;
+  throw new FlagbackError({
+    code: "database_newer",
+    message: `${file} has schema ${version}; this flagback knows schemas up to ${MIGRATIONS.length}.`,
+    hint: "Start the flagback version that wrote it, or a newer one. Nothing was changed.",
+  });
+}
+
+/** Brings a file to the newest schema. @throws FlagbackError `database_newer` */
 export function migrate(database: Database.Database, file: string): void {
-  const version = database.pragma("user_version", { simple: true }) as number;
-  if (version > MIGRATIONS.length) {
-    throw new FlagbackError({
-      code: "database_newer",
-      message: `${file} has schema ${version}; this flagback knows schemas up to ${MIGRATIONS.length}.`,
-      hint: "Start the flagback version that wrote it, or a newer one. Nothing was changed.",
-    });
-  }
-  for (let step = version; step < MIGRATIONS.length; step++) {
+  assertNotNewer(database, file);
+  for (let step = versionOf(database); step < MIGRATIONS.length; step++) {
     database.transaction(() => {
       database.exec(MIGRATIONS[step] as string);
       database.pragma(`user_version = ${step + 1}`);
     })();
   }
+}
+
+function versionOf(database: Database.Database): number {
+  return database.pragma("user_version", { simple: true }) as number;
 }

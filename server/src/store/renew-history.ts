@@ -1,9 +1,8 @@
 /**
  * What tells a restored database from the one that it is a copy of.
  */
-import { randomBytes } from "node:crypto";
 import Database from "better-sqlite3";
-import { corrupt, openProblem } from "./sqlite-open.ts";
+import { corrupt, isOurs, newEpoch, openProblem } from "./sqlite-open.ts";
 
 /**
  * Numbers of audit rows and of alerts go on after a gap, so that none is given a second time to what happened after the
@@ -26,7 +25,7 @@ export function renewHistory(file: string, nowMs: number): string | null {
     return opened
       .transaction(() => {
         if (!isOurs(opened)) throw corrupt(file, "it is no database of flagback");
-        opened.prepare("UPDATE meta SET value = ? WHERE key = 'epoch'").run(randomBytes(16).toString("hex"));
+        opened.prepare("UPDATE meta SET value = ? WHERE key = 'epoch'").run(newEpoch());
         const newest = opened.prepare("SELECT max(timestamp) FROM audit").pluck().get() as string | null;
         for (const table of ["audit", "outbox"]) leaveGap(opened, table);
         opened
@@ -46,12 +45,6 @@ export function renewHistory(file: string, nowMs: number): string | null {
   } finally {
     database?.close();
   }
-}
-
-function isOurs(database: Database.Database): boolean {
-  const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all();
-  if (!["meta", "audit", "outbox", "documents"].every((name) => tables.includes(name))) return false;
-  return database.prepare("SELECT 1 FROM meta WHERE key = 'epoch'").get() !== undefined;
 }
 
 function leaveGap(database: Database.Database, table: string): void {

@@ -1,7 +1,6 @@
 /**
  * Everything that a start needs, read back.
  */
-import { randomBytes } from "node:crypto";
 import type Database from "better-sqlite3";
 import { loadLedger } from "./sqlite-ledger.ts";
 import type { Loaded } from "./store.ts";
@@ -26,7 +25,7 @@ export function load(database: Database.Database, limits: { readonly history: nu
     .prepare("SELECT revision, mark, touched FROM history ORDER BY revision DESC LIMIT ?")
     .all(limits.history) as { revision: number; mark: string; touched: string }[];
   return {
-    epoch: epochOf(database),
+    epoch: database.prepare("SELECT value FROM meta WHERE key = 'epoch'").pluck().get() as string,
     aliases: documents("alias"),
     versions: documents("version"),
     killSwitches: documents("killSwitch"),
@@ -37,10 +36,4 @@ export function load(database: Database.Database, limits: { readonly history: nu
     tokens: tokens.map((row) => ({ ...JSON.parse(row.document), secretHash: row.secretHash })),
     ...loadLedger(database, limits.runs),
   };
-}
-
-/** The database's random id, made when it is first opened. */
-function epochOf(database: Database.Database): string {
-  database.prepare("INSERT INTO meta VALUES ('epoch', ?) ON CONFLICT DO NOTHING").run(randomBytes(16).toString("hex"));
-  return database.prepare("SELECT value FROM meta WHERE key = 'epoch'").pluck().get() as string;
 }

@@ -9,11 +9,12 @@ import type { Reach } from "./failpoints.ts";
 import { feedbackStore } from "./sqlite-feedback.ts";
 import { LedgerWriter } from "./sqlite-ledger.ts";
 import { load } from "./sqlite-load.ts";
-import { openDatabase, unavailable } from "./sqlite-open.ts";
+import { corrupt, openDatabase, openProblem, unavailable } from "./sqlite-open.ts";
 import { outboxStore } from "./sqlite-outbox.ts";
 import { readAudit, readDecision, readIncidents } from "./sqlite-read.ts";
 import { type StoreEvents, Writes } from "./sqlite-writes.ts";
 import type { AnsweredRequest, Commit, PropagationRow, Store, StoredToken, WriteRecord } from "./store.ts";
+import { Witness } from "./witness.ts";
 
 /** A repeated `Idempotency-Key` is recognised for at least a day. */
 const KEPT_IDEMPOTENCY_MS = 86_400_000;
@@ -30,15 +31,21 @@ export interface SqliteOptions extends StoreEvents {
 export function openSqliteStore(file: string, options: SqliteOptions = {}): Store {
   const database = openDatabase(file);
   try {
-    return sqliteStore(database, options);
+    const witness = new Witness(database);
+    witness.write();
+    return sqliteStore(database, options, witness);
   } catch (error) {
     database.close();
-    throw error;
+    throw openProblem(file, error);
   }
 }
 
-function sqliteStore(database: Database.Database, options: SqliteOptions): Store {
-  const writes = new Writes(database, options, options.reach);
+function sqliteStore(database: Database.Database, options: SqliteOptions, witness: Witness): Store {
+  const written: StoreEvents["written"] = (write, ms) => {
+    witness.note();
+    options.written?.(write, ms);
+  };
+  const writes = new Writes(database, { ...options, written }, options.reach);
   const ledger = new LedgerWriter(database);
   const feedback = feedbackStore(database, writes);
   const outbox = outboxStore(database, writes);
@@ -163,7 +170,14 @@ function sqliteStore(database: Database.Database, options: SqliteOptions): Store
 
   const guarded = guard(options.failed);
   return {
-    load: (limits) => load(database, limits),
+    load: (limits) => {
+      try {
+        return load(database, limits);
+      } catch (error) {
+        if (error instanceof SyntaxError) throw corrupt(database.name, "a row in it can't be read", error);
+        throw openProblem(database.name, error);
+      }
+    },
     commit: guarded((change) => {
       const begun = performance.now();
       const auditId = commit(change);
@@ -202,6 +216,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions): Store
     copyTo: (file) => copyDatabase(database, file),
     sizeBytes: async () => sizeOf(database.name) + sizeOf(`${database.name}-wal`),
     close: () => {
+      if (database.open) witness.write();
       database.close();
     },
   };
