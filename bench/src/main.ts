@@ -3,13 +3,14 @@ import { arch, cpus, loadavg, platform } from "node:os";
 import { parseArgs } from "node:util";
 import { decide } from "./decide.ts";
 import { detect } from "./detect/detect.ts";
+import { evaluate } from "./evaluate/evaluate.ts";
 import { flip } from "./flip.ts";
 import { ingest } from "./ingest.ts";
 import { push } from "./push.ts";
 import { reconnect } from "./reconnect.ts";
 import type { Benchmark } from "./report.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, flip, ingest, push, reconnect };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, evaluate, flip, ingest, push, reconnect };
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -20,7 +20,7 @@ import type { AliasAnswer, AliasEntry } from "./snapshot/alias-entry.ts";
 import type { FlagEntry } from "./snapshot/flag-entry.ts";
 import { RepeatedAnswers } from "./snapshot/repeated-answers.ts";
 import { failed, mismatched, type Resolution } from "./snapshot/results.ts";
-import { HeldSnapshot } from "./snapshot/snapshot.ts";
+import { type Entry, HeldSnapshot } from "./snapshot/snapshot.ts";
 import { isSwitchEngaged, type SwitchEntry } from "./snapshot/switch-entry.ts";
 import { describeThrown } from "./thrown.ts";
 
@@ -86,7 +86,7 @@ export class Evaluator {
     try {
       const entry = this.#held.entry(flagKey);
       if (entry?.kind === "killSwitch") return this.#readSwitch(entry, context);
-      return this.#resolveOther("boolean", flagKey, defaultValue, context);
+      return this.#resolveOther("boolean", entry, flagKey, defaultValue, context);
     } catch (error) {
       return this.#unexpected(flagKey, defaultValue, error);
     }
@@ -96,7 +96,7 @@ export class Evaluator {
   resolveString(flagKey: string, defaultValue: string, context: EvaluationContext): Resolution<string> {
     try {
       const entry = this.#held.entry(flagKey);
-      if (entry?.kind !== "alias") return this.#resolveOther("string", flagKey, defaultValue, context);
+      if (entry?.kind !== "alias") return this.#resolveOther("string", entry, flagKey, defaultValue, context);
       const answer = this.#serve(entry, context);
       return answer.asString ?? nothingToServe(flagKey, defaultValue, answer);
     } catch (error) {
@@ -106,7 +106,7 @@ export class Evaluator {
 
   resolveNumber(flagKey: string, defaultValue: number, context: EvaluationContext): Resolution<number> {
     try {
-      return this.#resolveOther("number", flagKey, defaultValue, context);
+      return this.#resolveOther("number", this.#held.entry(flagKey), flagKey, defaultValue, context);
     } catch (error) {
       return this.#unexpected(flagKey, defaultValue, error);
     }
@@ -116,7 +116,7 @@ export class Evaluator {
   resolveObject<T extends JsonValue>(flagKey: string, defaultValue: T, context: EvaluationContext): Resolution<T> {
     try {
       const entry = this.#held.entry(flagKey);
-      if (entry?.kind !== "alias") return this.#resolveOther("object", flagKey, defaultValue, context);
+      if (entry?.kind !== "alias") return this.#resolveOther("object", entry, flagKey, defaultValue, context);
       const answer = this.#serve(entry, context);
       // OpenFeature has no way to check T; the payload is what the caller says it is.
       if (answer.asObject !== null) return answer.asObject as Resolution<T>;
@@ -218,16 +218,16 @@ export class Evaluator {
 
   #resolveOther<T extends FlagValue>(
     type: FlagValueType,
+    entry: Entry | undefined,
     key: string,
     defaultValue: T,
     context: EvaluationContext,
   ): Resolution<T> {
-    if (this.#held.revision === null) {
-      return failed(defaultValue, ErrorCode.PROVIDER_NOT_READY, "nothing was received from the server yet");
-    }
-    const entry = this.#held.entry(key);
     switch (entry?.kind) {
       case undefined:
+        if (this.#held.revision === null) {
+          return failed(defaultValue, ErrorCode.PROVIDER_NOT_READY, "nothing was received from the server yet");
+        }
         return failed(defaultValue, ErrorCode.FLAG_NOT_FOUND, `there is no alias, kill switch or flag ${key}`);
       case "alias":
         return this.#mismatched(key, "an alias", defaultValue, { revision: entry.document.revision });

@@ -12,13 +12,13 @@ import {
   WITHOUT_RULE,
   withRuntimes,
 } from "../../bench/src/detect/leave-one-out.ts";
-import { check, failuresOf } from "../../bench/src/detect/limit.ts";
 import { PEERS, type Peer } from "../../bench/src/detect/peers.ts";
 import { oracleShiryaevRoberts, oracleSprt } from "../../bench/src/detect/product.ts";
 import { atRate, delayExperiment, PRODUCT } from "../../bench/src/detect/rates.ts";
 import { ABSOLUTE_PRODUCT, RELATIVE_PRODUCT, relativeExperiment, SCENARIOS } from "../../bench/src/detect/relative.ts";
-import { medianOf } from "../../bench/src/detect/statistics.ts";
 import { type Stream, streamOf } from "../../bench/src/detect/streams.ts";
+import { check, failuresOf } from "../../bench/src/limit.ts";
+import { medianOf } from "../../bench/src/statistics.ts";
 
 const golden = JSON.parse(readFileSync(new URL("../core/brain-golden.json", import.meta.url), "utf8")) as Record<
   string,

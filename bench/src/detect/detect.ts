@@ -4,16 +4,17 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { decide } from "../decide.ts";
+import { failuresOf, type Limit, type Scale } from "../limit.ts";
 import type { Benchmark, Options, Report } from "../report.ts";
+import { ERRORS_FORGIVEN } from "../statistics.ts";
+import { renderLimits, renderTable, type Table } from "../text.ts";
 import { makeExperiments } from "./catalogue.ts";
 import type { Experiment } from "./experiment.ts";
 import { goldenErrors } from "./golden.ts";
-import { failuresOf, type Limit, type Scale, scaleNote } from "./limit.ts";
 import { allLimits } from "./limits.ts";
 import { allPlots } from "./plots.ts";
 import { runExperiments } from "./pool.ts";
-import { allTables, type Table } from "./tables.ts";
-import { renderLimits, renderTable } from "./text.ts";
+import { allTables } from "./tables.ts";
 
 const LABEL =
   "Peers are models of their documented decision rules, not runs of their products. EQ rows are retuned to the same contract.";
@@ -97,4 +98,11 @@ function progress(startedMs: number): (done: number, all: number, id: string) =>
     lastMs = nowMs;
     console.error(`detect: ${done} of ${all} parts, ${((nowMs - startedMs) / 1_000).toFixed(0)} s, ${id}`);
   };
+}
+
+/** What a run says about how its limits were taken. */
+function scaleNote(scale: Scale): string {
+  return scale === "full"
+    ? "Limits are BRAIN's, taken as they are."
+    : `Fewer replications: limits are widened by ${ERRORS_FORGIVEN} Monte Carlo standard errors of this run, those of P five times.`;
 }

@@ -1,11 +1,12 @@
 /** BRAIN's limits (its section "Benchmark") on what was measured, by their letters. */
 
+import { check, type Limit, type Scale } from "../limit.ts";
 import type { Report } from "../report.ts";
+import { type Estimate, meanOf, medianOf, shareOf } from "../statistics.ts";
 import { column } from "./experiment.ts";
 import type { GoldenError } from "./golden.ts";
 import { TICK_SIZES, TOOL_COLUMNS } from "./hazards.ts";
 import { DELAY_COLUMNS_A, LEDGER_COLUMNS } from "./ledger-hazards.ts";
-import { check, type Limit, type Scale } from "./limit.ts";
 import { CONTRACT, type Family, PEERS, RETUNED } from "./peers.ts";
 import { boundOutcomes } from "./product.ts";
 import {
@@ -21,7 +22,6 @@ import {
 import { RELATIVE_PRODUCT, SCENARIOS, WEIGHTS } from "./relative.ts";
 import { delaysOf, type Results, samplesOf } from "./results.ts";
 import { retunedSettings } from "./retune.ts";
-import { type Estimate, meanOf, medianOf, shareOf } from "./statistics.ts";
 
 export function allLimits(
   scale: Scale,

@@ -1,9 +1,10 @@
 /** The plots of docs/brain.md as SVG text. The same samples give the same bytes. */
+
+import { meanOf, shareOf } from "../statistics.ts";
 import { column } from "./experiment.ts";
 import { PEERS, type Peer } from "./peers.ts";
 import { BROKEN_RATES, HEALTHY_RATES, MID_OUTCOMES, ORACLE_SPRT, ORACLE_SR, PRE_RATES, PRODUCT } from "./rates.ts";
 import { delaysOf, type Results, samplesOf } from "./results.ts";
-import { meanOf, shareOf } from "./statistics.ts";
 
 interface Line {
   readonly label: string;

@@ -1,4 +1,7 @@
 /** BRAIN's tables from samples. */
+
+import { meanOf, quantileOf, shareOf } from "../statistics.ts";
+import type { Table } from "../text.ts";
 import { column, type Samples } from "./experiment.ts";
 import {
   DUPLICATE_COLUMNS,
@@ -28,13 +31,6 @@ import {
 } from "./rates.ts";
 import { RELATIVE_COLUMNS, SCENARIOS, WEIGHTS } from "./relative.ts";
 import { delaysOf, type Results, samplesOf } from "./results.ts";
-import { meanOf, quantileOf, shareOf } from "./statistics.ts";
-
-export interface Table {
-  readonly title: string;
-  readonly columns: readonly string[];
-  readonly rows: readonly { readonly name: string; readonly cells: readonly string[] }[];
-}
 
 export function allTables(results: Results): Table[] {
   return [

@@ -1,11 +1,11 @@
 /**
- * One limit and whether it holds. A full run takes limits as they are, because they include its Monte Carlo error; a quick
- * one forgives four standard errors of its own, fewer, replications.
+ * One limit and whether it holds. A full run takes limits as they are; a quick one forgives four standard errors of its own,
+ * fewer, replications.
  */
-import { ERRORS_FORGIVEN, type Estimate } from "./statistics.ts";
+import type { Estimate } from "./statistics.ts";
 
 export interface Limit {
-  /** The letter of BRAIN's benchmark section, or E for the equal contract of retuned peers. */
+  /** The letter of BRAIN's benchmark section, E for the equal contract of retuned peers, S for speed. */
   readonly id: string;
   readonly what: string;
   /** `null` where it could not be measured. */
@@ -55,11 +55,4 @@ export function failuresOf(limits: readonly Limit[]): string[] {
 
 export function round(value: number): string {
   return String(Number(value.toPrecision(5)));
-}
-
-/** What a run says about how its limits were taken. */
-export function scaleNote(scale: Scale): string {
-  return scale === "full"
-    ? "Limits are BRAIN's, taken as they are."
-    : `Fewer replications: limits are widened by ${ERRORS_FORGIVEN} Monte Carlo standard errors of this run, those of P five times.`;
 }

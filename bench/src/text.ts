@@ -1,6 +1,11 @@
 /** The report as people read it. */
 import { type Limit, round } from "./limit.ts";
-import type { Table } from "./tables.ts";
+
+export interface Table {
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly { readonly name: string; readonly cells: readonly string[] }[];
+}
 
 /** A Markdown table, padded for the terminal. */
 export function renderTable({ title, columns, rows }: Table): string {

@@ -1,4 +1,4 @@
-/** Summaries of samples, each with the Monte Carlo error that a quick run widens its limits by. */
+/** Summaries of samples, each with the sampling error that a quick run widens its limits by. */
 
 /** Four standard errors: what a quick run forgives. */
 export const ERRORS_FORGIVEN = 4;
