@@ -6,7 +6,7 @@ import { type AuditEvent, decodeServerFrame, type OutcomeBatch, SUBPROTOCOL } fr
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { SeededRandom, seedOf } from "../support/seeded-random.ts";
-import { SUPPORT_AGENT, testFolder } from "../support/server.ts";
+import { eventually, SUPPORT_AGENT, testFolder } from "../support/server.ts";
 import { serverProcess } from "../support/server-process.ts";
 
 const KILLS = 20;
@@ -33,6 +33,10 @@ test("after 20 kills every acknowledged change and every acknowledged outcome is
     const server = await serverProcess(dataDir);
     runtime.start(server.url);
     operator.start(server.url);
+    // Every other server dies only once it has acknowledged something, so that a slow machine has something to lose, too.
+    const before = { sent: runtime.sent, acknowledged: operator.acknowledged.length };
+    const isLoaded = () => runtime.sent > before.sent && operator.acknowledged.length > before.acknowledged;
+    if (round % 2 === 1) await eventually("a batch is sent and a change acknowledged", isLoaded, 30_000);
     // A moment is the condition here: the server dies at any point of its work.
     await moment(20 + random.fraction() * 250);
     await server.kill();
@@ -54,8 +58,8 @@ test("after 20 kills every acknowledged change and every acknowledged outcome is
   for (const reason of operator.acknowledged) expect(seen.filter((each) => each === reason)).toHaveLength(1);
   expect(new Set(seen).size).toBe(seen.length);
   // The load was real: there was something to lose.
-  expect(runtime.sent).toBeGreaterThan(KILLS);
-  expect(operator.acknowledged.length).toBeGreaterThan(KILLS);
+  expect(runtime.sent).toBeGreaterThanOrEqual(KILLS / 2);
+  expect(operator.acknowledged.length).toBeGreaterThanOrEqual(KILLS / 2);
   expect(revisionsOf(events)).toEqual(revisionsOf(events).toSorted((a, b) => a - b));
 }, 240_000);
 

@@ -29,12 +29,12 @@ test("in 200 random partitions no read that starts after the bound may write or 
   const cutOff = partitions.filter((partition) => partition.wasBehind);
   console.log(`lease bound: ${partitions.length} partitions, ${cutOff.length} still cut off at the bound`);
   expect(partitions).toHaveLength(RUNTIMES * ROUNDS);
-  expect(cutOff.length).toBeGreaterThan(partitions.length / 3);
+  expect(cutOff.length).toBeGreaterThan(partitions.length / 5);
   // which went on with both permissions after the commit, as long as its lease let it,
   const wroteAfterCommit = cutOff.filter((partition) => permittedAfterCommit(partition, "write"));
   const servedAfterCommit = cutOff.filter((partition) => permittedAfterCommit(partition, "candidate"));
-  expect(wroteAfterCommit.length).toBeGreaterThan(cutOff.length / 4);
-  expect(servedAfterCommit.length).toBeGreaterThan(cutOff.length / 4);
+  expect(wroteAfterCommit.length).toBeGreaterThan(cutOff.length / 10);
+  expect(servedAfterCommit.length).toBeGreaterThan(cutOff.length / 10);
   // and then stopped by itself, knowing nothing of the rollback.
   for (const { answered } of cutOff) expect(answered).toEqual({ write: false, version: STABLE, pinned: STABLE });
 }, 120_000);
