@@ -58,6 +58,8 @@ function readFor(ms: number): void {
 function read(): void {
   const startedMs = machineMs();
   const allowed = provider.writesAllowed();
+  // A stop fell into this read: it started before and was answered after, so it belongs to neither side.
+  if (machineMs() - startedMs >= PAUSE_MS) return;
   const { revision } = provider;
   const last = stretches.at(-1);
   if (last?.allowed === allowed && last.revision === revision && startedMs - last.lastStartedMs < PAUSE_MS) {
