@@ -85,6 +85,8 @@ export const MAX_OPEN_ASSIGNMENTS = 100_000;
 export const MAX_WATCHED_RUNS = 100_000;
 /** Targeting keys whose last evaluations are remembered for `track`, at most twice this. */
 export const MAX_ATTRIBUTED_KEYS = 10_000;
+/** Evaluations that are noted before they are sorted by targeting key. */
+export const MAX_ATTRIBUTION_NOTES = 16_384;
 /** Run ids of one generation that are remembered to keep them unique, at most twice this. */
 export const MAX_REMEMBERED_RUN_IDS = 10_000;
 /** Distinct problems of one topic that are logged. What comes after them is not, and the log says that it isn't. */

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { MAX_ATTRIBUTION_NOTES } from "../../provider/src/limits.ts";
 import { Attribution } from "../../provider/src/outcomes/attribution.ts";
 import { SDK_NAME } from "../../provider/src/version.ts";
 
@@ -33,6 +34,17 @@ test("a key that is evaluated again and again is never forgotten", () => {
     attribution.remember(`u${i}`, served("a", "a@1"));
   }
   expect(attribution.lastServed("regular")?.version).toBe("a@1");
+});
+
+test("before anything was tracked the newest evaluations are remembered, and afterwards all of them by key", () => {
+  const attribution = new Attribution(10);
+  const regular = () => attribution.remember("regular", served("a", "a@1"));
+  attribution.remember("first", served("a", "a@1"));
+  for (let i = 0; i < MAX_ATTRIBUTION_NOTES; i++) regular();
+  expect(attribution.lastServed("first")).toBeUndefined();
+  attribution.remember("second", served("a", "a@2"));
+  for (let i = 0; i < 3 * MAX_ATTRIBUTION_NOTES; i++) regular();
+  expect(attribution.lastServed("second")?.version).toBe("a@2");
 });
 
 test("the provider introduces itself with its package's name and version", () => {
