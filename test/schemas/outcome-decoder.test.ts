@@ -111,7 +111,9 @@ function ownProperties(fields: ReadonlyMap<string, unknown>): object {
 
 function hasProtoRecord(value: unknown): boolean {
   const { attributes, metrics } = (value ?? {}) as Record<string, unknown>;
-  return [attributes, metrics].some((each) => typeof each === "object" && each !== null && Object.hasOwn(each, "__proto__"));
+  return [attributes, metrics].some(
+    (each) => typeof each === "object" && each !== null && Object.hasOwn(each, "__proto__"),
+  );
 }
 
 const SIDES = {
