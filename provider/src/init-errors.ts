@@ -1,5 +1,5 @@
 /**
- * Why `initialize` rejects. None of them ends the attempts but a close.
+ * Why `initialize` rejects. None of them ends the attempts but a close; where the options can't be used there are none.
  */
 import { FlagbackError } from "@flagback/schemas";
 import { ProviderFatalError } from "@openfeature/core";
@@ -15,6 +15,11 @@ export function refused(httpStatus: number, isHoldingData: boolean): Error {
     hint: "Pass a runtime token that is not revoked; 'flagback token' makes one. The provider tries on every few minutes.",
   });
   return isHoldingData ? refusal : new ProviderFatalError(`${refusal.message} ${refusal.hint}`, { cause: refusal });
+}
+
+/** Fatal (specification 2.4.2.1): only another provider, with other options, can get ready. */
+export function unusableOptions(unusable: FlagbackError): Error {
+  return new ProviderFatalError(`${unusable.message} ${unusable.hint}`, { cause: unusable });
 }
 
 export function unreachable(initTimeoutMs: number): FlagbackError {

@@ -62,8 +62,15 @@ export interface Settings extends Required<Omit<FlagbackProviderOptions, "url" |
   readonly feedbackUrl: string;
 }
 
-/** @throws FlagbackError `usage` where an option can't be used, naming every such option */
-export function settingsOf(options: FlagbackProviderOptions): Settings {
+/**
+ * Settings for what was passed, and `usage` naming every option that can't be used. Such an option counts as its default
+ * then, and the settings connect to nothing.
+ */
+export function settingsOf(given: Partial<FlagbackProviderOptions> | undefined): {
+  readonly settings: Settings;
+  readonly unusable: FlagbackError | null;
+} {
+  const options = given ?? {};
   const problems: string[] = [];
   const urls = urlsOf(options.url, problems);
   if (typeof options.token !== "string" || options.token.trim() === "") problems.push("token is missing");
@@ -75,13 +82,14 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
     otherwise: number,
   ) => {
     const value = options[name] ?? otherwise;
-    if (!Number.isFinite(value) || value < 0) problems.push(`${name} is ${value}, not a number of at least 0`);
-    return value;
+    if (Number.isFinite(value) && value >= 0) return value;
+    problems.push(`${name} is ${String(value)}, not a number of at least 0`);
+    return otherwise;
   };
   const settings: Settings = {
     ...urls,
-    token: options.token,
-    cacheFile: hasCache ? resolve(String(cacheFile)) : null,
+    token: options.token ?? "",
+    cacheFile: hasCache && problems.length === 0 ? resolve(String(cacheFile)) : null,
     logger: options.logger ?? consoleLogger,
     initTimeoutMs: number("initTimeoutMs", DEFAULT_INIT_TIMEOUT_MS),
     errorGraceMs: number("errorGraceMs", DEFAULT_ERROR_GRACE_MS),
@@ -94,21 +102,25 @@ export function settingsOf(options: FlagbackProviderOptions): Settings {
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
   };
-  if (problems.length > 0) {
-    throw new FlagbackError({
-      code: "usage",
-      message: `FlagbackProvider can't start: ${problems.join("; ")}.`,
-      hint: "Pass {url: 'http://127.0.0.1:7780', token: 'fb_runtime_...'}.",
-      problems,
-    });
-  }
-  return settings;
+  return { settings, unusable: problems.length === 0 ? null : unusable(problems) };
 }
 
-function urlsOf(url: string, problems: string[]): Pick<Settings, "streamUrl" | "snapshotUrl" | "feedbackUrl"> {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
+function unusable(problems: readonly string[]): FlagbackError {
+  return new FlagbackError({
+    code: "usage",
+    message: `FlagbackProvider can't connect: ${problems.join("; ")}.`,
+    hint: "Pass {url: 'http://127.0.0.1:7780', token: 'fb_runtime_...'}.",
+    problems: [...problems],
+  });
+}
+
+function urlsOf(
+  url: string | undefined,
+  problems: string[],
+): Pick<Settings, "streamUrl" | "snapshotUrl" | "feedbackUrl"> {
+  const parsed = typeof url === "string" && URL.canParse(url) ? new URL(url) : null;
   if (!parsed || !/^(http|ws)s?:$/.test(parsed.protocol)) {
-    problems.push(`url is ${JSON.stringify(url)}, not an http or https address`);
+    problems.push(`url is ${JSON.stringify(url) ?? "missing"}, not an http or https address`);
     return { streamUrl: "", snapshotUrl: "", feedbackUrl: "" };
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {

@@ -3,7 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Attributes } from "@flagback/core/evaluation";
-import type { Feedback, Revoke } from "@flagback/schemas";
+import type { Feedback, FlagbackError, Revoke } from "@flagback/schemas";
 import type { EvaluationContext, JsonValue, TrackingEventDetails } from "@openfeature/core";
 import { OpenFeatureEventEmitter, type Provider } from "@openfeature/server-sdk";
 import { StatusAnnouncer } from "./announcer.ts";
@@ -12,7 +12,7 @@ import { takesBack } from "./cache/takes-back.ts";
 import { Connection } from "./connection/connection.ts";
 import type { Status } from "./connection/state.ts";
 import { Evaluator, targetingKeyOf } from "./evaluator.ts";
-import { closed, refused, unreachable } from "./init-errors.ts";
+import { closed, refused, unreachable, unusableOptions } from "./init-errors.ts";
 import type { AliasKey } from "./keys.ts";
 import { CACHE_READ_TIMEOUT_MS } from "./limits.ts";
 import { type ProblemLog, problemLog } from "./logger.ts";
@@ -34,6 +34,8 @@ export class FlagbackProvider implements Provider, RunHost {
   readonly instance = randomBytes(16).toString("hex");
 
   readonly #settings: Settings;
+  /** What is wrong with the options. */
+  readonly #unusable: FlagbackError | null;
   readonly #log: ProblemLog;
   readonly #outbox: Outbox;
   readonly #connection: Connection;
@@ -52,13 +54,19 @@ export class FlagbackProvider implements Provider, RunHost {
   #drained: (() => void) | null = null;
   #closing: Promise<void> | null = null;
 
-  /** @throws FlagbackError `usage` where the options can't be used */
+  /**
+   * Never throws: where the options can't be used they are logged, `initialize` rejects as fatal, and all that is asked
+   * answers as with nothing held (defaults; no write is allowed).
+   */
   constructor(options: FlagbackProviderOptions) {
-    this.#settings = settingsOf(options);
+    const { settings, unusable } = settingsOf(options);
+    this.#settings = settings;
+    this.#unusable = unusable;
     const { streamUrl, snapshotUrl, token, errorGraceMs, clock, random, maxOutcomes, maxOutcomeBytes, writeSwitch } =
       this.#settings;
     const { cachedReason, cacheFile } = this.#settings;
     this.#log = problemLog(this.#settings.logger);
+    if (unusable) this.#log.error("options.unusable", `${unusable.message} ${unusable.hint}`);
     this.#cache =
       cacheFile === null
         ? null
@@ -110,7 +118,7 @@ export class FlagbackProvider implements Provider, RunHost {
   /**
    * Connects. Resolves with the first snapshot and the first lease. Where the cache holds something it also resolves once the
    * first attempt failed or `initTimeoutMs` passed, and STALE follows at once; else it rejects then. It rejects when the token
-   * is refused. It goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
+   * is refused, and at once where the options can't be used. It goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
    * gives it back to a domain, it waits for the closing and starts again.
    */
   initialize(): Promise<void> {
@@ -220,7 +228,8 @@ export class FlagbackProvider implements Provider, RunHost {
     this.#reporter.report(assignment, outcome);
   }
 
-  sendFeedback(feedback: readonly Feedback[]): Promise<FeedbackResult> {
+  async sendFeedback(feedback: readonly Feedback[]): Promise<FeedbackResult> {
+    if (this.#unusable) return "refused";
     const { feedbackUrl: url, token, random } = this.#settings;
     return sendFeedback(feedback, { url, token, random, log: this.#log });
   }
@@ -261,6 +270,7 @@ export class FlagbackProvider implements Provider, RunHost {
   }
 
   async #initialize(): Promise<void> {
+    if (this.#unusable) throw unusableOptions(this.#unusable);
     if (this.#closing !== null) {
       await this.#closing;
       if (!this.#isWanted) throw closed();

@@ -542,15 +542,3 @@ describe("closing", () => {
     await provider.onClose();
   });
 });
-
-describe("options", () => {
-  test.each([
-    ["no url", { url: "" }, "url"],
-    ["a url of another scheme", { url: "ftp://host" }, "url"],
-    ["a token in the url", { url: "http://host?token=x" }, "token goes into"],
-    ["no token", { token: "" }, "token is missing"],
-    ["a negative time", { initTimeoutMs: -1 }, "initTimeoutMs"],
-  ])("with %s are refused with what is wrong", (_, over, expected) => {
-    expect(() => new FlagbackProvider({ url: "http://host", token: "t", ...over })).toThrow(expected);
-  });
-});

@@ -10,8 +10,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { createServer as createTlsServer } from "node:tls";
 import { fileURLToPath } from "node:url";
-import { ErrorCode, ProviderEvents, ProviderStatus } from "@openfeature/server-sdk";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { FlagbackProvider, OUTCOME_EVENT, withRun } from "@flagback/provider";
+import { ErrorCode, OpenFeature, ProviderEvents, ProviderStatus } from "@openfeature/server-sdk";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { nextEvent } from "../../provider/harness.ts";
 import { selfSigned } from "../../support/self-signed.ts";
 import { eventually, testFolder } from "../../support/server.ts";
@@ -47,6 +48,41 @@ describe("a provider whose url leads to", () => {
     },
   );
 });
+
+test.each<[what: string, options: object | undefined, line: RegExp]>([
+  ["nothing", undefined, /url is missing.*token is missing/],
+  ["no url", { url: "" }, /url is "", not an http or https address/],
+  ["a url of another scheme", { url: "ftp://host" }, /url is "ftp:\/\/host", not an http/],
+  ["a url without a scheme", { url: "host:7780" }, /url is "host:7780", not an http/],
+  ["a token in the url", { url: "http://host?token=x" }, /token goes into the option token/],
+  ["no token", { token: "" }, /token is missing/],
+  ["a negative time", { initTimeoutMs: -1 }, /initTimeoutMs is -1/],
+  ["a limit that is no number", { maxOutcomes: "many" }, /maxOutcomes is many/],
+])(
+  "options with %s are told once and fatal, and throw into nothing that the agent calls",
+  async (_what, over, line) => {
+    const logged: string[] = [];
+    const say = (message: string) => logged.push(message);
+    const usable = { url: "http://127.0.0.1:1", token: "t", logger: { warn: say, error: say } };
+    // Without any options there is no logger either.
+    const consoleError = vi.spyOn(console, "error").mockImplementation(say);
+    onTestFinished(() => consoleError.mockRestore());
+    const provider = new FlagbackProvider(over === undefined ? (over as never) : { ...usable, ...over });
+    onTestFinished(async () => {
+      await OpenFeature.close();
+      await OpenFeature.clearProviders();
+    });
+    await expect(OpenFeature.setProviderAndWait(provider)).rejects.toMatchObject({ code: ErrorCode.PROVIDER_FATAL });
+    const client = OpenFeature.getClient();
+    await expectDefaults(client, provider, ErrorCode.PROVIDER_FATAL);
+    const pinned = await withRun({ agent: "support-agent", provider }, (run) => run.pin("support-agent", "mine"));
+    expect(pinned).toBe("mine");
+    client.track(OUTCOME_EVENT, { targetingKey: "u" }, { status: "success", alias: "support-agent" });
+    expect(await provider.sendFeedback([])).toBe("refused");
+    await provider.onClose();
+    expect(logged.filter((each) => line.test(each))).toHaveLength(1);
+  },
+);
 
 test("a token that the server refuses is fatal, is told once, and is tried again after minutes: READY once it is known", async () => {
   const [server, other] = [await agentServer(), await agentServer()];
