@@ -56,6 +56,8 @@ test.each<[what: string, options: object | undefined, line: RegExp]>([
   ["a url without a scheme", { url: "host:7780" }, /url is "host:7780", not an http/],
   ["a token in the url", { url: "http://host?token=x" }, /token goes into the option token/],
   ["no token", { token: "" }, /token is missing/],
+  ["a cache file that is no path", { cacheFile: "" }, /cacheFile is no path/],
+  ["a cache file that is a number", { cacheFile: 7 }, /cacheFile is no path/],
   ["a negative time", { initTimeoutMs: -1 }, /initTimeoutMs is -1/],
   ["a limit that is no number", { maxOutcomes: "many" }, /maxOutcomes is many/],
 ])(
