@@ -6,7 +6,7 @@ import { type Clock, instantOf } from "../clock.ts";
 import type { ProblemLog } from "../logger.ts";
 import type { Outbox } from "../outcomes/outbox.ts";
 import { describeThrown } from "../thrown.ts";
-import { isLeaseLive } from "./lease.ts";
+import { LeaseEnd } from "./lease.ts";
 import { nextTickMs } from "./link-times.ts";
 import { initialState, step } from "./machine.ts";
 import { Poller } from "./poll-request.ts";
@@ -53,7 +53,10 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class Connection {
   readonly #options: ConnectionOptions;
+  readonly #clock: Clock;
   #state: ConnectionState;
+  /** The state's lease, as evaluations ask for it. */
+  readonly #leaseEnd = new LeaseEnd();
   readonly #poller: Poller;
   #socket: StreamSocket | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -63,6 +66,7 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.#clock = options.clock;
     this.#state = initialState(options.settings);
     const { snapshotUrl, token, settings } = options;
     this.#poller = new Poller({ snapshotUrl, token, instance: settings.instance, sdk: settings.sdk });
@@ -74,8 +78,7 @@ export class Connection {
 
   /** Whether the lease is live, or lapsed less than `graceMs` ago, by both clocks as of now. */
   isLeaseLive(graceMs = 0): boolean {
-    const { clock } = this.#options;
-    return isLeaseLive(this.#state.lease, clock.monotonicMs(), clock.wallMs(), graceMs);
+    return this.#leaseEnd.isAhead(this.#clock, graceMs);
   }
 
   /** What we hold; null before the first snapshot. */
@@ -122,6 +125,7 @@ export class Connection {
         try {
           const { state, effects } = step(this.#state, next, instantOf(this.#options.clock), this.#options.random);
           const isBack = isStreamInStep(state) && !isStreamInStep(this.#state);
+          if (state.lease !== this.#state.lease) this.#leaseEnd.set(state.lease);
           this.#state = state;
           // Only now: a provider that is ready by polling meets the stream's old problem at each attempt.
           if (isBack) for (const topic of ["connection", "poll"]) this.#options.log.resolved(topic);

@@ -20,8 +20,8 @@ export class Attribution {
   readonly #maxKeys: number;
   #young = new Map<string, readonly Served[]>();
   #old = new Map<string, readonly Served[]>();
-  readonly #notedKeys: string[] = [];
-  readonly #noted: Served[] = [];
+  /** A note is a key and, after it, what was served. */
+  readonly #noted: (string | Served)[] = [];
   /** Notes that were taken and are not sorted yet; more than there is room for are the newest of them. */
   #notes = 0;
   #wasAsked = false;
@@ -34,8 +34,8 @@ export class Attribution {
   /** An alias was evaluated. No targeting key is a key of its own. */
   remember(targetingKey: string | undefined, served: Served): void {
     const note = this.#notes++ % MAX_ATTRIBUTION_NOTES;
-    this.#notedKeys[note] = targetingKey ?? "";
-    this.#noted[note] = served;
+    this.#noted[2 * note] = targetingKey ?? "";
+    this.#noted[2 * note + 1] = served;
     if (this.#wasAsked && note === MAX_ATTRIBUTION_NOTES - 1) this.#sortNotes();
   }
 
@@ -51,7 +51,7 @@ export class Attribution {
   #sortNotes(): void {
     for (let taken = Math.max(0, this.#notes - MAX_ATTRIBUTION_NOTES); taken < this.#notes; taken++) {
       const note = taken % MAX_ATTRIBUTION_NOTES;
-      this.#sort(this.#notedKeys[note] as string, this.#noted[note] as Served);
+      this.#sort(this.#noted[2 * note] as string, this.#noted[2 * note + 1] as Served);
     }
     this.#notes = 0;
   }
