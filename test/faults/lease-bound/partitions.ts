@@ -7,7 +7,7 @@ import { onTestFinished } from "vitest";
 import { type Directions, NetworkProxy, type PartitionKind } from "../../support/network-proxy.ts";
 import { ALIAS, CANDIDATE, STABLE, startRollout } from "../../support/rollout.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
-import { eventually, type TestServer, testServer } from "../../support/server.ts";
+import { type Answer, eventually, type TestServer, testServer } from "../../support/server.ts";
 import type { PermittedRead, Withdrawal } from "./bound.ts";
 import { JumpingClock } from "./jumping-clock.ts";
 
@@ -125,7 +125,9 @@ export class PartitionLab {
     });
     // Drops are spread over one lease before the commit: any moment between two renewals.
     await passed(LEASE_MS);
-    await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/rollback`, { reason: "a partition" }));
+    const { revision } = await done(
+      this.#server.call<{ revision: number }>("POST", `/v1/aliases/${ALIAS}/rollback`, { reason: "a partition" }),
+    );
     const committedMs = this.#lastCommit();
     this.#subjects.forEach((subject, i) => {
       const { healAfterMs } = plans[i] as PartitionPlan;
@@ -134,7 +136,6 @@ export class PartitionLab {
     });
     // Reads go on well past the last bound: a late one must be seen.
     await passed(committedMs + 2 * LEASE_MS + Math.max(...Object.values(SWITCHES)) - performance.now());
-    const { revision } = await this.#head();
     const partitions = await Promise.all(
       this.#subjects.map(async (subject): Promise<Partition> => {
         const { name: runtime, provider, key, writeSwitch, reads, droppedMs } = subject;
@@ -197,13 +198,6 @@ export class PartitionLab {
     await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/unlock`, { version: CANDIDATE, reason }));
     await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/rollout`, { candidate: CANDIDATE }));
   }
-
-  async #head(): Promise<{ readonly revision: number }> {
-    const { body } = await this.#server.call<{ revision: number }>("GET", "/v1/snapshot", undefined, {
-      token: await this.#server.token("runtime"),
-    });
-    return body;
-  }
 }
 
 /** Reads of every runtime, turn after turn of the event loop, until told to stop. */
@@ -254,9 +248,10 @@ async function subject(serverUrl: string, token: string, index: number, seed: nu
   return { name: `runtime-${index}`, proxy, provider, clock, writeSwitch, key: "", reads: [], droppedMs: Number.NaN };
 }
 
-async function done(answer: Promise<{ readonly status: number; readonly body: unknown }>): Promise<void> {
+async function done<Body>(answer: Promise<Answer<Body>>): Promise<Body> {
   const { status, body } = await answer;
   if (status >= 300) throw new Error(`the server answered ${status}: ${JSON.stringify(body)}`);
+  return body;
 }
 
 /** Real time is the subject here: leases run out by it. */

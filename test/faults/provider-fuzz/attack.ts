@@ -5,17 +5,8 @@ import { decodeRuntimeFrame } from "@flagback/schemas";
 import { FrameGateway, type GatewayEvents, type GatewayLink, type Upstream } from "../../support/frame-gateway.ts";
 import { NetworkProxy } from "../../support/network-proxy.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
-import {
-  brokenBytes,
-  carriesState,
-  impostorAnswer,
-  impostorGreeting,
-  invented,
-  mutated,
-  newer,
-  remarked,
-  tamed,
-} from "./hostile-frames.ts";
+import { impostorAnswer, impostorGreeting } from "./any-message.ts";
+import { brokenBytes, carriesState, invented, mutated, newer, remarked, tamed } from "./hostile-frames.ts";
 import type { RuntimeFault } from "./schedule.ts";
 
 /** Frames that can be replayed. */
@@ -90,16 +81,19 @@ export class Attack {
         this.#gateway.spoil((text, link) => {
           const random = new SeededRandom(fault.seed);
           const spoilt = tamed(mutated(text, random));
-          if (!carriesState(spoilt)) return [spoilt];
-          endBehind(link);
-          return [remarked(spoilt, random)];
+          if (carriesState(spoilt) || acknowledges(text)) endBehind(link);
+          return [carriesState(spoilt) ? remarked(spoilt, random) : spoilt];
         });
         return;
       case "newerFrame":
         this.#gateway.spoil((text) => [newer(text, new SeededRandom(fault.seed))]);
         return;
       case "droppedFrame":
-        this.#gateway.spoil((text) => (isMeant(text, fault.isState) ? [] : null));
+        this.#gateway.spoil((text, link) => {
+          if (!isMeant(text, fault.isState)) return null;
+          if (acknowledges(text)) endBehind(link);
+          return [];
+        });
         return;
       case "repeatedFrame":
         this.#gateway.spoil((text) => (isMeant(text, fault.isState) ? [text, text] : null));
@@ -186,6 +180,14 @@ export class Attack {
     }, afterMs);
     this.#timers.add(timer);
   }
+}
+
+/**
+ * Outcomes wait for their acknowledgement as long as their connection lives, because a server may be long in writing them; so
+ * one that is lost, as no TCP loses it, is made up for by the next connection.
+ */
+function acknowledges(text: string): boolean {
+  return text.includes('"outcomesAck"');
 }
 
 function isMeant(text: string, isState: boolean): boolean {
