@@ -175,13 +175,17 @@ function readOverdue(value: Fields): Overdue | undefined {
   return (fieldsOf(value) === OVERDUE_FIELDS.length ? value : picked(value, OVERDUE_FIELDS)) as Overdue;
 }
 
+/** Answers the same array, of which those items are replaced that hold fields nobody knows. */
 function readAll<Item>(values: unknown, max: number, read: (value: Fields) => Item | undefined): Item[] | undefined {
   if (!Array.isArray(values) || values.length > max) return undefined;
-  const items: Item[] = [];
-  for (const value of values) {
+  let items: Item[] = values;
+  for (let i = 0; i < values.length; i++) {
+    const value: unknown = values[i];
     const item = isObject(value) ? read(value) : undefined;
     if (item === undefined) return undefined;
-    items.push(item);
+    if (item === value) continue;
+    if (items === values) items = values.slice();
+    items[i] = item;
   }
   return items;
 }

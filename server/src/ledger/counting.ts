@@ -28,9 +28,9 @@ export function rolloutOf({ rollouts, unwritten }: Counting, key: RolloutKey): R
   return made;
 }
 
-/** Notes an outcome that is counted; that the run is new was found by `runs.add`. */
-export function noteOutcome({ clock, unwritten }: Counting, tally: Tally, runId: string): void {
-  if (tally.arm === "candidate") tally.rollout.lastCandidateOutcomeMs = clock.monotonicMs();
+/** Notes an outcome that is counted; that the run is new was found by `runs.add`. `nowMs` is of the monotonic clock. */
+export function noteOutcome({ unwritten }: Counting, tally: Tally, runId: string, nowMs: number): void {
+  if (tally.arm === "candidate") tally.rollout.lastCandidateOutcomeMs = nowMs;
   tally.runIds.push(runId);
   unwritten.runs += 1;
   noteRun(tally, runId);

@@ -20,7 +20,7 @@ import { Unwritten } from "./unwritten.ts";
 const MAX_UNWRITTEN_OUTCOMES = 1_000_000;
 
 export type BatchResult =
-  | ({ readonly kind: "counted" } & CountedBatch)
+  | CountedBatch
   | { readonly kind: "repeated" }
   | { readonly kind: "gap"; readonly expected: number }
   /** So much waits to be made durable that nothing more is counted. */
@@ -111,7 +111,7 @@ export class LedgerBook {
     const { unwritten } = this.#counting;
     if (unwritten.instances.items.length === 0) unwritten.sinceMs = this.#clock.monotonicMs();
     unwritten.instances.add(state);
-    return { kind: "counted", ...counted };
+    return counted;
   }
 
   /**
@@ -298,7 +298,7 @@ export class LedgerBook {
     const tick = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
     const isLate = tick <= rollout.ledger.prefix.throughTick || this.#clock.isTimedOut(tick, rollout.timeoutTicks);
     const counted = rollout.hold(outcome, reporter, isLate ? undefined : tick);
-    noteOutcome(this.#counting, counted.tally, runId);
+    noteOutcome(this.#counting, counted.tally, runId, this.#clock.monotonicMs());
     this.#counting.unwritten.touch(counted);
     return isLate ? "late" : "held";
   }

@@ -14,10 +14,11 @@ export class RecentRuns {
   readonly #window: number;
   /** Places of the hash table, a power of two, less 1: at most half of them are taken. */
   readonly #lastPlace: number;
-  /** For each place the entry that stands there, plus 1; 0 where none does. */
-  readonly #entries: Int32Array;
-  /** For each place that is taken, the hash of its entry. */
-  readonly #hashes: Int32Array;
+  /**
+   * For each place two numbers, side by side because a look into cold memory is what costs: the entry that stands there,
+   * plus 1, or 0 where none does; and the entry's hash.
+   */
+  readonly #table: Int32Array;
   /** The entries by age, in a ring; `#next` is where the next one goes, and once the ring is full the oldest is. */
   readonly #aliases: string[] = [];
   readonly #runIds: string[] = [];
@@ -29,8 +30,7 @@ export class RecentRuns {
     const places = 2 ** Math.ceil(Math.log2(2 * window));
     this.#window = window;
     this.#lastPlace = places - 1;
-    this.#entries = new Int32Array(places);
-    this.#hashes = new Int32Array(places);
+    this.#table = new Int32Array(2 * places);
     this.#hashOf = new Int32Array(window);
   }
 
@@ -41,7 +41,7 @@ export class RecentRuns {
   /** The instance or token that reported the run; empty where that was before this start. */
   reporterOf(alias: string, runId: string): string | undefined {
     const place = this.#find(alias, runId, this.#hash.of(alias, runId));
-    return place < 0 ? undefined : this.#reporters[(this.#entries[place] as number) - 1];
+    return place < 0 ? undefined : this.#reporters[(this.#table[2 * place] as number) - 1];
   }
 
   /** Answers whether the run is new; if it is, it is remembered. */
@@ -61,9 +61,10 @@ export class RecentRuns {
 
   /** The run's place, or -1. Entries stand at the first free place from where their hash points to. */
   #find(alias: string, runId: string, hash: number): number {
-    for (let place = hash & this.#lastPlace; this.#entries[place] !== 0; place = (place + 1) & this.#lastPlace) {
-      if (this.#hashes[place] !== hash) continue;
-      const entry = (this.#entries[place] as number) - 1;
+    const table = this.#table;
+    for (let place = hash & this.#lastPlace; table[2 * place] !== 0; place = (place + 1) & this.#lastPlace) {
+      if (table[2 * place + 1] !== hash) continue;
+      const entry = (table[2 * place] as number) - 1;
       if (this.#runIds[entry] === runId && this.#aliases[entry] === alias) return place;
     }
     return -1;
@@ -71,23 +72,25 @@ export class RecentRuns {
 
   #put(entry: number, hash: number): void {
     let place = hash & this.#lastPlace;
-    while (this.#entries[place] !== 0) place = (place + 1) & this.#lastPlace;
-    this.#entries[place] = entry + 1;
-    this.#hashes[place] = hash;
+    while (this.#table[2 * place] !== 0) place = (place + 1) & this.#lastPlace;
+    this.#table[2 * place] = entry + 1;
+    this.#table[2 * place + 1] = hash;
   }
 
   /** Closes the gap that it leaves, so that whoever had to go further is still found (Knuth, TAOCP 3, 6.4, algorithm R). */
   #remove(entry: number): void {
-    let gap = (this.#hashOf[entry] as number) & this.#lastPlace;
-    while (this.#entries[gap] !== entry + 1) gap = (gap + 1) & this.#lastPlace;
-    for (let place = (gap + 1) & this.#lastPlace; this.#entries[place] !== 0; place = (place + 1) & this.#lastPlace) {
-      const home = (this.#hashes[place] as number) & this.#lastPlace;
+    const table = this.#table;
+    const last = this.#lastPlace;
+    let gap = (this.#hashOf[entry] as number) & last;
+    while (table[2 * gap] !== entry + 1) gap = (gap + 1) & last;
+    for (let place = (gap + 1) & last; table[2 * place] !== 0; place = (place + 1) & last) {
+      const home = (table[2 * place + 1] as number) & last;
       // It may move only where its own search comes by.
-      if (((place - home) & this.#lastPlace) < ((place - gap) & this.#lastPlace)) continue;
-      this.#entries[gap] = this.#entries[place] as number;
-      this.#hashes[gap] = this.#hashes[place] as number;
+      if (((place - home) & last) < ((place - gap) & last)) continue;
+      table[2 * gap] = table[2 * place] as number;
+      table[2 * gap + 1] = table[2 * place + 1] as number;
       gap = place;
     }
-    this.#entries[gap] = 0;
+    table[2 * gap] = 0;
   }
 }

@@ -75,6 +75,8 @@ export interface Tally {
 
 export class RolloutLedger {
   readonly key: RolloutKey;
+  /** Its alias, as a list. */
+  readonly aliases: readonly string[];
   readonly ledger: Ledger;
   readonly timeoutTicks: number;
   readonly #tallies = new Map<string, Tally>();
@@ -95,6 +97,7 @@ export class RolloutLedger {
     const rollout = alias?.rollout?.rolloutNumber === key.rolloutNumber ? alias.rollout : undefined;
     const policy = rollout?.policy ?? alias?.policy;
     this.key = key;
+    this.aliases = [key.alias];
     this.#candidate = rollout?.candidate;
     this.#target = rollout?.target;
     this.timeoutTicks = Math.ceil((policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS) / TICK_MS);

@@ -8,6 +8,7 @@ import { invalidOutcome, type Problem, type Rejection, unreportable } from "./re
 import type { JudgedCell, OpenRow, RolloutLedger, Tally } from "./rollout-ledger.ts";
 
 export interface CountedBatch {
+  readonly kind: "counted";
   readonly rejected: readonly Rejection[];
   /** Of those, what says how a run went that is no longer waited for. */
   readonly late: readonly StreamOutcome[];
@@ -20,15 +21,21 @@ interface Pass {
   readonly state: InstanceState;
   readonly seq: number;
   readonly mayReport: (alias: string) => boolean;
+  /** On the monotonic clock. */
+  readonly nowMs: number;
   /** Assignments that the batch announces. */
   readonly opened: OpenRow[];
   /** The assignment of the last item that was counted: nearly always the next one's too. */
   last: OpenRow | undefined;
-  readonly aliases: string[];
+  aliases: readonly string[];
+  readonly rejected: Rejection[];
+  readonly late: StreamOutcome[];
   /** The rollout whose alias was noted last. */
   noted: RolloutLedger | undefined;
-  readonly late: StreamOutcome[];
 }
+
+/** Most batches are of one alias. */
+const NONE: readonly never[] = [];
 
 /** `mayReport` says which aliases the token may speak of. */
 export function countBatch(
@@ -37,14 +44,24 @@ export function countBatch(
   { seq, assigned, overdue, items }: OutcomeBatch,
   mayReport: (alias: string) => boolean,
 ): CountedBatch {
-  const pass: Pass = { state, seq, mayReport, opened: [], last: undefined, aliases: [], noted: undefined, late: [] };
-  const rejected: Rejection[] = [];
+  const pass: Pass = {
+    state,
+    seq,
+    mayReport,
+    nowMs: counting.clock.monotonicMs(),
+    opened: [],
+    last: undefined,
+    aliases: NONE,
+    rejected: [],
+    late: [],
+    noted: undefined,
+  };
   try {
     for (const assignment of inOrder(assigned)) assign(counting, pass, assignment);
     if (overdue) for (const runs of overdue) countOverdue(counting, pass, runs);
     for (let index = 0; index < items.length; index++) {
       const problem = countItem(counting, pass, items[index]);
-      if (problem) rejected.push({ index, ...problem });
+      if (problem) pass.rejected.push({ index, ...problem });
     }
   } finally {
     // Most are settled by the batch that announces them, and nobody else ever hears of those.
@@ -54,7 +71,7 @@ export function countBatch(
       counting.unwritten.openRow(row);
     }
   }
-  return { rejected, late: pass.late, aliases: pass.aliases };
+  return { kind: "counted", rejected: pass.rejected, late: pass.late, aliases: pass.aliases };
 }
 
 /** The earliest first: where a version is named under two rollouts, all of its runs count in the earlier one. */
@@ -65,12 +82,12 @@ function inOrder(assigned: readonly Assignment[]): readonly Assignment[] {
 function assign(counting: Counting, pass: Pass, assignment: Assignment): void {
   const { alias, version, n } = assignment;
   if (unreportable(assignment, counting.world(), pass.mayReport)) return;
-  const { state, seq, opened } = pass;
+  const { seq, opened } = pass;
   // Outcomes name the batch and the version, so that the runs of two revisions can't be told apart.
   let row = findRow(opened, { seq, alias, version });
   if (row) row.assigned += n;
   else {
-    row = newRow(counting, state, seq, assignment);
+    row = newRow(counting, pass, assignment);
     opened.push(row);
   }
   row.rollout.assign(row, n);
@@ -78,11 +95,11 @@ function assign(counting: Counting, pass: Pass, assignment: Assignment): void {
   noteAlias(pass, row);
 }
 
-function newRow(counting: Counting, state: InstanceState, seq: number, assignment: Assignment): OpenRow {
+function newRow(counting: Counting, { state, seq, nowMs }: Pass, assignment: Assignment): OpenRow {
   const { alias, version, revision, n } = assignment;
   const rollout = rolloutOf(counting, { alias, rolloutNumber: rolloutNumberAt(counting, alias, revision) });
   const tally = rollout.tallyOf(version);
-  const tick = counting.clock.now();
+  const tick = counting.clock.at(nowMs);
   return {
     instance: state.instance,
     seq,
@@ -134,8 +151,9 @@ function countItem(counting: Counting, pass: Pass, item: unknown): Problem | und
   const outcome = readStreamOutcome(item) ?? StreamOutcome.safeParse(item).data;
   if (outcome === undefined) return refuse(counting, pass, item);
   const row = rowOf(pass, { seq: outcome.assignedSeq, alias: outcome.alias, version: outcome.version });
-  // What the assignment before was asked, this one need not be.
-  const problem = row && row === pass.last ? undefined : unreportable(outcome, counting.world(), pass.mayReport);
+  // What the batch announced, and the assignment of the item before, was asked already.
+  const isAsked = row !== undefined && (row === pass.last || row.seq === pass.seq);
+  const problem = isAsked ? undefined : unreportable(outcome, counting.world(), pass.mayReport);
   if (row && !problem && counting.runs.add(outcome.alias, outcome.runId, pass.state.instance)) {
     pass.last = row;
     settle(counting, pass, row, outcome);
@@ -156,11 +174,11 @@ function refuse(counting: Counting, pass: Pass, item: unknown): Problem {
 }
 
 /** Why an outcome that may be reported is not counted. */
-function uncounted({ runs }: Counting, { late }: Pass, outcome: StreamOutcome): Problem {
+function uncounted({ runs }: Counting, pass: Pass, outcome: StreamOutcome): Problem {
   const { alias, version, runId, assignedSeq } = outcome;
   if (runs.has(alias, runId))
     return { code: "duplicate", message: `an outcome of run ${runId} on ${alias} is counted already` };
-  late.push(outcome);
+  pass.late.push(outcome);
   return {
     code: "no_assignment",
     message: `batch ${assignedSeq} has no open assignment of ${version}: never announced, settled already, or timed out`,
@@ -169,7 +187,7 @@ function uncounted({ runs }: Counting, { late }: Pass, outcome: StreamOutcome): 
 
 function settle(counting: Counting, pass: Pass, row: OpenRow, outcome: StreamOutcome | null): void {
   row.rollout.settle(row, outcome, outcome?.overdueLimitsMs);
-  if (outcome) noteOutcome(counting, row.tally, outcome.runId);
+  if (outcome) noteOutcome(counting, row.tally, outcome.runId, pass.nowMs);
   if (row.settled === row.assigned) {
     closeRow(counting, pass.state, row);
     pass.last = undefined;
@@ -197,5 +215,6 @@ function named(item: unknown): RowName {
 function noteAlias(pass: Pass, { rollout, alias }: OpenRow): void {
   if (pass.noted === rollout) return;
   pass.noted = rollout;
-  if (!pass.aliases.includes(alias)) pass.aliases.push(alias);
+  if (pass.aliases === NONE) pass.aliases = rollout.aliases;
+  else if (!pass.aliases.includes(alias)) pass.aliases = [...pass.aliases, alias];
 }

@@ -27,7 +27,12 @@ export class TickClock {
 
   /** The tick that the server is in. */
   now(): number {
-    return this.startTick + Math.floor((this.#monotonicMs() - this.startedMs) / TICK_MS);
+    return this.at(this.#monotonicMs());
+  }
+
+  /** The tick of a moment on the monotonic clock. */
+  at(monotonicMs: number): number {
+    return this.startTick + Math.floor((monotonicMs - this.startedMs) / TICK_MS);
   }
 
   /** Whether every run assigned in the tick has had its whole timeout. */
