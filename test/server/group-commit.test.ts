@@ -81,6 +81,7 @@ function committing({ writeMs = 0, failures: toFail = 0 } = {}) {
       writes.push(performance.now());
       if (writeMs > 0) await new Promise((resolve) => setTimeout(resolve, writeMs));
       if (writes.length <= toFail) throw new Error("disk full");
+      return writeMs;
     },
     onFailure: (error) => failures.push(error),
     options: { maxOutcomes: 100 },

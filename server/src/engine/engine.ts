@@ -119,12 +119,12 @@ export class Engine {
     return this.#serial.run(async () => (await this.#answered<Answer>(request))?.answer ?? work());
   }
 
-  /** Makes counts durable. A failure keeps them for the next attempt. */
-  flushLedger(): Promise<void> {
+  /** Makes counts durable, and answers how long the disk took, in milliseconds. A failure keeps them for the next attempt. */
+  flushLedger(): Promise<number> {
     return this.#serial.run(async () => {
       const book = this.#book;
-      if (!book?.hasUnwritten()) return;
-      await this.#withLedger(book, (writes) => this.#store.writeLedger(writes));
+      if (!book?.hasUnwritten()) return 0;
+      return await this.#withLedger(book, (writes) => this.#store.writeLedger(writes));
     });
   }
 

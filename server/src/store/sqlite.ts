@@ -150,6 +150,11 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       // The incident stays without this one figure.
     }
   };
+  /** Answers when the rows were ready to be committed. */
+  const writeLedger = writes.make("ledger", (rows: Parameters<Store["writeLedger"]>[0]) => {
+    ledger.write(rows);
+    return performance.now();
+  });
   const writePropagation = writes.make("propagation", (rows: readonly PropagationRow[]) => {
     for (const row of rows) statements.putPropagation.run(row.revision, row.switchStatus);
   });
@@ -185,7 +190,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       if (change.incident) recordCommitMs(change.incident.incident.id, commitMs);
       return { auditId, commitMs };
     }),
-    writeLedger: guarded(writes.make("ledger", (rows) => ledger.write(rows))),
+    writeLedger: guarded((rows) => performance.now() - writeLedger(rows)),
     appendAudit: guarded(writes.make("audit", insertAudit)),
     writePropagation: guarded(writePropagation),
     readAudit: guarded((query) => readAudit(database, query)),

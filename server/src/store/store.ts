@@ -213,8 +213,8 @@ export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;
   /** Writes a change, all or nothing. Answers the audit row's id and how long the transaction took. */
   commit(commit: Commit): Promise<{ readonly auditId: number; readonly commitMs: number }>;
-  /** Makes counts durable. */
-  writeLedger(writes: LedgerWrites): Promise<void>;
+  /** Makes counts durable. Answers how long the disk took for it, in milliseconds, without the rows. */
+  writeLedger(writes: LedgerWrites): Promise<number>;
   appendAudit(row: Omit<AuditEvent, "id">): Promise<number>;
   writePropagation(rows: readonly PropagationRow[]): Promise<void>;
   readAudit(query: AuditQuery): Promise<AuditEvent[]>;
