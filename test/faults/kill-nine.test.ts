@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { type AuditEvent, decodeServerFrame, type OutcomeBatch, SUBPROTOCOL } from "@flagback/schemas";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
+import { openSqliteStore } from "../../server/src/store/sqlite.ts";
 import { SeededRandom, seedOf } from "../support/seeded-random.ts";
 import { eventually, SUPPORT_AGENT, testFolder } from "../support/server.ts";
 import { serverProcess } from "../support/server-process.ts";
@@ -191,6 +192,10 @@ function batch(seq: number): OutcomeBatch {
 
 async function counts(server: { kill(): Promise<void> }, dataDir: string) {
   await server.kill();
+  // What the last start has logged is folded into the tables by the next one.
+  const store = openSqliteStore(`${dataDir}/flagback.db`);
+  store.load({ history: 1, runs: 1 });
+  store.close();
   const { default: Database } = await import("better-sqlite3");
   const database = new Database(`${dataDir}/flagback.db`);
   const row = <T>(sql: string) => database.prepare(sql).get() as T;

@@ -16,6 +16,7 @@ import Database from "better-sqlite3";
 export const WRITES = [
   "change",
   "ledger",
+  "fold",
   "audit",
   "propagation",
   "request",

@@ -74,6 +74,10 @@ const MIGRATIONS: readonly string[] = [
   CREATE UNIQUE INDEX feedback_once ON feedback (alias, id);
   CREATE INDEX feedback_by_alias ON feedback (alias, number);
   `,
+  // What a group commit changes in the tables instances, assignments, ledgers, totals and open_ticks, until it is folded in.
+  `
+  CREATE TABLE ledger_journal (number INTEGER PRIMARY KEY, changes TEXT NOT NULL) STRICT;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

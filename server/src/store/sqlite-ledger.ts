@@ -3,10 +3,10 @@
  */
 import type { Arm, CountsRow, Ledger } from "@flagback/core";
 import type Database from "better-sqlite3";
+import type { LedgerJournal } from "./ledger-journal.ts";
+import { REPLICA } from "./ledger-rows.ts";
 import type { AssignmentRow, LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey, RunsRow } from "./store.ts";
 
-/** Rows are per replica and summed; the embedded store has one. */
-const REPLICA = "main";
 /** Runs kept to recognise an outcome that is reported twice. */
 const KEPT_RUNS = 200_000;
 /** An instance that reported nothing for so many ticks (a week of the server's running) is forgotten at the next start. */
@@ -16,70 +16,32 @@ const KEPT_FROZEN_TICKS = 86_400;
 /** Older ones are dropped once in so many ticks. */
 const PRUNE_FROZEN_EVERY = 600;
 
-/** Writes counts as they are now. Its caller opens the transaction. */
+/** Writes counts as they are now: most of them into the journal. Its caller opens the transaction. */
 export class LedgerWriter {
+  readonly #journal: LedgerJournal;
   readonly #statements;
   #nextFrozenPrune = 0;
 
-  constructor(database: Database.Database) {
+  constructor(database: Database.Database, journal: LedgerJournal) {
     const sql = (text: string) => database.prepare(text);
+    this.#journal = journal;
     this.#statements = {
-      instance: sql(`INSERT INTO instances VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-        through = excluded.through, tick = excluded.tick, lost_since = excluded.lost_since`),
-      assignment: sql(`INSERT INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT DO UPDATE SET
-        assigned = excluded.assigned, settled = excluded.settled, overdue = excluded.overdue`),
-      closeAssignment: sql("DELETE FROM assignments WHERE instance = ? AND seq = ? AND alias = ? AND version = ?"),
-      counts: sql(`INSERT INTO open_ticks VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT DO UPDATE SET counts = excluded.counts`),
-      closeHeldTick: sql("DELETE FROM open_ticks WHERE alias = ? AND rollout_number = ? AND held = 1 AND tick = ?"),
       freeze: sql("INSERT INTO frozen_ticks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"),
       pruneFrozen: sql("DELETE FROM frozen_ticks WHERE tick < ?"),
-      closeTick: sql("DELETE FROM open_ticks WHERE alias = ? AND rollout_number = ? AND held = 0 AND tick = ?"),
-      ledger: sql("INSERT INTO ledgers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET ledger = excluded.ledger"),
-      totals: sql(`INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-        assigned = excluded.assigned, settled = excluded.settled, missing = excluded.missing, failures = excluded.failures`),
       runs: sql("INSERT INTO runs VALUES (?, ?, ?, ?, ?)"),
       runsThrough: sql("SELECT max(through) FROM runs").pluck(),
       pruneRuns: sql("DELETE FROM runs WHERE through <= ?"),
-      clock: sql("INSERT INTO meta VALUES ('tick', ?) ON CONFLICT DO UPDATE SET value = excluded.value"),
+      clock: sql(`INSERT INTO meta VALUES ('tick', ?)
+        ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value`),
     };
   }
 
-  write(writes: LedgerWrites): void {
-    const { instance, assignment, closeAssignment, counts, closeHeldTick, freeze, closeTick } = this.#statements;
-    const { ledger, totals, clock } = this.#statements;
-    for (const row of writes.instances)
-      instance.run(row.instance, row.tokenId, row.through, writes.tick, row.lostSince);
-    for (const row of writes.assignments) {
-      const { alias, version, rolloutNumber, tick, assigned, settled } = row;
-      assignment.run(
-        row.instance,
-        row.seq,
-        alias,
-        version,
-        rolloutNumber,
-        tick,
-        assigned,
-        settled,
-        JSON.stringify(row.overdue),
-      );
-    }
-    for (const row of writes.closedAssignments) closeAssignment.run(row.instance, row.seq, row.alias, row.version);
-    for (const { alias, rolloutNumber, isHeld, row } of writes.counts) {
-      const { arm, tick, runtime, ...rest } = row;
-      counts.run(alias, rolloutNumber, tick, isHeld ? 1 : 0, arm, runtime, REPLICA, JSON.stringify(rest));
-    }
-    for (const row of writes.closedHeldTicks) closeHeldTick.run(row.alias, row.rolloutNumber, row.tick);
+  /** `folds` where nobody waits for the transaction but the counts themselves. */
+  write(writes: LedgerWrites, { folds }: { readonly folds: boolean }): void {
+    const { freeze, clock } = this.#statements;
+    this.#journal.append(writes, { folds });
     for (const { alias, rolloutNumber, tick, candidate, stable } of writes.frozen) {
       freeze.run(alias, rolloutNumber, tick, REPLICA, JSON.stringify(candidate), JSON.stringify(stable));
-      closeTick.run(alias, rolloutNumber, tick);
-    }
-    for (const row of writes.ledgers) {
-      ledger.run(row.alias, row.rolloutNumber, JSON.stringify({ ...row.ledger, ticks: [] }));
-    }
-    for (const { alias, version, rolloutNumber, totals: sums } of writes.totals) {
-      totals.run(alias, version, rolloutNumber, sums.assigned, sums.settled, sums.missing, sums.failures);
     }
     if (writes.runs.length > 0) this.#writeRuns(writes.runs);
     clock.run(String(writes.tick));
@@ -101,7 +63,7 @@ export class LedgerWriter {
   }
 }
 
-/** Reads back what {@link LedgerWriter} wrote. */
+/** Reads back what {@link LedgerWriter} wrote, once the journal is folded. */
 export function loadLedger(
   database: Database.Database,
   runLimit: number,

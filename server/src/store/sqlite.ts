@@ -6,6 +6,7 @@ import type { Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { copyDatabase } from "./backup.ts";
 import type { Reach } from "./failpoints.ts";
+import { LedgerJournal } from "./ledger-journal.ts";
 import { feedbackStore } from "./sqlite-feedback.ts";
 import { LedgerWriter } from "./sqlite-ledger.ts";
 import { load } from "./sqlite-load.ts";
@@ -46,7 +47,13 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     options.written?.(write, ms);
   };
   const writes = new Writes(database, { ...options, written }, options.reach);
-  const ledger = new LedgerWriter(database);
+  const journal = new LedgerJournal(database);
+  const ledger = new LedgerWriter(database, journal);
+  const fold = writes.make("fold", () => journal.foldAll());
+  const foldJournal = () => {
+    fold();
+    journal.kept();
+  };
   const feedback = feedbackStore(database, writes);
   const outbox = outboxStore(database, writes);
   const sql = (text: string) => database.prepare(text);
@@ -115,7 +122,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
 
   const commit = writes.make("change", (change: Commit): number => {
     // The counts that a decision was judged on come first, so that the decision can be replayed from the file.
-    ledger.write(change.ledger);
+    ledger.write(change.ledger, { folds: false });
     for (const version of change.versions) statements.putDocument.run("version", version.id, JSON.stringify(version));
     for (const alias of change.aliases) statements.putDocument.run("alias", alias.name, JSON.stringify(alias));
     for (const each of change.killSwitches) statements.putDocument.run("killSwitch", each.key, JSON.stringify(each));
@@ -152,7 +159,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
   };
   /** Answers when the rows were ready to be committed. */
   const writeLedger = writes.make("ledger", (rows: Parameters<Store["writeLedger"]>[0]) => {
-    ledger.write(rows);
+    ledger.write(rows, { folds: true });
     return performance.now();
   });
   const writePropagation = writes.make("propagation", (rows: readonly PropagationRow[]) => {
@@ -177,6 +184,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
   return {
     load: (limits) => {
       try {
+        foldJournal();
         return load(database, limits);
       } catch (error) {
         if (error instanceof SyntaxError) throw corrupt(database.name, "a row in it can't be read", error);
@@ -187,10 +195,15 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       const begun = performance.now();
       const auditId = commit(change);
       const commitMs = performance.now() - begun;
+      journal.kept();
       if (change.incident) recordCommitMs(change.incident.incident.id, commitMs);
       return { auditId, commitMs };
     }),
-    writeLedger: guarded((rows) => performance.now() - writeLedger(rows)),
+    writeLedger: guarded((rows) => {
+      const diskMs = performance.now() - writeLedger(rows);
+      journal.kept();
+      return diskMs;
+    }),
     appendAudit: guarded(writes.make("audit", insertAudit)),
     writePropagation: guarded(writePropagation),
     readAudit: guarded((query) => readAudit(database, query)),
@@ -221,7 +234,13 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     copyTo: (file) => copyDatabase(database, file),
     sizeBytes: async () => sizeOf(database.name) + sizeOf(`${database.name}-wal`),
     close: () => {
-      if (database.open) witness.write();
+      if (!database.open) return;
+      try {
+        foldJournal();
+      } catch {
+        // It is as durable as it was; the next start folds it.
+      }
+      witness.write();
       database.close();
     },
   };
