@@ -25,11 +25,15 @@ import { Backups } from "./store/backup.ts";
 import { DATABASE_FILE } from "./store/database-files.ts";
 import { DiskHealth } from "./store/disk-health.ts";
 import { failpointOf } from "./store/failpoints.ts";
+import { parseKeep, Retention } from "./store/retention.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 
 /** How long runtimes may take to close their sockets when the server stops. */
 const DRAIN_DEADLINE_MS = 2_000;
+
+/** How often what is past its term is looked for. */
+const PRUNE_EVERY_MS = 600_000;
 
 const SYSTEM: Actor = { kind: "system", name: "system" };
 
@@ -49,6 +53,8 @@ export interface ServerOptions extends DoorOptions {
   readonly groupCommit?: Partial<GroupCommitOptions>;
   /** Addresses or CIDR ranges of this host or a private network that alerts may go to. Default: none. */
   readonly webhookAllow?: readonly string[];
+  /** How long what is over is kept, such as `audit=400d`. Default: see docs/operations.md. */
+  readonly keep?: readonly string[];
 }
 
 export interface RunningServer {
@@ -69,6 +75,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const now = Date.now;
   const monotonicMs = () => performance.now();
   const reach = failpointOf(process.env);
+  const terms = parseKeep(options.keep ?? []);
   const metrics = createMetrics();
   const health = new DiskHealth({ probe: (bytes) => store.probe(bytes), monotonicMs, log });
   const databaseFile = join(options.dataDir, DATABASE_FILE);
@@ -168,8 +175,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       }
       void everySecond({ engine, hub, store, feedback, health, alerts, log, now });
     }, TICK_MS);
+    const retention = new Retention({
+      prune: (step) => store.prune(step),
+      terms,
+      now,
+      monotonicMs,
+      onPruned: (what, rows) => metrics.pruned.inc({ what }, rows),
+      log,
+    });
+    const prune = () =>
+      retention.run().catch((error) => logUnlessTheDisk(log, error, "what is past its term could not be dropped"));
+    const pruning = setInterval(prune, PRUNE_EVERY_MS);
+    pruning.unref();
+    void prune();
     closers.unshift(async () => {
       clearInterval(tick);
+      clearInterval(pruning);
+      await retention.close();
       await evaluator.close();
       await groupCommit.close();
       await alerts.close();

@@ -79,6 +79,12 @@ export function createMetrics() {
       help: "Size of the database's files, with the journal.",
       registers,
     }),
+    pruned: new Counter({
+      name: "flagback_pruned_total",
+      help: "Rows dropped because they were past their term, by what they were.",
+      labelNames: ["what"],
+      registers,
+    }),
     outboxDepth: new Gauge({ name: "flagback_outbox_depth", help: "Alerts that wait for delivery.", registers }),
     authFailures: new Counter({
       name: "flagback_auth_failures_total",

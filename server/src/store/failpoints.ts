@@ -24,6 +24,7 @@ export const WRITES = [
   "webhook",
   "alert",
   "feedback",
+  "retention",
   "probe",
 ] as const;
 export type Write = (typeof WRITES)[number];

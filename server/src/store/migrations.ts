@@ -78,6 +78,15 @@ const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE ledger_journal (number INTEGER PRIMARY KEY, changes TEXT NOT NULL) STRICT;
   `,
+  // For retention: what is oldest is found at once, and no audit row goes before its term.
+  `
+  CREATE INDEX idempotency_by_age ON idempotency (at);
+  CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
+  CREATE INDEX outbox_given_up ON outbox (created_at) WHERE next_at_ms IS NULL AND delivered_at IS NULL;
+  CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+    WHEN OLD.timestamp >= coalesce((SELECT value FROM meta WHERE key = 'auditKeptSince'), '')
+    BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

@@ -8,8 +8,6 @@ import type { FeedbackQuery, NumberedFeedback, Store } from "./store.ts";
 
 /** Feedback kept of one alias; beyond it the oldest goes. */
 const KEPT_FEEDBACK = 20_000;
-/** How long it is kept. An id that comes again after that is stored again. */
-const KEPT_FEEDBACK_MS = 90 * 86_400_000;
 
 type FeedbackStore = {
   [Call in "putFeedback" | "readFeedback" | "feedbackSummaries"]: (
@@ -23,7 +21,6 @@ export function feedbackStore(database: Database.Database, writes: Writes): Feed
     VALUES (?, ?, ?, ?, ?, ?, ?)`);
   const dropBeyond = sql(`DELETE FROM feedback WHERE alias = ? AND number <=
     (SELECT number FROM feedback WHERE alias = ? ORDER BY number DESC LIMIT 1 OFFSET ?)`);
-  const dropOlder = sql("DELETE FROM feedback WHERE alias = ? AND received_at < ?");
   const summaries = sql(
     "SELECT version, count(*) AS count, avg(quality) AS quality FROM feedback WHERE alias = ? GROUP BY version ORDER BY version",
   );
@@ -35,9 +32,8 @@ export function feedbackStore(database: Database.Database, writes: Writes): Feed
       stored += insert.run(alias, id, version, runId, quality, receivedAt, JSON.stringify(each)).changes;
     }
     let dropped = 0;
-    const since = new Date(Date.now() - KEPT_FEEDBACK_MS).toISOString();
     for (const alias of new Set(feedback.map((each) => each.alias))) {
-      dropped += dropBeyond.run(alias, alias, KEPT_FEEDBACK).changes + dropOlder.run(alias, since).changes;
+      dropped += dropBeyond.run(alias, alias, KEPT_FEEDBACK).changes;
     }
     return { duplicates: feedback.length - stored, dropped };
   });

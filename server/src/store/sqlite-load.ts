@@ -5,12 +5,7 @@ import type Database from "better-sqlite3";
 import { loadLedger } from "./sqlite-ledger.ts";
 import type { Loaded } from "./store.ts";
 
-/** Delivered alerts are kept for 30 days; dead letters until somebody looks. */
-const KEPT_DELIVERED_MS = 30 * 86_400_000;
-
 export function load(database: Database.Database, limits: { readonly history: number; readonly runs: number }): Loaded {
-  const keptSince = new Date(Date.now() - KEPT_DELIVERED_MS).toISOString();
-  database.prepare("DELETE FROM outbox WHERE delivered_at < ?").run(keptSince);
   const documents = <T>(kind: string): T[] =>
     database
       .prepare("SELECT document FROM documents WHERE kind = ? ORDER BY key")

@@ -12,13 +12,11 @@ import { LedgerWriter } from "./sqlite-ledger.ts";
 import { load } from "./sqlite-load.ts";
 import { corrupt, openDatabase, openProblem, unavailable } from "./sqlite-open.ts";
 import { outboxStore } from "./sqlite-outbox.ts";
+import { pruner } from "./sqlite-prune.ts";
 import { readAudit, readDecision, readIncidents } from "./sqlite-read.ts";
 import { type StoreEvents, Writes } from "./sqlite-writes.ts";
 import type { AnsweredRequest, Commit, PropagationRow, Store, StoredToken, WriteRecord } from "./store.ts";
 import { Witness } from "./witness.ts";
-
-/** A repeated `Idempotency-Key` is recognised for at least a day. */
-const KEPT_IDEMPOTENCY_MS = 86_400_000;
 
 export interface SqliteOptions extends StoreEvents {
   /** For tests that end or break the server at a write. */
@@ -78,7 +76,6 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     putIdempotency: sql(
       "INSERT INTO idempotency (token_id, key, body_hash, answer, audit_id, at) VALUES (?, ?, ?, ?, ?, ?)",
     ),
-    pruneIdempotency: sql("DELETE FROM idempotency WHERE at < ?"),
     findIdempotency: sql(
       "SELECT body_hash AS bodyHash, answer, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?",
     ),
@@ -113,7 +110,6 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
   const insertAnswer = (request: AnsweredRequest, auditId: number | null, at: string): void => {
     const { tokenId, key, bodyHash, answer } = request;
     statements.putIdempotency.run(tokenId, key, bodyHash, JSON.stringify(answer), auditId, at);
-    statements.pruneIdempotency.run(new Date(Date.parse(at) - KEPT_IDEMPOTENCY_MS).toISOString());
   };
   const insertRecord = ({ audit, idempotency }: WriteRecord): void => {
     const auditId = insertAudit(audit);
@@ -226,6 +222,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     alertDelivered: guarded(outbox.alertDelivered),
     alertFailed: guarded(outbox.alertFailed),
     outboxDepth: guarded(outbox.outboxDepth),
+    prune: guarded(pruner(database, writes)),
     probe: guarded(
       writes.make("probe", (bytes) => {
         statements.probe.run("x".repeat(bytes));

@@ -160,6 +160,15 @@ export interface OutboxRow {
   readonly attempts: number;
 }
 
+/** What is dropped once it is over and past its term. `requests` are answers kept for an `Idempotency-Key`. */
+export type Prunable = "audit" | "incidents" | "alerts" | "feedback" | "requests" | "rollouts";
+
+/** Drops the oldest `rows` at most. */
+export type PruneStep =
+  | { readonly what: Exclude<Prunable, "rollouts">; readonly before: string; readonly rows: number }
+  /** Counts of all but the `newest` rollouts of each alias. */
+  | { readonly what: "rollouts"; readonly newest: number; readonly rows: number };
+
 export interface PropagationRow {
   readonly revision: number;
   readonly switchStatus: string;
@@ -248,6 +257,11 @@ export interface Store {
   /** `nextAtMs` null gives up: the row stays as a dead letter. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
   outboxDepth(): Promise<number>;
+  /**
+   * Answers how many rows went; fewer than it might have been means that nothing is left. Never goes what is not over: an
+   * incident that holds a kill switch engaged or is of an alias's latest rollout, an alert that waits, runs that are open.
+   */
+  prune(step: PruneStep): Promise<number>;
   /** Writes so many bytes that nobody needs, to see whether it can. */
   probe(bytes: number): Promise<void>;
   /** Copies all that is committed into a file that must not be there. */

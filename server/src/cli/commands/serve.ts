@@ -19,6 +19,7 @@ interface ServeOptions {
   readonly trustProxy?: readonly string[];
   readonly allowedOrigin?: readonly string[];
   readonly webhookAllow?: readonly string[];
+  readonly keep?: readonly string[];
   readonly commitDelay: number;
   readonly commitSize: number;
   readonly json?: boolean;
@@ -40,6 +41,11 @@ export function addServe(program: Command, io: Io): void {
     .option("--trust-proxy <range>", "believe X-Forwarded-For from this address or CIDR range (repeatable)", collect)
     .option("--allowed-origin <origin>", "let web pages of this origin open a stream (repeatable)", collect)
     .option("--webhook-allow <range>", "let alerts go to this private address or CIDR range (repeatable)", collect)
+    .option(
+      "--keep <what=term>",
+      "keep audit, incidents, alerts or feedback so long, or so many rollouts (repeatable)",
+      collect,
+    )
     .option(
       "--commit-delay <ms>",
       "least time that counted outcomes wait for others before they are made durable together",
@@ -67,6 +73,7 @@ export function addServe(program: Command, io: Io): void {
         trustedProxies: trustProxy,
         allowedOrigins: allowedOrigin,
         webhookAllow,
+        keep: options.keep,
         groupCommit: { delayMs: options.commitDelay, maxOutcomes: options.commitSize },
       });
       const { url, adminToken } = server;

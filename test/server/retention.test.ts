@@ -1,0 +1,328 @@
+/**
+ * What is past its term goes, in small steps; what is not over stays, however old.
+ */
+import { join } from "node:path";
+import type { AuditEvent } from "@flagback/schemas";
+import Database from "better-sqlite3";
+import fc from "fast-check";
+import { startServer } from "flagback";
+import { expect, onTestFinished, test } from "vitest";
+import { parseKeep, Retention } from "../../server/src/store/retention.ts";
+import { openSqliteStore } from "../../server/src/store/sqlite.ts";
+import type { Prunable, PruneStep } from "../../server/src/store/store.ts";
+import { eventually, SILENT, SUPPORT_AGENT, type TestServer, testFolder, testServer } from "../support/server.ts";
+
+const DAY_MS = 86_400_000;
+
+test("after their terms audit rows, their propagation, alerts, feedback and repeated requests are gone, and marks are not", async () => {
+  const server = await usedServer();
+  await server.close();
+  const before = rowsOf(server, ["audit", "propagation", "history", "outbox", "feedback", "idempotency"]);
+  for (const rows of Object.values(before)) expect(rows).toBeGreaterThan(0);
+  age(server, 500);
+  const again = await server.restart();
+  await eventually("they are gone", () => {
+    const metrics = again.call<string>("GET", "/metrics");
+    return metrics.then(({ body }) =>
+      ["audit", "alerts", "feedback", "requests"].every((what) =>
+        body.includes(`flagback_pruned_total{what="${what}"}`),
+      ),
+    );
+  });
+  await again.close();
+  const after = rowsOf(again, ["audit", "propagation", "outbox", "feedback", "idempotency"]);
+  expect(after).toEqual({ audit: 0, propagation: 0, outbox: 0, feedback: 0, idempotency: 0 });
+  // A runtime may come with any mark, however old.
+  expect(rowsOf(again, ["history"]).history).toBe(before.history);
+});
+
+test("what is younger than its term stays", async () => {
+  const server = await usedServer();
+  await server.close();
+  const tables = ["audit", "propagation", "history", "outbox", "feedback", "incidents", "decisions"];
+  const before = rowsOf(server, tables);
+  // Alerts are kept for 30 days, the shortest of the terms beside the day of a repeated request.
+  age(server, 29);
+  const again = await server.restart();
+  await eventually("the requests are gone", async () =>
+    (await again.call<string>("GET", "/metrics")).body.includes('flagback_pruned_total{what="requests"}'),
+  );
+  await again.close();
+  expect(rowsOf(again, tables)).toEqual(before);
+});
+
+test("an incident stays past its term while it holds a kill switch engaged, and while its rollout is the latest", async () => {
+  const server = await usedServer();
+  await server.close();
+  const store = opened(server);
+  const everything: PruneStep = { what: "incidents", before: new Date(Date.now() + DAY_MS).toISOString(), rows: 200 };
+  // Its rollout is the latest of its alias, and its kill switch is engaged.
+  expect(await store.prune(everything)).toBe(0);
+  store.close();
+
+  const again = await server.restart();
+  await again.call("POST", "/v1/kill-switches/writes_disabled/release", { scope: "agent=support-agent", reason: "x" });
+  await again.close();
+  const released = opened(again);
+  expect(await released.prune(everything)).toBe(0);
+  released.close();
+
+  const third = await again.restart();
+  await third.call("POST", "/v1/versions", { id: "support-agent@2.5.0", payload: { prompt: "Be kind." } });
+  await third.call("POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.5.0" });
+  await third.close();
+  const over = opened(third);
+  expect(await over.prune(everything)).toBe(1);
+  over.close();
+  expect(rowsOf(third, ["incidents", "decisions"])).toEqual({ incidents: 0, decisions: 0 });
+});
+
+test("alerts that wait for delivery stay, however old; those that nobody took stay as long as incidents", async () => {
+  const server = await usedServer();
+  await server.close();
+  edit(server, "UPDATE outbox SET delivered_at = NULL, next_at_ms = 0");
+  const later = new Date(Date.now() + DAY_MS).toISOString();
+  const store = opened(server);
+  expect(await store.prune({ what: "alerts", before: later, rows: 200 })).toBe(0);
+  expect(await store.prune({ what: "incidents", before: later, rows: 200 })).toBe(0);
+  store.close();
+  edit(server, "UPDATE outbox SET next_at_ms = NULL");
+  const again = opened(server);
+  expect(await again.prune({ what: "alerts", before: later, rows: 200 })).toBe(0);
+  expect(await again.prune({ what: "incidents", before: later, rows: 200 })).toBe(1);
+  again.close();
+});
+
+test("counts of rollouts that are over go beyond the newest few, and not while a run of them is open", async () => {
+  const server = await usedServer();
+  await server.close();
+  edit(server, "UPDATE documents SET document = json_set(document, '$.rolloutNumber', 9) WHERE kind = 'alias'");
+  edit(server, "DELETE FROM ledgers; DELETE FROM totals; DELETE FROM assignments; DELETE FROM open_ticks");
+  for (let number = 1; number <= 9; number++) {
+    edit(server, `INSERT INTO ledgers VALUES ('support-agent', ${number}, '{}')`);
+    edit(server, `INSERT INTO totals VALUES ('support-agent', 'support-agent@2.4.0', ${number}, 1, 1, 0, 0)`);
+  }
+  edit(server, "INSERT INTO assignments VALUES ('i', 1, 'support-agent', 'support-agent@2.4.0', 2, 1, 1, 0, '{}')");
+  edit(server, "INSERT INTO open_ticks VALUES ('support-agent', 3, 1, 0, 'stable', 'i', 'main', '{}')");
+  const store = opened(server);
+  // Beyond the newest 5 are 1 to 4, and in 2 and 3 something is open.
+  expect(await store.prune({ what: "rollouts", newest: 5, rows: 200 })).toBe(4);
+  expect(await store.prune({ what: "rollouts", newest: 5, rows: 200 })).toBe(0);
+  store.close();
+  const numbers = (table: string) => read(server, `SELECT rollout_number FROM ${table} ORDER BY 1`);
+  expect(numbers("ledgers")).toEqual([2, 3, 5, 6, 7, 8, 9]);
+  expect(numbers("totals")).toEqual([2, 3, 5, 6, 7, 8, 9]);
+});
+
+test("an audit row can't be deleted before its term, not even by SQL", async () => {
+  const server = await usedServer();
+  await server.close();
+  expect(() => edit(server, "DELETE FROM audit")).toThrow(/append-only/);
+  const store = opened(server);
+  const events = await store.readAudit({ after: 0, limit: 1_000 });
+  const middle = events[Math.floor(events.length / 2)] as AuditEvent;
+  const dropped = await store.prune({ what: "audit", before: middle.timestamp, rows: 1_000 });
+  store.close();
+  expect(dropped).toBeGreaterThan(0);
+  expect(() => edit(server, `DELETE FROM audit WHERE id = ${middle.id}`)).toThrow(/append-only/);
+});
+
+test("a clock that jumps ahead by years makes nothing old while the server runs", async () => {
+  let wallMs = Date.parse("2026-01-01T00:00:00Z");
+  let monotonicMs = 0;
+  const steps: PruneStep[] = [];
+  const retention = new Retention({
+    ...quiet,
+    prune: async (step) => {
+      steps.push(step);
+      return 0;
+    },
+    now: () => wallMs,
+    monotonicMs: () => monotonicMs,
+  });
+  wallMs += 3_000 * DAY_MS;
+  monotonicMs += 3_600_000;
+  await retention.run();
+  for (const step of steps) {
+    if (step.what !== "rollouts") expect(Date.parse(step.before)).toBeLessThan(Date.parse("2026-01-01T01:01:01Z"));
+  }
+  expect(steps).toHaveLength(6);
+});
+
+test("each step drops few rows, and others get their turn between two of them", async () => {
+  const left: Partial<Record<Prunable, number>> = { audit: 1_000 };
+  const order: string[] = [];
+  const retention = new Retention({
+    ...quiet,
+    prune: async ({ what, rows }) => {
+      const dropped = Math.min(rows, left[what] ?? 0);
+      left[what] = (left[what] ?? 0) - dropped;
+      if (dropped > 0) order.push("step");
+      return dropped;
+    },
+  });
+  const running = retention.run();
+  const change = setInterval(() => order.push("change"), 1);
+  await running;
+  clearInterval(change);
+  const between = order.join(" ").split("step").slice(1, -1);
+  expect(between.length).toBeGreaterThanOrEqual(4);
+  for (const turn of between) expect(turn).toContain("change");
+});
+
+test("a run that is closed ends after its step, and a second run joins the first", async () => {
+  let steps = 0;
+  const retention = new Retention({
+    ...quiet,
+    prune: async ({ rows }) => {
+      steps += 1;
+      if (steps === 3) void retention.close();
+      return rows;
+    },
+  });
+  expect(retention.run()).toBe(retention.run());
+  await retention.run();
+  expect(steps).toBe(3);
+});
+
+test.each([
+  ["audit", "such as 90d"],
+  ["decisions=3d", "what is kept is one of audit, incidents"],
+  ["audit=forever", "such as 90d"],
+  ["audit=1h", "at least a day"],
+  ["audit=90d=3", "what is kept is one of"],
+  ["rollouts=90d", "a number of rollouts"],
+  ["rollouts=1", "at least 2"],
+  ["__proto__=1d", "what is kept is one of"],
+])("a term that is none is refused at the start, before anything is dropped: %s", async (keep, problem) => {
+  const dataDir = await testFolder();
+  await expect(startServer({ dataDir, port: 0, log: SILENT, keep: ["feedback=2d", keep] })).rejects.toMatchObject({
+    code: "usage",
+    message: expect.stringContaining(problem),
+  });
+});
+
+test("terms that are given replace the defaults, and the others stay", () => {
+  const terms = parseKeep(["audit=7d", "rollouts=3"]);
+  // docs/operations.md: incidents 400 days, alerts 30, feedback 90.
+  expect(terms).toEqual({
+    audit: 7 * DAY_MS,
+    incidents: 400 * DAY_MS,
+    alerts: 30 * DAY_MS,
+    feedback: 90 * DAY_MS,
+    rollouts: 3,
+  });
+});
+
+test("of any audit log exactly the rows before the term go, in whatever steps", async () => {
+  const server = await testServer();
+  await server.close();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 0, max: 99 }), { maxLength: 60 }),
+      fc.integer({ min: 0, max: 100 }),
+      fc.integer({ min: 1, max: 20 }),
+      async (gaps, before, rows) => {
+        const store = opened(server);
+        await emptyAudit(store);
+        let second = 0;
+        const seconds = gaps.map((gap) => (second += gap));
+        for (const each of seconds) {
+          await store.appendAudit({
+            timestamp: at(each),
+            actor: { kind: "system", name: "system" },
+            action: "a",
+            target: "t",
+            summary: "s",
+          });
+        }
+        const cutoff = (before * (second + 1)) / 100;
+        for (;;) if ((await store.prune({ what: "audit", before: at(cutoff), rows })) < rows) break;
+        const left = await store.readAudit({ after: 0, limit: 1_000 });
+        store.close();
+        expect(left.map((event) => event.timestamp)).toEqual(seconds.map(at).filter((each) => each >= at(cutoff)));
+      },
+    ),
+    { numRuns: 30 },
+  );
+
+  // Later than the years before, so that what an earlier run allowed to go does not matter.
+  function at(second: number): string {
+    return new Date(Date.parse("2030-01-01T00:00:00Z") + second * 1_000).toISOString();
+  }
+});
+
+const quiet = {
+  prune: async () => 0,
+  terms: parseKeep([]),
+  now: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  onPruned: () => undefined,
+  log: SILENT,
+};
+
+/** A server with a rollback, an alert that was delivered, feedback, and an answer kept for repeats. */
+async function usedServer(): Promise<TestServer> {
+  const server = await testServer();
+  await server.call("POST", "/v1/webhooks", { url: "http://127.0.0.1:9/nobody" });
+  await server.call("POST", "/v1/apply", SUPPORT_AGENT, { headers: { "idempotency-key": "once" } });
+  await server.call("POST", "/v1/aliases/support-agent/rollout", {});
+  await server.call("POST", "/v1/aliases/support-agent/rollback", { reason: "x" });
+  const token = await server.token("runtime");
+  const feedback = [{ id: "f", runId: "r", alias: "support-agent", version: "support-agent@2.4.0", quality: 1 }];
+  await server.call("POST", "/v1/feedback", { feedback }, { token });
+  await server.close();
+  edit(server, "UPDATE outbox SET delivered_at = created_at, next_at_ms = NULL");
+  return server.restart();
+}
+
+/** Makes everything in the database older. */
+function age(server: TestServer, days: number): void {
+  const database = new Database(join(server.dataDir, "flagback.db"));
+  database.exec("DROP TRIGGER audit_is_append_only");
+  const older = (column: string) => `${column} = strftime('%Y-%m-%dT%H:%M:%fZ', ${column}, '-${days} days')`;
+  for (const [table, column] of [
+    ["audit", "timestamp"],
+    ["outbox", "delivered_at"],
+    ["outbox", "created_at"],
+    ["feedback", "received_at"],
+    ["idempotency", "at"],
+    ["incidents", "opened_at"],
+  ] as const) {
+    database.exec(`UPDATE ${table} SET ${older(column)}`);
+  }
+  database.close();
+}
+
+function edit(server: TestServer, sql: string): void {
+  const database = new Database(join(server.dataDir, "flagback.db"));
+  try {
+    database.exec(sql);
+  } finally {
+    database.close();
+  }
+}
+
+function read(server: TestServer, sql: string): unknown[] {
+  const database = new Database(join(server.dataDir, "flagback.db"));
+  try {
+    return database.prepare(sql).pluck().all();
+  } finally {
+    database.close();
+  }
+}
+
+function rowsOf(server: TestServer, tables: readonly string[]): Record<string, number> {
+  return Object.fromEntries(tables.map((table) => [table, Number(read(server, `SELECT count(*) FROM ${table}`)[0])]));
+}
+
+function opened(server: TestServer) {
+  const store = openSqliteStore(join(server.dataDir, "flagback.db"));
+  onTestFinished(() => store.close());
+  return store;
+}
+
+async function emptyAudit(store: ReturnType<typeof opened>): Promise<void> {
+  const future = "9999-01-01T00:00:00.000Z";
+  while ((await store.prune({ what: "audit", before: future, rows: 1_000 })) > 0);
+}
