@@ -9,8 +9,18 @@ import { ingest } from "./ingest.ts";
 import { push } from "./push.ts";
 import { reconnect } from "./reconnect.ts";
 import type { Benchmark } from "./report.ts";
+import { store } from "./store.ts";
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { decide, detect, evaluate, flip, ingest, push, reconnect };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  decide,
+  detect,
+  evaluate,
+  flip,
+  ingest,
+  push,
+  reconnect,
+  store,
+};
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

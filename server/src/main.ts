@@ -25,6 +25,7 @@ import { Backups } from "./store/backup.ts";
 import { DATABASE_FILE } from "./store/database-files.ts";
 import { DiskHealth } from "./store/disk-health.ts";
 import { failpointOf } from "./store/failpoints.ts";
+import { inUse } from "./store/in-use.ts";
 import { parseKeep, Retention } from "./store/retention.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
@@ -177,6 +178,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }, TICK_MS);
     const retention = new Retention({
       prune: (step) => store.prune(step),
+      inUse: () => inUse(engine.world, (alias) => book.openRollouts(alias)),
       terms,
       now,
       monotonicMs,

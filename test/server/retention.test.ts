@@ -2,12 +2,16 @@
  * What is past its term goes, in small steps; what is not over stays, however old.
  */
 import { join } from "node:path";
-import type { AuditEvent } from "@flagback/schemas";
+import type { World } from "@flagback/core";
+import type { Alias, AuditEvent } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import fc from "fast-check";
 import { startServer } from "flagback";
 import { expect, onTestFinished, test } from "vitest";
-import { parseKeep, Retention } from "../../server/src/store/retention.ts";
+import { LedgerBook } from "../../server/src/ledger/ledger-book.ts";
+import { TickClock } from "../../server/src/ledger/tick-clock.ts";
+import { type InUse, inUse } from "../../server/src/store/in-use.ts";
+import { nextRows, parseKeep, Retention } from "../../server/src/store/retention.ts";
 import { openSqliteStore } from "../../server/src/store/sqlite.ts";
 import type { Prunable, PruneStep } from "../../server/src/store/store.ts";
 import { eventually, SILENT, SUPPORT_AGENT, type TestServer, testFolder, testServer } from "../support/server.ts";
@@ -52,29 +56,34 @@ test("what is younger than its term stays", async () => {
 });
 
 test("an incident stays past its term while it holds a kill switch engaged, and while its rollout is the latest", async () => {
-  const server = await usedServer();
-  await server.close();
-  const store = opened(server);
-  const everything: PruneStep = { what: "incidents", before: new Date(Date.now() + DAY_MS).toISOString(), rows: 200 };
+  const first = await usedServer();
+  await first.close();
+  age(first, 500);
   // Its rollout is the latest of its alias, and its kill switch is engaged.
-  expect(await store.prune(everything)).toBe(0);
-  store.close();
-
-  const again = await server.restart();
-  await again.call("POST", "/v1/kill-switches/writes_disabled/release", { scope: "agent=support-agent", reason: "x" });
-  await again.close();
-  const released = opened(again);
-  expect(await released.prune(everything)).toBe(0);
-  released.close();
-
-  const third = await again.restart();
+  const second = await first.restart();
+  expect(await incidentsAfterPruning(second)).toBe(1);
+  await second.call("POST", "/v1/kill-switches/writes_disabled/release", { scope: "agent=support-agent", reason: "x" });
+  await second.close();
+  age(second, 500);
+  const third = await second.restart();
+  expect(await incidentsAfterPruning(third)).toBe(1);
   await third.call("POST", "/v1/versions", { id: "support-agent@2.5.0", payload: { prompt: "Be kind." } });
   await third.call("POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.5.0" });
   await third.close();
-  const over = opened(third);
-  expect(await over.prune(everything)).toBe(1);
-  over.close();
-  expect(rowsOf(third, ["incidents", "decisions"])).toEqual({ incidents: 0, decisions: 0 });
+  age(third, 500);
+  const fourth = await third.restart();
+  expect(await incidentsAfterPruning(fourth)).toBe(0);
+  await fourth.close();
+  expect(rowsOf(fourth, ["incidents", "decisions"])).toEqual({ incidents: 0, decisions: 0 });
+});
+
+test("an incident that holds a kill switch stays, also where its rollout is not the latest any more", async () => {
+  const server = await usedServer();
+  await server.call("POST", "/v1/versions", { id: "support-agent@2.5.0", payload: { prompt: "Be kind." } });
+  await server.call("POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.5.0" });
+  await server.close();
+  age(server, 500);
+  expect(await incidentsAfterPruning(await server.restart())).toBe(1);
 });
 
 test("alerts that wait for delivery stay, however old; those that nobody took stay as long as incidents", async () => {
@@ -84,34 +93,110 @@ test("alerts that wait for delivery stay, however old; those that nobody took st
   const later = new Date(Date.now() + DAY_MS).toISOString();
   const store = opened(server);
   expect(await store.prune({ what: "alerts", before: later, rows: 200 })).toBe(0);
-  expect(await store.prune({ what: "incidents", before: later, rows: 200 })).toBe(0);
+  // The incident itself goes, and its alert stays.
+  expect(await store.prune({ what: "incidents", before: later, except: [], rows: 200 })).toBe(1);
   store.close();
+  expect(rowsOf(server, ["incidents", "outbox"])).toEqual({ incidents: 0, outbox: 1 });
   edit(server, "UPDATE outbox SET next_at_ms = NULL");
   const again = opened(server);
   expect(await again.prune({ what: "alerts", before: later, rows: 200 })).toBe(0);
-  expect(await again.prune({ what: "incidents", before: later, rows: 200 })).toBe(1);
+  expect(await again.prune({ what: "incidents", before: later, except: [], rows: 200 })).toBe(1);
   again.close();
 });
 
-test("counts of rollouts that are over go beyond the newest few, and not while a run of them is open", async () => {
+test("counts of an alias's old rollouts go up to a number, few at a time, and not those that are excepted", async () => {
   const server = await usedServer();
   await server.close();
-  edit(server, "UPDATE documents SET document = json_set(document, '$.rolloutNumber', 9) WHERE kind = 'alias'");
-  edit(server, "DELETE FROM ledgers; DELETE FROM totals; DELETE FROM assignments; DELETE FROM open_ticks");
-  for (let number = 1; number <= 9; number++) {
-    edit(server, `INSERT INTO ledgers VALUES ('support-agent', ${number}, '{}')`);
-    edit(server, `INSERT INTO totals VALUES ('support-agent', 'support-agent@2.4.0', ${number}, 1, 1, 0, 0)`);
+  edit(server, "DELETE FROM ledgers; DELETE FROM totals");
+  for (const alias of ["a", "b"]) {
+    for (let number = 1; number <= 9; number++) {
+      edit(server, `INSERT INTO ledgers VALUES ('${alias}', ${number}, '{}')`);
+      edit(server, `INSERT INTO totals VALUES ('${alias}', 'v@1', ${number}, 1, 1, 0, 0)`);
+    }
   }
-  edit(server, "INSERT INTO assignments VALUES ('i', 1, 'support-agent', 'support-agent@2.4.0', 2, 1, 1, 0, '{}')");
-  edit(server, "INSERT INTO open_ticks VALUES ('support-agent', 3, 1, 0, 'stable', 'i', 'main', '{}')");
   const store = opened(server);
-  // Beyond the newest 5 are 1 to 4, and in 2 and 3 something is open.
-  expect(await store.prune({ what: "rollouts", newest: 5, rows: 200 })).toBe(4);
-  expect(await store.prune({ what: "rollouts", newest: 5, rows: 200 })).toBe(0);
+  const step: PruneStep = { what: "rollouts", alias: "b", through: 4, except: [2, 3], rows: 3 };
+  // Rollouts 1 and 4, in two tables.
+  expect(await store.prune(step)).toBe(3);
+  expect(await store.prune(step)).toBe(1);
   store.close();
-  const numbers = (table: string) => read(server, `SELECT rollout_number FROM ${table} ORDER BY 1`);
-  expect(numbers("ledgers")).toEqual([2, 3, 5, 6, 7, 8, 9]);
-  expect(numbers("totals")).toEqual([2, 3, 5, 6, 7, 8, 9]);
+  const numbers = (table: string, alias: string) =>
+    read(server, `SELECT rollout_number FROM ${table} WHERE alias = '${alias}' ORDER BY 1`);
+  for (const table of ["ledgers", "totals"]) {
+    expect(numbers(table, "a")).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(numbers(table, "b")).toEqual([2, 3, 5, 6, 7, 8, 9]);
+  }
+});
+
+test("of each alias the newest rollouts stay, and older ones that have runs open", async () => {
+  const steps: PruneStep[] = [];
+  const retention = new Retention({
+    ...quiet,
+    terms: parseKeep(["rollouts=5"]),
+    inUse: () => ({
+      incidents: [],
+      aliases: [
+        { name: "busy", rolloutNumber: 9, open: [2, 9] },
+        { name: "new", rolloutNumber: 5, open: [5] },
+      ],
+    }),
+    prune: async (step) => {
+      steps.push(step);
+      return 0;
+    },
+  });
+  await retention.run();
+  const rollouts = steps.filter(({ what }) => what === "rollouts");
+  // The newest 5 of 9 are 5 to 9; of 5 that is all.
+  expect(rollouts).toMatchObject([{ alias: "busy", through: 4, except: [2, 9] }]);
+});
+
+test("a rollout is open as long as a run of it may still be reported, and no longer", async () => {
+  const server = await usedServer();
+  await server.call("POST", "/v1/versions", { id: "support-agent@2.5.0", payload: { prompt: "Be kind." } });
+  const before = await server.restart();
+  await before.close();
+  const store = opened(before);
+  const loaded = store.load({ history: 10, runs: 10 });
+  store.close();
+  const alias = loaded.aliases.find(({ name }) => name === "support-agent") as Alias;
+  const world = { ...EMPTY_WORLD, aliases: new Map([[alias.name, { ...alias, rolloutNumber: 7, rollout: null }]]) };
+  let nowMs = 0;
+  const clock = new TickClock(1, () => nowMs);
+  const assignment = {
+    instance: "i",
+    seq: 1,
+    tick: 0,
+    alias: alias.name,
+    version: "support-agent@2.4.0",
+    rolloutNumber: 2,
+    assigned: 1,
+    settled: 0,
+    overdue: {},
+  };
+  const book = new LedgerBook({
+    world: () => world,
+    clock,
+    loaded: {
+      ...loaded,
+      instances: [{ instance: "i", tokenId: "t", through: 1, lostSince: null }],
+      assignments: [assignment],
+      ledgers: [],
+      totals: [],
+      counts: [],
+      runs: [],
+    },
+  });
+  const open = () => inUse(world, (name) => book.openRollouts(name)).aliases[0]?.open;
+  book.advance();
+  expect(open()).toEqual([2]);
+  // The policy's outcomeTimeout is 60 s; then its counts have to be durable.
+  nowMs = 120_000;
+  book.advance();
+  expect(open()).toEqual([2]);
+  book.confirm(book.collect());
+  book.advance();
+  expect(open()).toEqual([]);
 });
 
 test("an audit row can't be deleted before its term, not even by SQL", async () => {
@@ -144,9 +229,9 @@ test("a clock that jumps ahead by years makes nothing old while the server runs"
   monotonicMs += 3_600_000;
   await retention.run();
   for (const step of steps) {
-    if (step.what !== "rollouts") expect(Date.parse(step.before)).toBeLessThan(Date.parse("2026-01-01T01:01:01Z"));
+    if ("before" in step) expect(Date.parse(step.before)).toBeLessThan(Date.parse("2026-01-01T01:01:01Z"));
   }
-  expect(steps).toHaveLength(6);
+  expect(steps).toHaveLength(5);
 });
 
 test("each step drops few rows, and others get their turn between two of them", async () => {
@@ -252,8 +337,56 @@ test("of any audit log exactly the rows before the term go, in whatever steps", 
   }
 });
 
+test.each([
+  [64, 1, 64],
+  [64, 3, 64],
+  [64, 9, 32],
+  [3, 9, 1],
+  [1, 900, 1],
+  [8, 3, 8],
+  [8, 1, 16],
+  [40, 0, 64],
+])("after a step of %i rows that took %i ms come steps of %i", (rows, tookMs, next) => {
+  expect(nextRows(rows, tookMs)).toBe(next);
+});
+
+test("after a slow step the next one is half as large, and the wait between them is four times as long as it took", async () => {
+  const steps: number[] = [];
+  const pauses: number[] = [];
+  let nowMs = 0;
+  let left = 100;
+  const retention = new Retention({
+    ...quiet,
+    monotonicMs: () => nowMs,
+    pause: async (ms) => pauses.push(ms),
+    prune: async ({ what, rows }) => {
+      if (what !== "audit") return 0;
+      steps.push(rows);
+      // Only the first is slow.
+      nowMs += steps.length === 1 ? 100 : 1;
+      const went = Math.min(left, rows);
+      left -= went;
+      return went;
+    },
+  });
+  await retention.run();
+  expect(left).toBe(0);
+  expect(steps).toEqual([64, 32, 64]);
+  // Incidents before it have none, and what comes after it neither.
+  expect(pauses).toEqual([0, 400, 20, 0, 0, 0, 0]);
+});
+
+const EMPTY_WORLD: World = {
+  aliases: new Map(),
+  versions: new Map(),
+  killSwitches: new Map(),
+  flags: new Map(),
+  decisions: new Map(),
+};
+
 const quiet = {
   prune: async () => 0,
+  inUse: (): InUse => ({ incidents: [], aliases: [] }),
   terms: parseKeep([]),
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
@@ -276,10 +409,19 @@ async function usedServer(): Promise<TestServer> {
   return server.restart();
 }
 
+/** How many incidents there are once what is past its term has gone. */
+async function incidentsAfterPruning(server: TestServer): Promise<number> {
+  // Audit rows are looked at after the incidents.
+  await eventually("audit rows are dropped", async () =>
+    (await server.call<string>("GET", "/metrics")).body.includes('flagback_pruned_total{what="audit"}'),
+  );
+  return (await server.call<{ incidents: unknown[] }>("GET", "/v1/incidents")).body.incidents.length;
+}
+
 /** Makes everything in the database older. */
 function age(server: TestServer, days: number): void {
   const database = new Database(join(server.dataDir, "flagback.db"));
-  database.exec("DROP TRIGGER audit_is_append_only");
+  database.exec("DROP TRIGGER IF EXISTS audit_is_append_only");
   const older = (column: string) => `${column} = strftime('%Y-%m-%dT%H:%M:%fZ', ${column}, '-${days} days')`;
   for (const [table, column] of [
     ["audit", "timestamp"],

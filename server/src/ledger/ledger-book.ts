@@ -201,6 +201,11 @@ export class LedgerBook {
     return this.#find(key)?.totalsOf(version) ?? { assigned: 0, settled: 0, missing: 0, failures: 0 };
   }
 
+  /** Numbers of an alias's rollouts that may have runs open, or counts that are not durable yet. */
+  openRollouts(alias: string): number[] {
+    return this.#counting.rollouts.numbersOf(alias);
+  }
+
   /** When the last outcome of the candidate came, on the monotonic clock; the server's start where none came since. */
   lastOutcomeMs(key: RolloutKey): number {
     return this.#find(key)?.lastCandidateOutcomeMs ?? this.#clock.startedMs;

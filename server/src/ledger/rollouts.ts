@@ -29,6 +29,10 @@ export class Rollouts {
     this.#byAlias.get(alias)?.delete(rolloutNumber);
   }
 
+  numbersOf(alias: string): number[] {
+    return [...(this.#byAlias.get(alias)?.keys() ?? [])];
+  }
+
   all(): RolloutLedger[] {
     return [...this.#byAlias.values()].flatMap((numbers) => [...numbers.values()]);
   }

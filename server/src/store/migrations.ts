@@ -83,6 +83,9 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX idempotency_by_age ON idempotency (at);
   CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
   CREATE INDEX outbox_given_up ON outbox (created_at) WHERE next_at_ms IS NULL AND delivered_at IS NULL;
+  CREATE INDEX incidents_by_age ON incidents (opened_at);
+  CREATE INDEX decisions_by_incident ON decisions (incident);
+  CREATE INDEX frozen_ticks_by_age ON frozen_ticks (tick);
   CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
     WHEN OLD.timestamp >= coalesce((SELECT value FROM meta WHERE key = 'auditKeptSince'), '')
     BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;

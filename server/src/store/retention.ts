@@ -2,15 +2,19 @@
  * How long what is over is kept, and its end: dropped in small steps between the server's other work, and never before its
  * term.
  */
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { Duration, durationMs, FlagbackError } from "@flagback/schemas";
 import type { Logger } from "pino";
+import type { InUse } from "./in-use.ts";
 import type { Prunable, PruneStep } from "./store.ts";
 
-/** Rows that go in one transaction: a few milliseconds, which is what a change waits at most. */
-const ROWS_PER_STEP = 100;
-/** Between two steps. */
+/** Rows that go in one transaction at most, and in the first one. */
+const MAX_ROWS_PER_STEP = 64;
+/** A step that takes longer is followed by smaller ones: a change that comes meanwhile waits for it. */
+const STEP_TARGET_MS = 4;
+/** Between two steps, and not less than {@link PAUSE_FACTOR} times the step before. */
 const PAUSE_MS = 20;
+const PAUSE_FACTOR = 4;
 /** Drifting clocks may differ by this; a clock that jumps ahead makes nothing older. */
 const CLOCK_SLACK_MS = 60_000;
 
@@ -61,30 +65,31 @@ export function parseKeep(texts: readonly string[]): Terms {
   return { ...Object.fromEntries(ms), rollouts: Number(rollouts) } as Terms;
 }
 
+export interface RetentionParts {
+  readonly prune: (step: PruneStep) => Promise<number>;
+  /** What may not be dropped yet. It only gets less for what is past its term, so it is asked once for each run. */
+  readonly inUse: () => InUse;
+  readonly terms: Terms;
+  readonly now: () => number;
+  readonly monotonicMs: () => number;
+  readonly onPruned: (what: Prunable, rows: number) => void;
+  readonly log: Pick<Logger, "info">;
+  /** Lets others go on for so long; 0 is one turn of the event loop. Default: real time. */
+  readonly pause?: (ms: number) => Promise<unknown>;
+}
+
 export class Retention {
-  readonly #prune: (step: PruneStep) => Promise<number>;
-  readonly #terms: Terms;
-  readonly #nowMs: () => number;
-  readonly #onPruned: (what: Prunable, rows: number) => void;
-  readonly #log: Pick<Logger, "info">;
+  readonly #parts: RetentionParts;
+  readonly #pause: (ms: number) => Promise<unknown>;
+  readonly #startedMs: number;
   readonly #ending = new AbortController();
+  #rows = MAX_ROWS_PER_STEP;
   #running: Promise<void> | undefined;
 
-  constructor(parts: {
-    readonly prune: (step: PruneStep) => Promise<number>;
-    readonly terms: Terms;
-    readonly now: () => number;
-    readonly monotonicMs: () => number;
-    readonly onPruned: (what: Prunable, rows: number) => void;
-    readonly log: Pick<Logger, "info">;
-  }) {
-    this.#prune = parts.prune;
-    this.#terms = parts.terms;
-    this.#onPruned = parts.onPruned;
-    this.#log = parts.log;
-    const { now, monotonicMs } = parts;
-    const startedMs = now() - monotonicMs();
-    this.#nowMs = () => Math.min(now(), startedMs + monotonicMs() + CLOCK_SLACK_MS);
+  constructor(parts: RetentionParts) {
+    this.#parts = parts;
+    this.#pause = parts.pause ?? pauseUnref;
+    this.#startedMs = parts.now() - parts.monotonicMs();
   }
 
   /** Drops what is past its term, unless that is being done already. Rejects where the disk refuses; the rest waits. */
@@ -104,28 +109,54 @@ export class Retention {
   async #runOnce(): Promise<void> {
     const dropped: Partial<Record<Prunable, number>> = {};
     for (const step of this.#steps()) {
-      for (;;) {
-        if (this.#ending.signal.aborted) return;
-        const rows = await this.#prune(step);
-        if (rows > 0) {
-          dropped[step.what] = (dropped[step.what] ?? 0) + rows;
-          this.#onPruned(step.what, rows);
+      let isMore = true;
+      while (isMore && !this.#ending.signal.aborted) {
+        const rows = this.#rows;
+        const begunMs = this.#parts.monotonicMs();
+        const went = await this.#parts.prune({ ...step, rows });
+        const tookMs = this.#parts.monotonicMs() - begunMs;
+        if (went > 0) {
+          dropped[step.what] = (dropped[step.what] ?? 0) + went;
+          this.#parts.onPruned(step.what, went);
         }
-        if (rows < ROWS_PER_STEP) break;
-        await pause(PAUSE_MS, undefined, { ref: false });
+        isMore = went >= rows;
+        if (went > 0) this.#rows = nextRows(rows, tookMs);
+        await this.#pause(isMore ? Math.max(PAUSE_MS, PAUSE_FACTOR * tookMs) : 0);
       }
     }
-    if (Object.keys(dropped).length > 0) this.#log.info({ dropped }, "dropped what is past its term");
+    if (Object.keys(dropped).length > 0) this.#parts.log.info({ dropped }, "dropped what is past its term");
   }
 
-  #steps(): PruneStep[] {
-    const { rollouts, ...times } = this.#terms;
+  *#steps(): Generator<Unsized> {
+    const { rollouts, incidents, ...times } = this.#parts.terms;
     const nowMs = this.#nowMs();
-    const timed = Object.entries({ ...times, requests: REQUESTS_MS }).map(([what, termMs]) => ({
-      what: what as Exclude<Prunable, "rollouts">,
-      before: new Date(nowMs - termMs).toISOString(),
-      rows: ROWS_PER_STEP,
-    }));
-    return [...timed, { what: "rollouts", newest: rollouts, rows: ROWS_PER_STEP }];
+    const before = (termMs: number) => new Date(nowMs - termMs).toISOString();
+    const inUse = this.#parts.inUse();
+    yield { what: "incidents", before: before(incidents), except: inUse.incidents };
+    for (const [what, termMs] of Object.entries({ ...times, requests: REQUESTS_MS })) {
+      yield { what: what as keyof typeof times | "requests", before: before(termMs) };
+    }
+    for (const { name, rolloutNumber, open } of inUse.aliases) {
+      const through = rolloutNumber - rollouts;
+      if (through > 0) yield { what: "rollouts", alias: name, through, except: open };
+    }
   }
+
+  /** A clock that jumps ahead while the server runs makes nothing older. */
+  #nowMs(): number {
+    const { now, monotonicMs } = this.#parts;
+    return Math.min(now(), this.#startedMs + monotonicMs() + CLOCK_SLACK_MS);
+  }
+}
+
+type Unsized = PruneStep extends infer Step ? (Step extends PruneStep ? Omit<Step, "rows"> : never) : never;
+
+function pauseUnref(ms: number): Promise<unknown> {
+  return ms === 0 ? setImmediate() : setTimeout(ms, undefined, { ref: false });
+}
+
+/** How many rows the step after one of `rows` that took so long may drop. */
+export function nextRows(rows: number, tookMs: number): number {
+  if (tookMs > STEP_TARGET_MS) return Math.max(1, Math.floor(rows / 2));
+  return tookMs > STEP_TARGET_MS / 2 ? rows : Math.min(MAX_ROWS_PER_STEP, 2 * rows);
 }

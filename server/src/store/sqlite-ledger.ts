@@ -13,21 +13,21 @@ const KEPT_RUNS = 200_000;
 const KEPT_INSTANCE_TICKS = 7 * 86_400;
 /** Sums of frozen ticks are kept for a day of the server's running, to check a decision's prefix against. */
 const KEPT_FROZEN_TICKS = 86_400;
-/** Older ones are dropped once in so many ticks. */
-const PRUNE_FROZEN_EVERY = 600;
+/** For each that comes so many older ones may go, so that they get fewer and no write has many to drop. */
+const FROZEN_DROPPED_PER_NEW = 2;
 
 /** Writes counts as they are now: most of them into the journal. Its caller opens the transaction. */
 export class LedgerWriter {
   readonly #journal: LedgerJournal;
   readonly #statements;
-  #nextFrozenPrune = 0;
 
   constructor(database: Database.Database, journal: LedgerJournal) {
     const sql = (text: string) => database.prepare(text);
     this.#journal = journal;
     this.#statements = {
       freeze: sql("INSERT INTO frozen_ticks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"),
-      pruneFrozen: sql("DELETE FROM frozen_ticks WHERE tick < ?"),
+      pruneFrozen: sql(`DELETE FROM frozen_ticks WHERE (alias, rollout_number, tick, replica) IN
+        (SELECT alias, rollout_number, tick, replica FROM frozen_ticks WHERE tick < ? ORDER BY tick LIMIT ?)`),
       runs: sql("INSERT INTO runs VALUES (?, ?, ?, ?, ?)"),
       runsThrough: sql("SELECT max(through) FROM runs").pluck(),
       pruneRuns: sql("DELETE FROM runs WHERE through <= ?"),
@@ -38,16 +38,15 @@ export class LedgerWriter {
 
   /** `folds` where nobody waits for the transaction but the counts themselves. */
   write(writes: LedgerWrites, { folds }: { readonly folds: boolean }): void {
-    const { freeze, clock } = this.#statements;
+    const { freeze, clock, pruneFrozen } = this.#statements;
     this.#journal.append(writes, { folds });
     for (const { alias, rolloutNumber, tick, candidate, stable } of writes.frozen) {
       freeze.run(alias, rolloutNumber, tick, REPLICA, JSON.stringify(candidate), JSON.stringify(stable));
     }
     if (writes.runs.length > 0) this.#writeRuns(writes.runs);
     clock.run(String(writes.tick));
-    if (writes.frozen.length > 0 && writes.tick >= this.#nextFrozenPrune) {
-      this.#statements.pruneFrozen.run(writes.tick - KEPT_FROZEN_TICKS);
-      this.#nextFrozenPrune = writes.tick + PRUNE_FROZEN_EVERY;
+    if (writes.frozen.length > 0) {
+      pruneFrozen.run(writes.tick - KEPT_FROZEN_TICKS, FROZEN_DROPPED_PER_NEW * writes.frozen.length);
     }
   }
 

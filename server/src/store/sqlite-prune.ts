@@ -18,42 +18,38 @@ export function pruner(database: Database.Database, writes: Writes): (step: Prun
     (SELECT number FROM feedback ORDER BY number LIMIT ?)`);
   const requests = sql(`DELETE FROM idempotency WHERE (token_id, key) IN
     (SELECT token_id, key FROM idempotency WHERE at < ? ORDER BY at LIMIT ?)`);
-  // One that still holds a kill switch engaged, or is of an alias's latest rollout, is not over.
   const overIncidents = sql(`SELECT id FROM incidents WHERE opened_at < ?
-    AND NOT EXISTS (SELECT 1 FROM documents WHERE kind = 'killSwitch'
-      AND instr(documents.document, '"incident:' || incidents.id || '"') > 0)
-    AND NOT EXISTS (SELECT 1 FROM documents WHERE kind = 'alias' AND key = incidents.document ->> '$.alias'
-      AND documents.document ->> '$.rolloutNumber' = incidents.document ->> '$.rolloutNumber')
-    ORDER BY opened_at LIMIT ?`).pluck();
+    AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?`).pluck();
   const dropIncident = sql("DELETE FROM incidents WHERE id = ?");
   const dropDecision = sql("DELETE FROM decisions WHERE incident = ?");
-  const ledgers = sql(rolloutsOf("ledgers", "alias, rollout_number"));
-  const totals = sql(rolloutsOf("totals", "alias, version, rollout_number"));
+  const ledgers = sql(oldRollouts("ledgers", "alias, rollout_number"));
+  const totals = sql(oldRollouts("totals", "alias, version, rollout_number"));
 
   const prune = (step: PruneStep): number => {
-    if (step.what === "rollouts") {
-      const { newest, rows } = step;
-      const dropped = ledgers.run(newest, rows).changes;
-      return dropped + totals.run(newest, rows - dropped).changes;
-    }
-    const { what, before, rows } = step;
-    switch (what) {
+    const { rows } = step;
+    switch (step.what) {
       case "audit":
-        return audit(before, rows);
+        return audit(step.before, rows);
       case "alerts":
-        return alerts.run(before, rows).changes;
+        return alerts.run(step.before, rows).changes;
       case "feedback":
-        return feedback.run(before, rows).changes;
+        return feedback.run(step.before, rows).changes;
       case "requests":
-        return requests.run(before, rows).changes;
+        return requests.run(step.before, rows).changes;
       case "incidents": {
-        const over = overIncidents.all(before, rows);
+        const over = overIncidents.all(step.before, JSON.stringify(step.except), rows);
         for (const id of over) {
           dropIncident.run(id);
           dropDecision.run(id);
         }
         // An alert that nobody took is the last word of its incident.
-        return over.length + deadLetters.run(before, rows - over.length).changes;
+        return over.length + deadLetters.run(step.before, rows - over.length).changes;
+      }
+      case "rollouts": {
+        const { alias, through } = step;
+        const except = JSON.stringify(step.except);
+        const dropped = ledgers.run(alias, through, except, rows).changes;
+        return dropped + totals.run(alias, through, except, rows - dropped).changes;
       }
     }
   };
@@ -79,16 +75,8 @@ function auditPruner(database: Database.Database): (before: string, rows: number
   };
 }
 
-/** Counts of rollouts that are over: older than the newest few of their alias, with nothing open in them. */
-function rolloutsOf(table: string, columns: string): string {
-  return `
-    WITH newest AS MATERIALIZED
-      (SELECT key AS alias, document ->> '$.rolloutNumber' AS number FROM documents WHERE kind = 'alias')
-    DELETE FROM ${table} WHERE (${columns}) IN (
-      SELECT ${columns} FROM ${table} JOIN newest USING (alias) WHERE rollout_number <= number - ?
-      AND NOT EXISTS (SELECT 1 FROM open_ticks WHERE open_ticks.alias = ${table}.alias
-        AND open_ticks.rollout_number = ${table}.rollout_number)
-      AND NOT EXISTS (SELECT 1 FROM assignments WHERE assignments.alias = ${table}.alias
-        AND assignments.rollout_number = ${table}.rollout_number)
-      LIMIT ?)`;
+/** Deletes from a table with rows of rollouts, found by its primary key, which begins with the alias. */
+function oldRollouts(table: string, key: string): string {
+  return `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table}
+    WHERE alias = ? AND rollout_number <= ? AND rollout_number NOT IN (SELECT value FROM json_each(?)) LIMIT ?)`;
 }

@@ -163,11 +163,19 @@ export interface OutboxRow {
 /** What is dropped once it is over and past its term. `requests` are answers kept for an `Idempotency-Key`. */
 export type Prunable = "audit" | "incidents" | "alerts" | "feedback" | "requests" | "rollouts";
 
-/** Drops the oldest `rows` at most. */
+/** Drops the oldest `rows` at most. What is not over the caller names: it is known in memory, and would cost a scan here. */
 export type PruneStep =
-  | { readonly what: Exclude<Prunable, "rollouts">; readonly before: string; readonly rows: number }
-  /** Counts of all but the `newest` rollouts of each alias. */
-  | { readonly what: "rollouts"; readonly newest: number; readonly rows: number };
+  | { readonly what: "audit" | "alerts" | "feedback" | "requests"; readonly before: string; readonly rows: number }
+  /** Incidents with their decisions, but for those in `except`; then alerts that nobody took. */
+  | { readonly what: "incidents"; readonly before: string; readonly except: readonly string[]; readonly rows: number }
+  /** Counts of an alias's rollouts up to the one of number `through`, but for those in `except`. */
+  | {
+      readonly what: "rollouts";
+      readonly alias: string;
+      readonly through: number;
+      readonly except: readonly number[];
+      readonly rows: number;
+    };
 
 export interface PropagationRow {
   readonly revision: number;
@@ -257,10 +265,7 @@ export interface Store {
   /** `nextAtMs` null gives up: the row stays as a dead letter. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
   outboxDepth(): Promise<number>;
-  /**
-   * Answers how many rows went; fewer than it might have been means that nothing is left. Never goes what is not over: an
-   * incident that holds a kill switch engaged or is of an alias's latest rollout, an alert that waits, runs that are open.
-   */
+  /** Answers how many rows went; fewer than it might have been means that nothing is left. An alert that waits never goes. */
   prune(step: PruneStep): Promise<number>;
   /** Writes so many bytes that nobody needs, to see whether it can. */
   probe(bytes: number): Promise<void>;

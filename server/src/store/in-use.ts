@@ -1,0 +1,33 @@
+/**
+ * What may not be dropped yet, however old it is.
+ */
+import type { World } from "@flagback/core";
+
+export interface InUse {
+  /** Ids of incidents that hold a kill switch engaged, or are of an alias's latest rollout. */
+  readonly incidents: readonly string[];
+  readonly aliases: readonly {
+    readonly name: string;
+    /** The number of its latest rollout. */
+    readonly rolloutNumber: number;
+    /** Numbers of its rollouts with runs that are open. */
+    readonly open: readonly number[];
+  }[];
+}
+
+export function inUse(world: World, openRollouts: (alias: string) => readonly number[]): InUse {
+  const incidents = new Set<string>();
+  for (const { engaged } of world.killSwitches.values()) {
+    for (const { owner } of engaged) if (owner.startsWith("incident:")) incidents.add(owner.slice("incident:".length));
+  }
+  for (const { rollout } of world.aliases.values()) {
+    const incident = rollout?.decisionId && world.decisions.get(rollout.decisionId);
+    if (incident) incidents.add(incident);
+  }
+  const aliases = [...world.aliases.values()].map(({ name, rolloutNumber }) => ({
+    name,
+    rolloutNumber,
+    open: openRollouts(name),
+  }));
+  return { incidents: [...incidents], aliases };
+}
