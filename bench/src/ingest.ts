@@ -132,7 +132,7 @@ async function countedBy(fleet: Fleet): Promise<{ readonly settled: number; read
     traffic: readonly { readonly settled: number }[];
   };
   const metrics = await fleet.get("/metrics");
-  const accepted = /^flagback_outcomes_total\{result="accepted"\} (\d+)$/m.exec(metrics)?.[1];
+  const accepted = /^flagback_outcome_reports_total\{result="accepted"\} (\d+)$/m.exec(metrics)?.[1];
   return { settled: traffic.reduce((sum, { settled }) => sum + settled, 0), accepted: Number(accepted) };
 }
 

@@ -19,7 +19,6 @@ import { GroupCommit, type GroupCommitOptions } from "./ledger/group-commit.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
-import { createMetrics } from "./metrics.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
 import { Backups } from "./store/backup.ts";
 import { DATABASE_FILE } from "./store/database-files.ts";
@@ -29,6 +28,9 @@ import { inUse } from "./store/in-use.ts";
 import { parseKeep, Retention } from "./store/retention.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
+import { ChangeWatch } from "./telemetry/change-watch.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
+import { scrape } from "./telemetry/scrape.ts";
 
 /** How long runtimes may take to close their sockets when the server stops. */
 const DRAIN_DEADLINE_MS = 2_000;
@@ -115,10 +117,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       monotonicMs,
       now,
       onError: (error, alias) => log.error({ err: error, alias }, "the brain could not act"),
-      onVerdict: (alias, { candidate }, verdict) => {
-        for (const { guardrail, logE } of verdict.guardrails) {
-          metrics.evidence.set({ alias, version: candidate, guardrail }, logE);
-        }
+    });
+    const changes = new ChangeWatch({ metrics, log, now, world: engine.world });
+    // Before the hub, which tells it how far each change came.
+    engine.listen({
+      committed: (event) => changes.committed(event, engine.world),
+      durable: ({ instances }, waitedMs) => {
+        if (instances.length > 0) metrics.ingestWaitSeconds.observe(waitedMs / 1_000);
       },
     });
     // Added up until they are durable, because a counter takes longer than the outcome itself.
@@ -136,31 +141,31 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       events: {
         counted: ({ aliases, rejected, late }, batch) => {
           accepted += batch.items.length - rejected.length;
-          if (rejected.length > 0) metrics.outcomes.inc({ result: "rejected" }, rejected.length);
+          if (rejected.length > 0) metrics.reports.inc({ result: "rejected" }, rejected.length);
           groupCommit.schedule(book.unwrittenOutcomes);
           evaluator.markDirty(aliases);
           if (late.length > 0) feedback.noteLate(late);
         },
         appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
+        spreadEnded: (spread) => changes.spreadEnded(spread),
+        lease: (event) => metrics.leases.inc({ event }),
         dropped: (reason) => metrics.dropped.inc({ reason }),
         slowedDown: () => metrics.slowDowns.inc(),
       },
     });
     const webhookGuard = new WebhookGuard(AddressRanges.parse(options.webhookAllow ?? [], "--webhook-allow"));
-    const alerts = new AlertSender({ store, webhooks, guard: webhookGuard, log, now });
+    const alerts = new AlertSender({ store, webhooks, guard: webhookGuard, metrics, log, now });
     engine.listen({
-      committed: ({ change, commitMs }) => {
+      committed: ({ change }) => {
         for (const alias of change.aliases) {
           if (isUnderWay(alias)) book.weightsChanged(alias, clock.now() + 1);
           if (change.action === "rollout.advance") book.stageBegan(alias);
         }
         auditSignal.ring();
         if (change.alerts.length > 0) alerts.wake();
-        if (change.decision) metrics.rollbackSeconds.observe({ phase: "commit" }, commitMs / 1_000);
-        log.info({ action: change.action, target: change.target }, change.summary);
       },
       durable: () => {
-        metrics.outcomes.inc({ result: "accepted" }, accepted);
+        metrics.reports.inc({ result: "accepted" }, accepted);
         accepted = 0;
       },
     });
@@ -217,6 +222,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         webhooks,
         webhookGuard,
         metrics,
+        scrape: () => scrape({ engine, book, evaluator, hub, store, health, changes, metrics }),
         now,
         auditSignal,
         leaseMs,

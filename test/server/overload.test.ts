@@ -30,7 +30,7 @@ test("runtimes whose counts waited too long are asked to pause; every outcome is
   const last = await runtime.next("outcomesAck", ({ through }) => through === 50);
   expect(last.slowDownMs).toBeGreaterThan(SLOW_DOWN_AFTER_MS);
   const metrics = (await server.call<string>("GET", "/metrics")).body;
-  expect(metrics).toMatch(/^flagback_outcomes_total\{result="accepted"\} 50$/m);
+  expect(metrics).toMatch(/^flagback_outcome_reports_total\{result="accepted"\} 50$/m);
   expect(metrics).toMatch(/^flagback_slow_downs_total [1-9]/m);
 });
 

@@ -5,6 +5,7 @@
 import type { Webhook } from "@flagback/schemas";
 import type { Logger } from "pino";
 import type { OutboxRow, Store } from "../store/store.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { postAlert } from "./post-alert.ts";
 import type { WebhookGuard } from "./webhook-guard.ts";
 
@@ -18,6 +19,7 @@ export class AlertSender {
   readonly #store: Store;
   readonly #webhooks: ReadonlyMap<string, Webhook>;
   readonly #guard: WebhookGuard;
+  readonly #metrics: Pick<Metrics, "alerts">;
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #running = new Map<string, Promise<void>>();
@@ -29,12 +31,14 @@ export class AlertSender {
     readonly store: Store;
     readonly webhooks: ReadonlyMap<string, Webhook>;
     readonly guard: WebhookGuard;
+    readonly metrics: Pick<Metrics, "alerts">;
     readonly log: Logger;
     readonly now: () => number;
   }) {
     this.#store = parts.store;
     this.#webhooks = parts.webhooks;
     this.#guard = parts.guard;
+    this.#metrics = parts.metrics;
     this.#log = parts.log;
     this.#now = parts.now;
   }
@@ -71,9 +75,11 @@ export class AlertSender {
     if (this.#isClosed && problem !== undefined) return false;
     if (problem === undefined) {
       await this.#store.alertDelivered(row.id, new Date(this.#now()).toISOString());
+      this.#metrics.alerts.inc({ result: "delivered" });
       return true;
     }
     const givesUp = row.attempts + 1 >= MAX_ATTEMPTS;
+    this.#metrics.alerts.inc({ result: givesUp ? "given_up" : "failed" });
     const retryMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
     await this.#store.alertFailed(row.id, problem, givesUp ? null : this.#now() + retryMs);
     this.#log.warn({ alert: row.id, attempts: row.attempts + 1, problem, givesUp }, "an alert was not delivered");

@@ -41,12 +41,23 @@ export interface ExecuteOptions {
   /** For the incident of a stop by the brain. */
   readonly decideMs?: number;
   readonly outcomesToDecision?: number;
+  /** From when the evidence began to rise to the arrival of what completed it. */
+  readonly detectMs?: number;
+}
+
+export interface Committed {
+  readonly change: Change;
+  /** There where runtimes see it. */
+  readonly history?: HistoryEntry;
+  readonly actor: Actor;
+  readonly auditId: number;
+  readonly commitMs: number;
+  readonly options: ExecuteOptions;
 }
 
 /** Told in the same synchronous step in which the head advances. */
 export interface EngineListener {
-  /** A change was committed; `history` is there where runtimes see it. */
-  committed(event: { readonly change: Change; readonly history?: HistoryEntry; readonly commitMs: number }): void;
+  committed(event: Committed): void;
   /** Counts became durable; the oldest of them had waited for `waitedMs`. */
   durable(writes: LedgerWrites, waitedMs: number): void;
 }
@@ -179,7 +190,8 @@ export class Engine {
     );
     this.#world = worldAfter(this.#world, stamped);
     if (history) this.history.push(history);
-    for (const listener of this.#listeners) listener.committed({ change: stamped, history, commitMs });
+    const event: Committed = { change: stamped, history, actor: at.actor, auditId, commitMs, options };
+    for (const listener of this.#listeners) listener.committed(event);
     return { ...executed, auditId };
   }
 

@@ -29,11 +29,12 @@ export class Evaluator {
   readonly #monotonicMs: () => number;
   readonly #now: () => number;
   readonly #onError: (error: unknown, alias: string) => void;
-  readonly #onVerdict: (alias: string, rollout: Rollout, verdict: Verdict) => void;
   readonly #excursions: ExcursionAudit;
   /** Aliases to judge, with the arrival of the last outcome. */
   readonly #dirty = new Map<string, number>();
   readonly #standings = new Map<string, Standing>();
+  /** Since when there is evidence against an alias's candidate: a log above 0, without a break. */
+  readonly #risingSince = new Map<string, { readonly rolloutNumber: number; readonly ms: number }>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   readonly #retries = new Set<NodeJS.Timeout>();
@@ -46,14 +47,12 @@ export class Evaluator {
     readonly monotonicMs: () => number;
     readonly now: () => number;
     readonly onError: (error: unknown, alias: string) => void;
-    readonly onVerdict?: (alias: string, rollout: Rollout, verdict: Verdict) => void;
   }) {
     this.#engine = parts.engine;
     this.#book = parts.book;
     this.#monotonicMs = parts.monotonicMs;
     this.#now = parts.now;
     this.#onError = parts.onError;
-    this.#onVerdict = parts.onVerdict ?? (() => undefined);
     this.#excursions = new ExcursionAudit((row) => this.#engine.audit({ actor: BRAIN, ...row }), parts.monotonicMs);
   }
 
@@ -133,12 +132,19 @@ export class Evaluator {
     const verdict = ledger && ledger.guardrails.length > 0 ? judge(ledger) : undefined;
     if (ledger && verdict) {
       this.#standings.set(name, { verdict, rolloutNumber: rollout.rolloutNumber });
-      this.#onVerdict(name, rollout, verdict);
+      this.#noteRise(name, rollout, verdict, arrivedAtMs);
       if (verdict.kind === "stop") return this.#stop(name, rollout, verdict, ledger, arrivedAtMs);
       if (verdict.kind === "hold") await this.#hold(name, rollout, verdict, ledger, arrivedAtMs);
       else await this.#excursions.see(name, rollout, verdict);
     }
     if (isUnderWay(alias)) await this.#watchSilence(name, rollout);
+  }
+
+  #noteRise(name: string, { rolloutNumber }: Rollout, verdict: Verdict, arrivedAtMs: number): void {
+    if (verdict.logE <= 0) this.#risingSince.delete(name);
+    else if (this.#risingSince.get(name)?.rolloutNumber !== rolloutNumber) {
+      this.#risingSince.set(name, { rolloutNumber, ms: arrivedAtMs });
+    }
   }
 
   /** What a breach means: the leading guardrail's mode and action say. */
@@ -169,6 +175,7 @@ export class Evaluator {
       { kind: "rollback", alias: name, rolloutNumber: rollout.rolloutNumber, reason: summary, finding },
       BRAIN,
       {
+        detectMs: Math.max(0, arrivedAtMs - (this.#risingSince.get(name)?.ms ?? arrivedAtMs)),
         decideMs: this.#monotonicMs() - arrivedAtMs,
         outcomesToDecision: settled + missing,
       },

@@ -2,8 +2,8 @@
  * Takes what is said about runs that can't be judged any more: stored once, counted in metrics, shown to nobody but people.
  */
 import type { Feedback, Outcome, StoredFeedback } from "@flagback/schemas";
-import type { Metrics } from "../metrics.ts";
 import type { Store } from "../store/store.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 
 /** Late outcomes that wait for the next flush; those beyond it are dropped, and counted. */
 const MAX_WAITING = 2_000;

@@ -16,6 +16,7 @@ import { guardRoutes } from "./access.ts";
 import { parseBodies } from "./body-parsers.ts";
 import type { App, ServerContext } from "./context.ts";
 import type { Door } from "./door.ts";
+import { measureRequests } from "./measure-requests.ts";
 import { handleError, sendProblem } from "./problem.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
@@ -57,6 +58,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
       }),
     );
   });
+  measureRequests(app, context.metrics);
   parseBodies(app);
   await app.register(fastifySwagger, {
     openapi: { openapi: "3.1.0", info: { title: "flagback", version: "0.1.0", license: { name: "Apache-2.0" } } },

@@ -17,11 +17,11 @@ import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { FeedbackBook } from "../feedback/feedback-book.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
-import type { Metrics } from "../metrics.ts";
 import type { Backups } from "../store/backup.ts";
 import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 
 /** Fastify with zod schemas. */
 export type App = FastifyInstance<
@@ -46,6 +46,8 @@ export interface ServerContext {
   readonly webhooks: Map<string, Webhook>;
   readonly webhookGuard: WebhookGuard;
   readonly metrics: Metrics;
+  /** The metrics in Prometheus' text format. */
+  readonly scrape: () => Promise<string>;
   readonly now: () => number;
   /** Wakes requests that wait for new audit rows. */
   readonly auditSignal: AuditSignal;

@@ -2,9 +2,11 @@
  * What counting needs, whatever way reports come; and the few steps that every way takes.
  */
 import type { World } from "@flagback/core";
+import type { Outcome } from "@flagback/schemas";
 import type { RolloutKey } from "../store/store.ts";
 import { findRow, type InstanceState } from "./instances.ts";
 import type { RecentRuns } from "./recent-runs.ts";
+import type { ReportedOutcomes } from "./reported-outcomes.ts";
 import { noteRun, type OpenRow, type RolloutLedger, type Tally } from "./rollout-ledger.ts";
 import type { Rollouts } from "./rollouts.ts";
 import type { TickClock } from "./tick-clock.ts";
@@ -15,6 +17,7 @@ export interface Counting {
   readonly clock: TickClock;
   readonly rollouts: Rollouts;
   readonly runs: RecentRuns;
+  readonly reported: ReportedOutcomes;
   /** Replaced when it is collected. */
   unwritten: Unwritten;
 }
@@ -29,8 +32,11 @@ export function rolloutOf({ rollouts, unwritten }: Counting, key: RolloutKey): R
 }
 
 /** Notes an outcome that is counted; that the run is new was found by `runs.add`. `nowMs` is of the monotonic clock. */
-export function noteOutcome({ unwritten }: Counting, tally: Tally, runId: string, nowMs: number): void {
+export function noteOutcome({ unwritten, reported }: Counting, tally: Tally, outcome: Outcome, nowMs: number): void {
+  const { runId, status } = outcome;
   if (tally.arm === "candidate") tally.rollout.lastCandidateOutcomeMs = nowMs;
+  tally.statuses ??= reported.of(tally.rollout.key.alias, tally.version);
+  tally.statuses[status] += 1;
   tally.runIds.push(runId);
   unwritten.runs += 1;
   noteRun(tally, runId);

@@ -9,6 +9,7 @@ import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./coun
 import { type InstanceState, Instances } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
 import { invalidOutcome, type Rejection, unreportable } from "./reportable.ts";
+import { ReportedOutcomes } from "./reported-outcomes.ts";
 import { noteRun, type RolloutLedger } from "./rollout-ledger.ts";
 import { Rollouts } from "./rollouts.ts";
 import { type CountedBatch, countBatch } from "./stream-counter.ts";
@@ -57,6 +58,7 @@ export class LedgerBook {
       clock,
       rollouts: new Rollouts(world),
       runs: new RecentRuns(),
+      reported: new ReportedOutcomes(),
       unwritten: new Unwritten(),
     };
     this.#load(parts.loaded);
@@ -215,6 +217,11 @@ export class LedgerBook {
     return this.#find(key)?.lastRunIds(version) ?? [];
   }
 
+  /** How outcomes ended, by version, since the start. */
+  get reported(): Pick<ReportedOutcomes, "all"> {
+    return this.#counting.reported;
+  }
+
   hasUnwritten(): boolean {
     return !this.#counting.unwritten.isEmpty();
   }
@@ -296,14 +303,14 @@ export class LedgerBook {
   }
 
   #hold(outcome: Outcome, reporter: string, nowMs: number): "held" | "late" {
-    const { alias, runId } = outcome;
+    const { alias } = outcome;
     const rolloutNumber = this.#counting.world().aliases.get(alias)?.rolloutNumber ?? 0;
     const rollout = rolloutOf(this.#counting, { alias, rolloutNumber });
     const startedMs = outcome.startedAt ? Date.parse(outcome.startedAt) : nowMs - (outcome.durationMs ?? 0);
     const tick = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
     const isLate = tick <= rollout.ledger.prefix.throughTick || this.#clock.isTimedOut(tick, rollout.timeoutTicks);
     const counted = rollout.hold(outcome, reporter, isLate ? undefined : tick);
-    noteOutcome(this.#counting, counted.tally, runId, this.#clock.monotonicMs());
+    noteOutcome(this.#counting, counted.tally, outcome, this.#clock.monotonicMs());
     this.#counting.unwritten.touch(counted);
     return isLate ? "late" : "held";
   }

@@ -25,6 +25,7 @@ import {
 } from "@flagback/core";
 import { type Alias, durationMs, type Outcome } from "@flagback/schemas";
 import type { AssignmentRow, LedgerTotals, RolloutKey } from "../store/store.ts";
+import type { StatusCounts } from "./reported-outcomes.ts";
 import { TICK_MS } from "./tick-clock.ts";
 
 const DEFAULT_OUTCOME_TIMEOUT_MS = 60_000;
@@ -66,6 +67,8 @@ export interface Tally {
   /** The arm that the version is judged on; `undefined` where it is only counted. */
   readonly arm: Arm | undefined;
   readonly totals: Totals;
+  /** The version's outcomes since the start, over all rollouts; looked up when the first comes. */
+  statuses: StatusCounts | undefined;
   /** Ids of the last runs counted, oldest first: {@link LAST_RUN_IDS} of them, or somewhat more. */
   readonly lastRunIds: string[];
   /** Ids of the runs counted and not handed to a store yet. */
@@ -117,7 +120,15 @@ export class RolloutLedger {
     const found = this.#tallies.get(version);
     if (found) return found;
     const totals = { assigned: 0, settled: 0, missing: 0, failures: 0 };
-    const tally = { rollout: this, version, arm: this.#armOf(version), totals, lastRunIds: [], runIds: [] };
+    const tally: Tally = {
+      rollout: this,
+      version,
+      arm: this.#armOf(version),
+      totals,
+      statuses: undefined,
+      lastRunIds: [],
+      runIds: [],
+    };
     this.#tallies.set(version, tally);
     return tally;
   }

@@ -187,7 +187,7 @@ function uncounted({ runs }: Counting, pass: Pass, outcome: StreamOutcome): Prob
 
 function settle(counting: Counting, pass: Pass, row: OpenRow, outcome: StreamOutcome | null): void {
   row.rollout.settle(row, outcome, outcome?.overdueLimitsMs);
-  if (outcome) noteOutcome(counting, row.tally, outcome.runId, pass.nowMs);
+  if (outcome) noteOutcome(counting, row.tally, outcome, pass.nowMs);
   if (row.settled === row.assigned) {
     closeRow(counting, pass.state, row);
     pass.last = undefined;

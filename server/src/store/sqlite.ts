@@ -2,6 +2,8 @@
  * The embedded store: one SQLite file, one write connection, WAL, `synchronous=FULL` for changes and counts alike.
  */
 import { statSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { copyDatabase } from "./backup.ts";
@@ -229,6 +231,10 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       }),
     ),
     copyTo: (file) => copyDatabase(database, file),
+    freeBytes: async () => {
+      const { bavail, bsize } = await statfs(dirname(database.name));
+      return bavail * bsize;
+    },
     sizeBytes: async () => sizeOf(database.name) + sizeOf(`${database.name}-wal`),
     close: () => {
       if (!database.open) return;

@@ -273,5 +273,7 @@ export interface Store {
   copyTo(file: string): Promise<void>;
   /** What the database takes on the disk, with its journal. */
   sizeBytes(): Promise<number>;
+  /** Room left where the database is. */
+  freeBytes(): Promise<number>;
   close(): void;
 }

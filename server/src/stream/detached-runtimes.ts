@@ -60,6 +60,11 @@ export class DetachedRuntimes {
     return [...this.#byInstance.values()].flatMap(({ polling }) => polling ?? []);
   }
 
+  count(): { readonly polling: number; readonly cutOff: number } {
+    const polling = this.polling().length;
+    return { polling, cutOff: this.#byInstance.size - polling };
+  }
+
   close(): void {
     for (const { timer } of this.#byInstance.values()) clearTimeout(timer);
     this.#byInstance.clear();

@@ -12,7 +12,7 @@ import { DEFAULT_DOOR_LIMITS } from "../limits.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { DetachedRuntimes } from "./detached-runtimes.ts";
 import { Frames } from "./frames.ts";
-import { PropagationTracker } from "./propagation.ts";
+import { type EndedSpread, PropagationTracker } from "./propagation.ts";
 import { Session, type SessionHost } from "./session.ts";
 
 const DEFAULT_HEARTBEAT_MS = 5_000;
@@ -25,6 +25,9 @@ export interface HubEvents {
   /** A batch was counted, all but the items that are rejected. */
   readonly counted: (result: Extract<BatchResult, { kind: "counted" }>, batch: OutcomeBatch) => void;
   readonly appliedAfter: (ms: number) => void;
+  /** A change has reached whom it could, or is too old to be followed. */
+  readonly spreadEnded: (spread: EndedSpread) => void;
+  readonly lease: (event: "granted" | "lapsed") => void;
   readonly dropped: (reason: string) => void;
   /** Runtimes were asked to report more slowly. */
   readonly slowedDown: () => void;
@@ -71,10 +74,13 @@ export class Hub implements SessionHost {
     this.leaseMs = parts.leaseMs ?? DEFAULT_LEASE_MS;
     this.#helloTimeoutMs = parts.helloTimeoutMs ?? DEFAULT_DOOR_LIMITS.helloTimeoutMs;
     this.frames = new Frames(parts.engine);
-    this.propagation = new PropagationTracker(parts.monotonicMs);
+    this.propagation = new PropagationTracker(parts.monotonicMs, parts.events.spreadEnded);
     this.#detached = new DetachedRuntimes({
       monotonicMs: parts.monotonicMs,
-      lapsed: (instance) => this.propagation.lapsed(instance),
+      lapsed: (instance) => {
+        this.#events.lease("lapsed");
+        this.propagation.lapsed(instance);
+      },
       dropped: (reason) => this.dropped(reason),
     });
     this.#heartbeat = setInterval(() => this.#pingAll(), this.heartbeatMs);
@@ -133,6 +139,7 @@ export class Hub implements SessionHost {
     const appliedMs = revision === null ? undefined : this.propagation.applied(instance, sdk, revision);
     if (appliedMs !== undefined) this.observeApplied(appliedMs);
     const leaseUntilMs = this.monotonicMs() + this.leaseMs;
+    this.leaseGranted();
     const session = this.#byInstance.get(instance);
     // A stream that we believe in and the runtime has given up.
     if (session) return session.leaseRunsUntil(leaseUntilMs);
@@ -163,6 +170,10 @@ export class Hub implements SessionHost {
     this.#events.appliedAfter(ms);
   }
 
+  leaseGranted(): void {
+    this.#events.lease("granted");
+  }
+
   dropped(reason: string): void {
     this.#events.dropped(reason);
   }
@@ -170,6 +181,15 @@ export class Hub implements SessionHost {
   /** Those that stream and those that poll. */
   runtimes(): Runtime[] {
     return [...[...this.#byInstance.values()].map((session) => session.describe()), ...this.#detached.polling()];
+  }
+
+  /** How many runtimes there are, by how they hold their lease; `cut_off` have it still and no connection. */
+  countRuntimes(): Record<"streaming" | "polling" | "without_lease" | "cut_off", number> {
+    const nowMs = this.monotonicMs();
+    const sessions = [...this.#byInstance.values()];
+    const streaming = sessions.filter(({ leaseUntilMs }) => leaseUntilMs > nowMs).length;
+    const { polling, cutOff } = this.#detached.count();
+    return { streaming, polling, without_lease: sessions.length - streaming, cut_off: cutOff };
   }
 
   /** Closes the sockets of a revoked token. */

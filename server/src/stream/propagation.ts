@@ -18,6 +18,19 @@ export interface Acknowledgement {
   readonly ms: number;
 }
 
+/** How far a revision came until it was followed no further. */
+export interface EndedSpread {
+  readonly revision: number;
+  /** Connected at the commit. */
+  readonly runtimes: number;
+  readonly acknowledged: number;
+  readonly lapsed: number;
+  /** From the commit. */
+  readonly ms: number;
+  /** False where runtimes were still waited for. */
+  readonly hasConverged: boolean;
+}
+
 interface Spread {
   readonly revision: number;
   readonly committedMs: number;
@@ -26,18 +39,23 @@ interface Spread {
   readonly lapsed: Set<string>;
   readonly acknowledgements: Acknowledgement[];
   readonly settled: (() => void)[];
+  /** Whoever follows it was told that it ended. */
+  hasEnded: boolean;
 }
 
 export class PropagationTracker {
   readonly #monotonicMs: () => number;
+  readonly #ended: (spread: EndedSpread) => void;
   readonly #spreads = new Map<number, Spread>();
   /** Those that somebody may still acknowledge, in the order of their revisions. */
   readonly #open = new Set<Spread>();
   #acknowledgements = 0;
   readonly #dirty = new Set<Spread>();
 
-  constructor(monotonicMs: () => number) {
+  /** `ended` is told once of each revision that it need not be followed further. */
+  constructor(monotonicMs: () => number, ended: (spread: EndedSpread) => void = () => undefined) {
     this.#monotonicMs = monotonicMs;
+    this.#ended = ended;
   }
 
   committed(revision: number, instances: Iterable<string>): void {
@@ -50,10 +68,12 @@ export class PropagationTracker {
       lapsed: new Set(),
       acknowledgements: [],
       settled: [],
+      hasEnded: false,
     };
     this.#spreads.set(revision, spread);
     if (spread.runtimes > 0) this.#open.add(spread);
     this.#dirty.add(spread);
+    if (spread.runtimes === 0) this.#end(spread);
     this.#forgetOldest();
   }
 
@@ -96,6 +116,14 @@ export class PropagationTracker {
     };
   }
 
+  /** The oldest revision that runtimes are waited for, and how long ago it was committed. */
+  oldestWaiting(): { readonly ageMs: number; readonly runtimes: number } | undefined {
+    for (const { waiting, committedMs } of this.#open) {
+      if (waiting.size > 0) return { ageMs: this.#monotonicMs() - committedMs, runtimes: waiting.size };
+    }
+    return undefined;
+  }
+
   /** Resolves when no runtime is waited for any more, or after the time. */
   async settled(revision: number, timeoutMs: number): Promise<void> {
     const spread = this.#spreads.get(revision);
@@ -130,13 +158,29 @@ export class PropagationTracker {
       this.#open.delete(spread);
       this.#acknowledgements -= spread.acknowledgements.length;
       for (const settle of spread.settled.splice(0)) settle();
+      this.#end(spread);
     }
   }
 
   #changed(spread: Spread): void {
     this.#dirty.add(spread);
     if (spread.waiting.size === 0 && spread.lapsed.size === 0) this.#open.delete(spread);
-    if (spread.waiting.size === 0) for (const settle of spread.settled.splice(0)) settle();
+    if (spread.waiting.size > 0) return;
+    for (const settle of spread.settled.splice(0)) settle();
+    this.#end(spread);
+  }
+
+  #end(spread: Spread): void {
+    if (spread.hasEnded) return;
+    spread.hasEnded = true;
+    this.#ended({
+      revision: spread.revision,
+      runtimes: spread.runtimes,
+      acknowledged: spread.acknowledgements.length,
+      lapsed: spread.lapsed.size,
+      ms: this.#monotonicMs() - spread.committedMs,
+      hasConverged: spread.waiting.size === 0,
+    });
   }
 }
 

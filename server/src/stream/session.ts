@@ -50,6 +50,7 @@ export interface SessionHost {
   closed(session: Session, code: number): void;
   countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult;
   observeApplied(ms: number): void;
+  leaseGranted(): void;
   /** A limit cost something. */
   dropped(reason: string): void;
 }
@@ -284,6 +285,7 @@ export class Session {
     this.catchUp();
     if (!this.send({ type: "lease", id, revision: this.#host.engine.history.head.revision })) return;
     this.#leaseUntilMs = this.#host.monotonicMs() + this.#host.leaseMs;
+    this.#host.leaseGranted();
   }
 
   #applied(instance: string, revision: number): void {

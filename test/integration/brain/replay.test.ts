@@ -59,7 +59,7 @@ test("a decision replays as identical from a restored copy of the data folder", 
   const { decisionId = "", evidence } = await rollout.rolledBack();
   const { dataDir, adminToken } = rollout.server;
   await rollout.server.close();
-  // docs/operations.md: stop the server and copy the whole folder.
+  // docs/operations/README.md: stop the server and copy the whole folder.
   const copy = await testFolder();
   await cp(dataDir, copy, { recursive: true });
   const restored = await testServer({ dataDir: copy, adminToken });

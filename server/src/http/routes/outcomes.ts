@@ -15,9 +15,9 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
       context.now(),
     );
     const { accepted, duplicates, rejected, late } = result;
-    context.metrics.outcomes.inc({ result: "accepted" }, accepted);
-    context.metrics.outcomes.inc({ result: "duplicate" }, duplicates);
-    context.metrics.outcomes.inc({ result: "rejected" }, rejected.length);
+    context.metrics.reports.inc({ result: "accepted" }, accepted);
+    context.metrics.reports.inc({ result: "duplicate" }, duplicates);
+    context.metrics.reports.inc({ result: "rejected" }, rejected.length);
     // Acknowledged only when durable. Feedback first: after a crash in between, both are reported and stored again.
     await context.feedback.takeLate(late);
     await context.engine.flushLedger();

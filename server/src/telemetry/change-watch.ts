@@ -1,0 +1,104 @@
+/**
+ * Follows each change from its commit until every runtime has it, and each incident until its kill switches are released.
+ */
+import type { World } from "@flagback/core";
+import type { Logger } from "pino";
+import type { Committed } from "../engine/engine.ts";
+import type { EndedSpread } from "../stream/propagation.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** What the log names a change by, on each line that belongs to it. */
+interface ChangeIds {
+  readonly auditId: number;
+  readonly revision?: number;
+  readonly decisionId?: string;
+  readonly incident?: string;
+}
+
+export class ChangeWatch {
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #now: () => number;
+  readonly #rollbacks = new Map<string, { brain: number; person: number }>();
+  /** Changes on their way, by revision. */
+  readonly #spreading = new Map<number, ChangeIds>();
+  /** Since when each incident keeps a kill switch engaged, in milliseconds since 1970. */
+  #engagedSince: ReadonlyMap<string, number>;
+
+  constructor(parts: {
+    readonly metrics: Metrics;
+    readonly log: Logger;
+    readonly now: () => number;
+    readonly world: World;
+  }) {
+    this.#metrics = parts.metrics;
+    this.#log = parts.log;
+    this.#now = parts.now;
+    this.#engagedSince = engagedByIncidents(parts.world);
+  }
+
+  /** Rollbacks of the alias since the start. */
+  rollbacksOf(alias: string): { readonly brain: number; readonly person: number } {
+    return this.#rollbacks.get(alias) ?? NO_ROLLBACKS;
+  }
+
+  /** `world` is as of after the change. */
+  committed({ change, history, actor, auditId, commitMs, options }: Committed, world: World): void {
+    const ids: ChangeIds = {
+      auditId,
+      revision: history?.revision,
+      decisionId: change.decision?.id,
+      incident: change.incident?.id,
+    };
+    this.#log.info({ action: change.action, target: change.target, actor: actor.name, ...ids }, change.summary);
+    this.#metrics.changes.inc({ action: change.action, by: actor.kind });
+    if (change.decision) {
+      const { alias } = change.decision;
+      const counted = this.#rollbacks.get(alias) ?? { ...NO_ROLLBACKS };
+      this.#rollbacks.set(alias, counted);
+      counted[actor.kind === "brain" ? "brain" : "person"] += 1;
+      const { detectMs, decideMs } = options;
+      if (detectMs !== undefined) this.#observe("detect", detectMs);
+      if (decideMs !== undefined) this.#observe("decide", decideMs);
+      this.#observe("commit", commitMs);
+    }
+    if (history) this.#spreading.set(history.revision, ids);
+    if (change.killSwitches.length > 0) this.#followIncidents(world);
+  }
+
+  /** Nobody is waited for any more, or the change is too old to be followed further. */
+  spreadEnded({ revision, runtimes, acknowledged, lapsed, ms, hasConverged }: EndedSpread): void {
+    const ids = this.#spreading.get(revision);
+    this.#spreading.delete(revision);
+    if (!ids || !hasConverged || runtimes === 0) return;
+    if (ids.decisionId !== undefined) this.#observe("converge", ms);
+    const level = ids.decisionId === undefined ? "debug" : "info";
+    this.#log[level](
+      { ...ids, runtimes, acknowledged, lapsed, ms: Math.round(ms) },
+      `applied by ${acknowledged} of ${runtimes} runtimes`,
+    );
+  }
+
+  #followIncidents(world: World): void {
+    const engaged = engagedByIncidents(world);
+    for (const [incident, sinceMs] of this.#engagedSince) {
+      if (!engaged.has(incident)) this.#observe("recover", Math.max(0, this.#now() - sinceMs));
+    }
+    this.#engagedSince = engaged;
+  }
+
+  #observe(phase: "detect" | "decide" | "commit" | "converge" | "recover", ms: number): void {
+    this.#metrics.rollbackSeconds.observe({ phase }, ms / 1_000);
+  }
+}
+
+const NO_ROLLBACKS = { brain: 0, person: 0 };
+const INCIDENT = "incident:";
+
+/** Incidents that keep a kill switch engaged, with since when. */
+function engagedByIncidents(world: World): ReadonlyMap<string, number> {
+  const entries = [...world.killSwitches.values()].flatMap(({ engaged }) => engaged);
+  return new Map(
+    entries.filter(({ owner }) => owner.startsWith(INCIDENT)).map(({ owner, at }) => [owner, Date.parse(at)]),
+  );
+}
