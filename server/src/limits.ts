@@ -3,6 +3,20 @@
  * when it bites.
  */
 
+/** Limits that cost somebody a socket or an item, as the metric of what was dropped names them. */
+export const DROP_REASONS = [
+  "admission_rate",
+  "stream_limit",
+  "waiting_sockets",
+  "slow_request",
+  "no_hello",
+  "slow_reader",
+  "unwritten_outcomes",
+  "polling_runtime",
+  "feedback",
+] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
+
 export interface DoorLimits {
   /** Streams opened in a second, over all runtimes, once their tokens are checked. Those beyond are told when to come. */
   readonly upgradesPerSecond: number;

@@ -2,8 +2,9 @@
 import { createServer } from "node:http";
 import { HoldCause, OutcomeStatus, RolloutState } from "@flagback/schemas";
 import { expect, onTestFinished, test } from "vitest";
+import { DROP_REASONS } from "../../server/src/limits.ts";
 import { WRITES } from "../../server/src/store/failpoints.ts";
-import { createMetrics } from "../../server/src/telemetry/metrics.ts";
+import { createMetrics, ROLLBACK_PHASES } from "../../server/src/telemetry/metrics.ts";
 import { type Exposition, parseExposition } from "../support/prometheus.ts";
 import { RawRuntime } from "../support/raw-runtime.ts";
 import { ALIAS, CANDIDATE, exposing, failures, STABLE, successes } from "../support/rollout.ts";
@@ -25,6 +26,8 @@ test("the values listed for a label are all that the code knows", () => {
   expect(listed("flagback_outcomes_total", "status")).toEqual(OutcomeStatus.options);
   expect(listed("flagback_rollout_state", "state")).toEqual(RolloutState.options);
   expect(listed("flagback_rollout_held", "cause")).toEqual(HoldCause.options);
+  expect(listed("flagback_rollback_seconds", "phase")).toEqual(ROLLBACK_PHASES);
+  expect(listed("flagback_dropped_total", "reason")).toEqual(DROP_REASONS);
   expect([...(listed("flagback_store_write_seconds", "write") ?? [])].sort()).toEqual([...WRITES].sort());
 });
 

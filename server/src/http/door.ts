@@ -14,7 +14,7 @@ import { FlagbackError } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { Gate } from "../auth/gate.ts";
 import type { Tokens } from "../auth/tokens.ts";
-import { DEFAULT_DOOR_LIMITS, type DoorLimits, KEEP_ALIVE_MS, MAX_HEADER_BYTES, TIMEOUT_CHECK_MS } from "../limits.ts";
+import { DEFAULT_DOOR_LIMITS, type DoorLimits, type DropReason, KEEP_ALIVE_MS, MAX_HEADER_BYTES, TIMEOUT_CHECK_MS } from "../limits.ts";
 import { AddressRanges } from "../net/addresses.ts";
 import { clientAddress } from "../net/client-address.ts";
 import type { StoredToken } from "../store/store.ts";
@@ -46,7 +46,7 @@ export class Door {
   readonly #waiting: WaitingSockets;
   readonly #upgrades: Upgrades;
   readonly #secureListeners: SecureServer[] = [];
-  readonly #dropped: (reason: string) => void;
+  readonly #dropped: (reason: DropReason) => void;
 
   /** @throws FlagbackError `usage` or `tls_unusable` where the options are wrong. */
   constructor(
@@ -62,7 +62,7 @@ export class Door {
     const { tokens, hub, metrics, log, monotonicMs } = parts;
     const limits = { ...DEFAULT_DOOR_LIMITS, ...options.limits };
     this.#limits = limits;
-    const dropped = (reason: string) => metrics.dropped.inc({ reason });
+    const dropped = (reason: DropReason) => metrics.dropped.inc({ reason });
     this.#dropped = dropped;
     this.#trustedProxies = AddressRanges.parse(options.trustedProxies ?? [], "--trust-proxy");
     this.#tls = options.tls && new TlsFiles(options.tls, log);

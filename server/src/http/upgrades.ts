@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { FlagbackError, MAX_RUNTIME_FRAME_BYTES, SUBPROTOCOL } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { WebSocketServer } from "ws";
-import type { DoorLimits } from "../limits.ts";
+import type { DoorLimits, DropReason } from "../limits.ts";
 import type { StoredToken } from "../store/store.ts";
 import { AdmissionRate } from "../stream/admission.ts";
 import type { Hub } from "../stream/hub.ts";
@@ -30,7 +30,7 @@ export interface UpgradeParts {
   readonly monotonicMs: () => number;
   /** The socket is a stream now. */
   readonly upgraded: (request: IncomingMessage) => void;
-  readonly dropped: (reason: "admission_rate" | "stream_limit") => void;
+  readonly dropped: (reason: DropReason) => void;
 }
 
 export class Upgrades {

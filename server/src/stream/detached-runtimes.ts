@@ -3,7 +3,7 @@
  * they do for those that stream.
  */
 import type { Runtime } from "@flagback/schemas";
-import { MAX_DETACHED_RUNTIMES } from "../limits.ts";
+import { type DropReason, MAX_DETACHED_RUNTIMES } from "../limits.ts";
 
 interface Detached {
   readonly leaseUntilMs: number;
@@ -16,7 +16,7 @@ export interface DetachedRuntimesOptions {
   readonly monotonicMs: () => number;
   /** The lease of an instance is over, and nothing was heard of it since. */
   readonly lapsed: (instance: string) => void;
-  readonly dropped: (reason: string) => void;
+  readonly dropped: (reason: DropReason) => void;
 }
 
 export class DetachedRuntimes {

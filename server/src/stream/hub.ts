@@ -8,7 +8,7 @@ import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import { slowDownFor } from "../ledger/overload.ts";
-import { DEFAULT_DOOR_LIMITS } from "../limits.ts";
+import { DEFAULT_DOOR_LIMITS, type DropReason } from "../limits.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { DetachedRuntimes } from "./detached-runtimes.ts";
 import { Frames } from "./frames.ts";
@@ -28,7 +28,7 @@ export interface HubEvents {
   /** A change has reached whom it could, or is too old to be followed. */
   readonly spreadEnded: (spread: EndedSpread) => void;
   readonly lease: (event: "granted" | "lapsed") => void;
-  readonly dropped: (reason: string) => void;
+  readonly dropped: (reason: DropReason) => void;
   /** Runtimes were asked to report more slowly. */
   readonly slowedDown: () => void;
 }
@@ -174,7 +174,7 @@ export class Hub implements SessionHost {
     this.#events.lease("granted");
   }
 
-  dropped(reason: string): void {
+  dropped(reason: DropReason): void {
     this.#events.dropped(reason);
   }
 

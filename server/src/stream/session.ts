@@ -16,6 +16,7 @@ import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
+import type { DropReason } from "../limits.ts";
 import type { StoredToken } from "../store/store.ts";
 import { type Frames, mayUseAlias } from "./frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
@@ -52,7 +53,7 @@ export interface SessionHost {
   observeApplied(ms: number): void;
   leaseGranted(): void;
   /** A limit cost something. */
-  dropped(reason: string): void;
+  dropped(reason: DropReason): void;
 }
 
 type MessageOf<Type extends RuntimeMessage["type"]> = Extract<RuntimeMessage, { type: Type }>;

@@ -5,7 +5,7 @@ import type { World } from "@flagback/core";
 import type { Logger } from "pino";
 import type { Committed } from "../engine/engine.ts";
 import type { EndedSpread } from "../stream/propagation.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Metrics, RollbackPhase } from "./metrics.ts";
 
 /** What the log names a change by, on each line that belongs to it. */
 interface ChangeIds {
@@ -87,7 +87,7 @@ export class ChangeWatch {
     this.#engagedSince = engaged;
   }
 
-  #observe(phase: "detect" | "decide" | "commit" | "converge" | "recover", ms: number): void {
+  #observe(phase: RollbackPhase, ms: number): void {
     this.#metrics.rollbackSeconds.observe({ phase }, ms / 1_000);
   }
 }

@@ -3,11 +3,16 @@
  * and what its labels may be; a test compares the two.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { DROP_REASONS } from "../limits.ts";
 
 /** From what one runtime takes to apply a change, to how long an incident lasts. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1_800, 7_200];
 /** Requests are bounded by their timeouts, so fewer buckets tell as much. */
 const REQUEST_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30];
+
+/** One after the other. */
+export const ROLLBACK_PHASES = ["detect", "decide", "commit", "converge", "recover"] as const;
+export type RollbackPhase = (typeof ROLLBACK_PHASES)[number];
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -15,7 +20,18 @@ export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: "flagback_" });
-  return { registry, ...rolloutMetrics(registers), ...streamMetrics(registers), ...serverMetrics(registers) };
+  const metrics = { registry, ...rolloutMetrics(registers), ...streamMetrics(registers), ...serverMetrics(registers) };
+  beginAtZero(metrics);
+  return metrics;
+}
+
+/** A series that begins at 1 is no increase to Prometheus, so the first one of what is known beforehand would not be seen. */
+function beginAtZero(metrics: Pick<Metrics, "rollbackSeconds" | "leases" | "dropped" | "alerts" | "authFailures">): void {
+  for (const phase of ROLLBACK_PHASES) metrics.rollbackSeconds.zero({ phase });
+  for (const event of ["granted", "lapsed"]) metrics.leases.inc({ event }, 0);
+  for (const reason of DROP_REASONS) metrics.dropped.inc({ reason }, 0);
+  for (const result of ["delivered", "failed", "given_up"]) metrics.alerts.inc({ result }, 0);
+  for (const result of ["refused", "slowed"]) metrics.authFailures.inc({ result }, 0);
 }
 
 /** What the brain sees and does. */
