@@ -14,7 +14,14 @@ import { FlagbackError } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { Gate } from "../auth/gate.ts";
 import type { Tokens } from "../auth/tokens.ts";
-import { DEFAULT_DOOR_LIMITS, type DoorLimits, type DropReason, KEEP_ALIVE_MS, MAX_HEADER_BYTES, TIMEOUT_CHECK_MS } from "../limits.ts";
+import {
+  DEFAULT_DOOR_LIMITS,
+  type DoorLimits,
+  type DropReason,
+  KEEP_ALIVE_MS,
+  MAX_HEADER_BYTES,
+  TIMEOUT_CHECK_MS,
+} from "../limits.ts";
 import { AddressRanges } from "../net/addresses.ts";
 import { clientAddress } from "../net/client-address.ts";
 import type { StoredToken } from "../store/store.ts";

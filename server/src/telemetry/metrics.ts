@@ -26,7 +26,9 @@ export function createMetrics() {
 }
 
 /** A series that begins at 1 is no increase to Prometheus, so the first one of what is known beforehand would not be seen. */
-function beginAtZero(metrics: Pick<Metrics, "rollbackSeconds" | "leases" | "dropped" | "alerts" | "authFailures">): void {
+function beginAtZero(
+  metrics: Pick<Metrics, "rollbackSeconds" | "leases" | "dropped" | "alerts" | "authFailures">,
+): void {
   for (const phase of ROLLBACK_PHASES) metrics.rollbackSeconds.zero({ phase });
   for (const event of ["granted", "lapsed"]) metrics.leases.inc({ event }, 0);
   for (const reason of DROP_REASONS) metrics.dropped.inc({ reason }, 0);
