@@ -56,7 +56,7 @@ export interface ServerOptions extends DoorOptions {
   readonly groupCommit?: Partial<GroupCommitOptions>;
   /** Addresses or CIDR ranges of this host or a private network that alerts may go to. Default: none. */
   readonly webhookAllow?: readonly string[];
-  /** How long what is over is kept, such as `audit=400d`. Default: see docs/operations.md. */
+  /** How long what is over is kept, such as `audit=400d`. Default: see docs/operations/README.md. */
   readonly keep?: readonly string[];
 }
 
