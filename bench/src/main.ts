@@ -5,6 +5,7 @@ import { decide } from "./decide.ts";
 import { detect } from "./detect/detect.ts";
 import { evaluate } from "./evaluate/evaluate.ts";
 import { flip } from "./flip.ts";
+import { herd } from "./herd.ts";
 import { ingest } from "./ingest.ts";
 import { push } from "./push.ts";
 import { reconnect } from "./reconnect.ts";
@@ -16,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   detect,
   evaluate,
   flip,
+  herd,
   ingest,
   push,
   reconnect,

@@ -59,6 +59,13 @@ export const MAX_TRACKED_SENDERS = 10_000;
 /** Longest pause that a runtime is told to make before it tries to open its stream again, in seconds. */
 export const MAX_RETRY_AFTER_SECONDS = 30;
 
+/**
+ * Connections that the kernel holds for us until we take them; it takes fewer where `net.core.somaxconn` says so. Beyond, a
+ * runtime's connect is lost and tried again by its kernel only a second later, and then three. Not more than we take in a
+ * quarter of a second, because a listener takes all of them in one turn.
+ */
+export const LISTEN_BACKLOG = 2_048;
+
 /** Longer than the 60 s that load balancers keep an idle connection, so that they close it and not we. */
 export const KEEP_ALIVE_MS = 72_000;
 /** How often sockets are checked for having taken too long. */

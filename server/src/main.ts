@@ -19,6 +19,7 @@ import { GroupCommit, type GroupCommitOptions } from "./ledger/group-commit.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
+import { LISTEN_BACKLOG } from "./limits.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
 import { Backups } from "./store/backup.ts";
 import { DATABASE_FILE } from "./store/database-files.ts";
@@ -306,7 +307,7 @@ async function listen(
   scheme: "http" | "https",
 ): Promise<string> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host, port, backlog: LISTEN_BACKLOG });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== "EADDRINUSE" && code !== "EACCES") throw error;

@@ -11,7 +11,6 @@ test("a frame that the server fails at closes its socket with a code, so that th
   const closes: unknown[] = [];
   const socket = Object.assign(new EventEmitter(), {
     bufferedAmount: 0,
-    send: () => undefined,
     close: (code: number) => closes.push(code),
     terminate: () => closes.push("terminated"),
   });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import type { Arrivals, ClientSkills } from "./clients-child.ts";
+import { sharedNowMs } from "./clock.ts";
 import type { FloorSkills } from "./floor-child.ts";
 import { Peer } from "./peer.ts";
 import type { ServerSkills } from "./server-child.ts";
@@ -20,7 +21,8 @@ export interface Flip {
 }
 
 export class Fleet {
-  readonly server: Peer<ServerSkills>;
+  /** Another one after `startAgain`. */
+  server: Peer<ServerSkills>;
   readonly clients: Peer<ClientSkills>;
   readonly url: string;
   readonly port: number;
@@ -48,7 +50,7 @@ export class Fleet {
   }
 
   static async start(): Promise<Fleet> {
-    const server = await Peer.start<ServerSkills>("./server-child.ts", ["--expose-gc"]);
+    const server = await startServerPeer();
     const clients = await Peer.start<ClientSkills>("./clients-child.ts");
     const folder = mkdtempSync(join(tmpdir(), "flagback-bench-"));
     const { url, port, adminToken } = await server.ask("start", { dataDir: folder });
@@ -63,7 +65,7 @@ export class Fleet {
   async flip({ settled = true } = {}): Promise<Flip> {
     const action = this.#isEngaged ? "release" : "engage";
     this.#isEngaged = !this.#isEngaged;
-    const postedMs = Number(process.hrtime.bigint()) / 1e6;
+    const postedMs = sharedNowMs();
     const wait = settled ? `?wait=applied&timeoutMs=${SETTLE_TIMEOUT_MS}` : "";
     const { revision } = await this.post(`/v1/kill-switches/${KILL_SWITCH}/${action}${wait}`, { reason: "benchmark" });
     const committedMs = (await this.server.ask("takeCommits")).at(-1) ?? Number.NaN;
@@ -115,6 +117,20 @@ export class Fleet {
     });
   }
 
+  /** Ends the server: in order, or as when its machine is lost. */
+  async end(how: "stop" | "kill"): Promise<void> {
+    if (how === "kill") return this.server.kill();
+    await this.server.ask("stop");
+    await this.server.close();
+  }
+
+  /** Starts a server on the same data and port. Answers when it listened, on the shared clock. */
+  async startAgain(): Promise<number> {
+    this.server = await startServerPeer();
+    await this.server.ask("start", { dataDir: this.#folder, port: this.port });
+    return sharedNowMs();
+  }
+
   arrivals(group: string, revision: number): Promise<Arrivals> {
     return this.clients.ask("arrivals", { group, revision });
   }
@@ -125,6 +141,10 @@ export class Fleet {
     await this.server.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function startServerPeer(): Promise<Peer<ServerSkills>> {
+  return Peer.start<ServerSkills>("./server-child.ts", ["--expose-gc"]);
 }
 
 interface FloorPorts {

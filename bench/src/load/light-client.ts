@@ -16,6 +16,21 @@ export interface LightClientOptions {
   readonly onRevision: (revision: number, client: LightClient) => void;
   readonly onOutcomesAck?: (through: number, client: LightClient) => void;
   readonly onEnd?: (client: LightClient) => void;
+  /** What the client says it holds. */
+  readonly resume?: Cursor;
+}
+
+/** Where in the server's history a client stands. */
+export interface Cursor {
+  readonly epoch: string;
+  readonly revision: number;
+  readonly mark: string;
+}
+
+/** When the server asked to be asked again: in `afterMs`, and within `spreadMs` from then. */
+export interface Invitation {
+  readonly afterMs: number;
+  readonly spreadMs: number;
 }
 
 const OPCODE_TEXT = 1;
@@ -36,7 +51,11 @@ export class LightClient {
   /** Revision that the client holds; -1 before the first. */
   revision = -1;
   outcomesThrough = 0;
-  #lastPayload: Buffer | null = null;
+  #lastDelta: Buffer | null = null;
+  #epoch = "";
+  #mark = "";
+  /** What the server said when it hung up or let nobody in. */
+  invitation: Invitation | null = null;
 
   constructor(options: LightClientOptions, instance = randomBytes(16).toString("hex")) {
     this.#options = options;
@@ -59,9 +78,13 @@ export class LightClient {
     });
   }
 
-  /** The last delta or snapshot. */
+  /** The last delta. */
   get lastText(): string {
-    return this.#lastPayload?.toString() ?? "";
+    return this.#lastDelta?.toString() ?? "";
+  }
+
+  get cursor(): Cursor {
+    return { epoch: this.#epoch, revision: this.revision, mark: this.#mark };
   }
 
   get isReady(): boolean {
@@ -108,6 +131,18 @@ export class LightClient {
     this.#readyResolve = undefined;
   }
 
+  #hello(): void {
+    const { resume } = this.#options;
+    const more = resume === undefined ? "" : `,"resume":${JSON.stringify(resume)}`;
+    this.sendText(`{"type":"hello","instance":"${this.instance}","sdk":"light"${more}}`);
+  }
+
+  #refused(head: string): void {
+    const seconds = /^retry-after: (\d+)/im.exec(head)?.[1];
+    if (seconds !== undefined) this.invitation = { afterMs: Number(seconds) * 1_000, spreadMs: 0 };
+    this.destroy();
+  }
+
   #take(chunk: Buffer): void {
     let data = this.#pending === null ? chunk : Buffer.concat([this.#pending, chunk]);
     this.#pending = null;
@@ -117,11 +152,10 @@ export class LightClient {
         this.#pending = data;
         return;
       }
-      if (!data.subarray(0, 12).toString("latin1").endsWith("101")) return this.destroy();
+      const head = data.toString("latin1", 0, end);
+      if (!head.startsWith("HTTP/1.1 101")) return this.#refused(head);
       this.#ready();
-      if (this.#options.speech === "flagback") {
-        this.sendText(`{"type":"hello","instance":"${this.instance}","sdk":"light"}`);
-      }
+      if (this.#options.speech === "flagback") this.#hello();
       data = data.subarray(end + 4);
     }
     // Bytes of the plain floor are the same frames, so that both ends move the same bytes.
@@ -151,16 +185,22 @@ export class LightClient {
     if (opcode === OPCODE_CLOSE) return this.destroy();
     // Every frame of the server begins with its type, and numbers come before documents.
     const text = payload.toString("latin1", 0, 200);
-    if (text.startsWith('{"type":"delta"') || text.startsWith('{"type":"snapshot"')) {
+    const isDelta = text.startsWith('{"type":"delta"');
+    if (isDelta || text.startsWith('{"type":"snapshot"')) {
       const revision = numberAfter(text, '"revision":');
       this.revision = revision;
-      this.#lastPayload = payload;
+      this.#mark = textAfter(text, '"mark":"');
+      if (isDelta) this.#lastDelta = payload;
       this.#options.onRevision(revision, this);
       this.#ready();
     } else if (text.startsWith('{"type":"outcomesAck"')) {
       const through = numberAfter(text, '"through":');
       this.outcomesThrough = through;
       this.#options.onOutcomesAck?.(through, this);
+    } else if (text.startsWith('{"type":"hello"')) {
+      this.#epoch = textAfter(text, '"epoch":"');
+    } else if (text.startsWith('{"type":"goodbye"')) {
+      this.invitation = { afterMs: numberAfter(text, '"retryAfterMs":'), spreadMs: numberAfter(text, '"spreadMs":') };
     }
   }
 }
@@ -183,4 +223,10 @@ function frameOf(opcode: number, payload: Buffer): Buffer {
 function numberAfter(text: string, name: string): number {
   const at = text.indexOf(name);
   return at < 0 ? Number.NaN : Number.parseInt(text.slice(at + name.length, at + name.length + 16), 10);
+}
+
+/** What stands between the name and the next quotation mark. */
+function textAfter(text: string, name: string): string {
+  const at = text.indexOf(name);
+  return at < 0 ? "" : text.slice(at + name.length, text.indexOf('"', at + name.length));
 }

@@ -12,6 +12,8 @@ let commits: number[] = [];
 const skills = {
   async start(options: Pick<ServerOptions, "dataDir" | "leaseMs" | "heartbeatMs" | "port">) {
     server = await startServer({ port: 0, ...options, log: commitLog() });
+    // Before the first socket, so that no delay of the event loop is missed.
+    lookAtUsage();
     return { url: server.url, port: Number(new URL(server.url).port), adminToken: server.adminToken ?? "" };
   },
   async stop(): Promise<void> {

@@ -1,37 +1,60 @@
 /** What a process has used so far. */
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import { sharedNowMs } from "./clock.ts";
+import { runQueueMs } from "./run-queue.ts";
 
 export interface Usage {
   /** User and system time, in milliseconds. */
   readonly cpuMs: number;
   readonly rssBytes: number;
+  /** The most that was resident since the process began. */
+  readonly peakRssBytes: number;
   readonly heapBytes: number;
   /** Sockets, timers and files that keep the process alive. */
   readonly handles: number;
   /** Longest time that the event loop stood still since the last look, in milliseconds. */
   readonly maxLoopDelayMs: number;
+  /** The same without what other processes took of the processor meanwhile. */
+  readonly maxOwnLoopDelayMs: number;
   readonly p99LoopDelayMs: number;
 }
 
-let delays: IntervalHistogram | undefined;
 const RESOLUTION_MS = 5;
+let delays: IntervalHistogram | undefined;
+let watching: NodeJS.Timeout | undefined;
+let maxOwnDelayMs = 0;
 
 /** Looks, and begins to measure the event loop's delay anew. Collects garbage first where Node was told to expose it. */
 export function lookAtUsage(collect = false): Usage {
   if (collect) globalThis.gc?.();
   const { user, system } = process.cpuUsage();
   const { rss, heapUsed, external } = process.memoryUsage();
-  const maxMs = delays === undefined ? 0 : delays.max / 1e6 - RESOLUTION_MS;
-  const p99Ms = delays === undefined ? 0 : delays.percentile(99) / 1e6 - RESOLUTION_MS;
+  const usage: Usage = {
+    cpuMs: (user + system) / 1_000,
+    rssBytes: rss,
+    peakRssBytes: process.resourceUsage().maxRSS * 1_024,
+    heapBytes: heapUsed + external,
+    handles: process.getActiveResourcesInfo().length,
+    maxLoopDelayMs: Math.max(0, (delays?.max ?? 0) / 1e6 - RESOLUTION_MS),
+    maxOwnLoopDelayMs: maxOwnDelayMs,
+    p99LoopDelayMs: Math.max(0, (delays?.percentile(99) ?? 0) / 1e6 - RESOLUTION_MS),
+  };
   delays?.disable();
   delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delays.enable();
-  return {
-    cpuMs: (user + system) / 1_000,
-    rssBytes: rss,
-    heapBytes: heapUsed + external,
-    handles: process.getActiveResourcesInfo().length,
-    maxLoopDelayMs: Math.max(0, maxMs),
-    p99LoopDelayMs: Math.max(0, p99Ms),
-  };
+  watchOwnDelays();
+  return usage;
+}
+
+function watchOwnDelays(): void {
+  clearInterval(watching);
+  maxOwnDelayMs = 0;
+  let before = { nowMs: sharedNowMs(), waitedMs: runQueueMs() };
+  watching = setInterval(() => {
+    const now = { nowMs: sharedNowMs(), waitedMs: runQueueMs() };
+    const ownMs = now.nowMs - before.nowMs - (now.waitedMs - before.waitedMs) - RESOLUTION_MS;
+    maxOwnDelayMs = Math.max(maxOwnDelayMs, ownMs);
+    before = now;
+  }, RESOLUTION_MS);
+  watching.unref();
 }

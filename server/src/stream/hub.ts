@@ -13,6 +13,7 @@ import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { DetachedRuntimes } from "./detached-runtimes.ts";
 import { Frames } from "./frames.ts";
 import { type EndedSpread, PropagationTracker } from "./propagation.ts";
+import { Rounds } from "./rounds.ts";
 import { Session, type SessionHost } from "./session.ts";
 
 const DEFAULT_HEARTBEAT_MS = 5_000;
@@ -45,7 +46,7 @@ export class Hub implements SessionHost {
   readonly #now: () => number;
   readonly #events: HubEvents;
   readonly #helloTimeoutMs: number;
-  readonly #sessions = new Set<Session>();
+  readonly #sessions: Rounds<Session>;
   readonly #byInstance = new Map<string, Session>();
   readonly #detached: DetachedRuntimes;
   readonly #heartbeat: NodeJS.Timeout;
@@ -83,7 +84,8 @@ export class Hub implements SessionHost {
       },
       dropped: (reason) => this.dropped(reason),
     });
-    this.#heartbeat = setInterval(() => this.#pingAll(), this.heartbeatMs);
+    this.#sessions = new Rounds(this.heartbeatMs, parts.monotonicMs());
+    this.#heartbeat = setInterval(() => this.#pingDue(), this.#sessions.stepMs);
     this.#heartbeat.unref();
     parts.engine.listen({
       committed: ({ history }) => {
@@ -238,8 +240,8 @@ export class Hub implements SessionHost {
     for (const { instance, through } of instances) this.#byInstance.get(instance)?.acknowledge(through, slowDownMs);
   }
 
-  #pingAll(): void {
-    for (const session of this.#sessions) {
+  #pingDue(): void {
+    for (const session of this.#sessions.due(this.monotonicMs())) {
       // A host that vanished in silence is no evidence against a version, unlike a process whose socket was closed.
       const isCurrent = session.instance !== undefined && this.#byInstance.get(session.instance) === session;
       if (session.heartbeat() === "dead" && isCurrent && session.instance) this.book.died(session.instance);

@@ -20,7 +20,7 @@ import type { DropReason } from "../limits.ts";
 import type { StoredToken } from "../store/store.ts";
 import { type Frames, mayUseAlias } from "./frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
-import { textFrame } from "./text-frame.ts";
+import { PING_FRAME, textFrame } from "./text-frame.ts";
 
 /**
  * A socket with more waiting than this gets nothing more until its peer has read; without progress for a heartbeat it is
@@ -146,8 +146,7 @@ export class Session {
       ...(slowDownMs > 0 ? { slowDownMs } : {}),
       ...(rejected.length > 0 ? { rejected } : {}),
     };
-    // Whole, because `ws` would write it in two pieces.
-    if (!this.#sendFrame(textFrame(JSON.stringify(ack)))) return;
+    if (!this.send(ack)) return;
     this.#ackedThrough = through;
     if (rejected.length > 0) this.#rejected = this.#rejected.filter((each) => each.seq > through);
   }
@@ -169,13 +168,13 @@ export class Session {
     this.catchUp();
     this.acknowledge(this.#durableThrough);
     this.#unansweredPings += 1;
-    this.#socket.ping();
+    this.#sendFrame(PING_FRAME);
     return "alive";
   }
 
   /** Answers whether it was sent: to a peer that does not read, nothing is. */
   send(message: ServerMessage): boolean {
-    return this.#sendText(JSON.stringify(message));
+    return this.#sendFrame(textFrame(JSON.stringify(message)));
   }
 
   /** Takes no frame from here on, and does not wait long for the peer to agree. */
@@ -190,15 +189,9 @@ export class Session {
     this.#socket.terminate();
   }
 
-  #sendText(text: string): boolean {
-    if (!this.#mayWrite) return false;
-    this.#socket.send(text);
-    return true;
-  }
-
   /**
-   * Writes a frame that other sessions share. Beside `ws` and not through it: without compression `ws` writes each of its
-   * own frames at once and whole, so that the two never mix.
+   * Writes a frame, which other sessions may share. Beside `ws`, which would write it in two pieces: without compression
+   * `ws` writes each of its own frames at once and whole, so that the two never mix.
    */
   #sendFrame(frame: Buffer): boolean {
     if (!this.#mayWrite || this.#socket.readyState !== this.#socket.OPEN) return false;

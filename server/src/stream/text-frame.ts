@@ -9,6 +9,9 @@ const SHORT_LENGTH = 125;
 const LENGTH_IN_16_BITS = 126;
 const LENGTH_IN_64_BITS = 127;
 
+/** A ping without a payload (section 5.5.2): the heartbeat of every socket. */
+export const PING_FRAME = Buffer.from([0x89, 0]);
+
 /** The whole frame: header and text in UTF-8. */
 export function textFrame(text: string): Buffer {
   const length = Buffer.byteLength(text);
