@@ -170,7 +170,7 @@ test("a copy of a running database has the counts that its journal holds, and so
 
   // Closed, the copy's tables hold everything; without the journal's table it is as an older flagback left it.
   const database = new Database(`${folder}/copy.db`);
-  database.exec(`DROP TABLE ledger_journal; DROP TRIGGER audit_is_kept;
+  database.exec(`DROP TABLE ledger_journal; DROP TRIGGER audit_is_kept; DROP TRIGGER history_only_grows;
     DROP INDEX idempotency_by_age; DROP INDEX outbox_delivered; DROP INDEX outbox_given_up;
     DROP INDEX incidents_by_age; DROP INDEX decisions_by_incident; DROP INDEX frozen_ticks_by_age;
     PRAGMA user_version = 1`);

@@ -90,6 +90,12 @@ const MIGRATIONS: readonly string[] = [
     WHEN OLD.timestamp >= coalesce((SELECT value FROM meta WHERE key = 'auditKeptSince'), '')
     BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
   `,
+  // A runtime that holds a revision believes that every later change has a higher one.
+  `
+  CREATE TRIGGER history_only_grows BEFORE INSERT ON history
+    WHEN NEW.revision <= (SELECT max(revision) FROM history)
+    BEGIN SELECT RAISE(ABORT, 'revisions only grow'); END;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

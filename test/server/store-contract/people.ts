@@ -1,0 +1,168 @@
+/**
+ * The contract of what people give and get: tokens, webhooks and their alerts, feedback; and of the database as a whole.
+ */
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { testFolder } from "../../support/server.ts";
+import {
+  ALL,
+  AT,
+  audited,
+  change,
+  everythingIn,
+  feedback,
+  LATER,
+  type MakeAdapter,
+  request,
+  token,
+  version,
+  webhook,
+} from "./adapter.ts";
+
+export function peopleContract(make: MakeAdapter): void {
+  test("a token is kept with its hash and the record of who made it, and one that is written again replaces it", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    await store.putToken(token("first"));
+    await store.putToken(token("second"), { audit: audited("token.create"), idempotency: request("once") });
+    await store.putToken(token("second", { revokedAt: LATER }), { audit: audited("token.revoke") });
+    store.close();
+    const { tokens, audit, requests } = await everythingIn(adapter);
+    expect(tokens).toEqual([token("first"), token("second", { revokedAt: LATER })]);
+    expect(audit.map(({ action }) => action)).toEqual(["token.create", "token.revoke"]);
+    expect(requests[0]?.auditId).toBe(audit[0]?.id);
+  });
+
+  test("an alert goes to the webhooks that are there when it is raised", async () => {
+    const store = (await make()).open();
+    const alert = (text: string) => change({ alerts: [{ kind: "stop", text }] });
+    await store.commit(alert("nobody hears"));
+    await store.putWebhook(webhook("w1"), { audit: audited("webhook.add") });
+    await store.commit(alert("one hears"));
+    await store.putWebhook(webhook("w2"), { audit: audited("webhook.add") });
+    await store.commit(alert("both hear"));
+    const texts = async (id: string) =>
+      (await store.dueAlerts(id, 0, ALL)).map(({ body }) => (body as { text: string }).text);
+    expect(await texts("w1")).toEqual(["one hears", "both hear"]);
+    expect(await texts("w2")).toEqual(["both hear"]);
+    expect(await store.outboxDepth()).toBe(3);
+    store.close();
+  });
+
+  test("an alert is due until it is delivered, later where it failed, and never again where it was given up", async () => {
+    const store = (await make()).open();
+    await store.putWebhook(webhook("w"), { audit: audited("webhook.add") });
+    for (const text of ["1", "2", "3", "4"]) await store.commit(change({ alerts: [{ kind: "stop", text }] }));
+    const [first, second, third, fourth] = (await store.dueAlerts("w", 0, ALL)).map(({ id }) => id) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    expect([first, second, third, fourth]).toEqual([first, second, third, fourth].sort((a, b) => a - b));
+    expect((await store.dueAlerts("w", 0, 2)).map(({ id }) => id)).toEqual([first, second]);
+    await store.alertDelivered(first, AT);
+    await store.alertFailed(second, "it answered 500", 1_000);
+    await store.alertFailed(third, "it answered 410", null);
+    const due = async (nowMs: number) =>
+      (await store.dueAlerts("w", nowMs, ALL)).map(({ id, attempts }) => [id, attempts]);
+    expect(await due(999)).toEqual([[fourth, 0]]);
+    expect(await due(1_000)).toEqual([
+      [second, 1],
+      [fourth, 0],
+    ]);
+    expect(await store.outboxDepth()).toBe(2);
+    store.close();
+  });
+
+  test("with a webhook its waiting alerts go; one that was not there is not removed, and nothing is recorded", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    await store.putWebhook(webhook("w"), { audit: audited("webhook.add") });
+    await store.commit(change({ alerts: [{ kind: "stop", text: "1" }] }));
+    expect(await store.deleteWebhook("w", { audit: audited("webhook.remove") })).toBe(true);
+    expect(await store.deleteWebhook("w", { audit: audited("webhook.remove again") })).toBe(false);
+    expect(await store.dueAlerts("w", Number.MAX_SAFE_INTEGER, ALL)).toEqual([]);
+    expect(await store.outboxDepth()).toBe(0);
+    store.close();
+    const { webhooks, audit } = await everythingIn(adapter);
+    expect(webhooks).toEqual([]);
+    expect(audit.map(({ action }) => action)).toEqual(["webhook.add", "change", "webhook.remove"]);
+  });
+
+  test("feedback is stored once for each id and alias, and read newest first, page by page", async () => {
+    const store = (await make()).open();
+    expect(await store.putFeedback([feedback("a"), feedback("b"), feedback("a")])).toEqual({
+      duplicates: 1,
+      dropped: 0,
+    });
+    const others = [feedback("b", { quality: 0 }), feedback("a", { alias: "other", version: "other@1" })];
+    expect(await store.putFeedback(others)).toEqual({ duplicates: 1, dropped: 0 });
+    const newest = await store.readFeedback({ limit: 2 });
+    expect(newest.map(({ alias, id }) => [alias, id])).toEqual([
+      ["other", "a"],
+      ["agent", "b"],
+    ]);
+    const rest = await store.readFeedback({ limit: 2, before: newest[1]?.number });
+    expect(rest.map(({ alias, id }) => [alias, id])).toEqual([["agent", "a"]]);
+    const ids = async (query: object) => (await store.readFeedback({ limit: ALL, ...query })).map(({ id }) => id);
+    expect(await ids({ alias: "agent" })).toEqual(["b", "a"]);
+    expect(await ids({ version: "other@1" })).toEqual(["a"]);
+    expect(await ids({ runId: "run-b" })).toEqual(["b"]);
+    store.close();
+  });
+
+  test("feedback is summed up by version, and a version without a quality has none", async () => {
+    const store = (await make()).open();
+    await store.putFeedback([
+      feedback("a", { quality: 1 }),
+      feedback("b", { quality: 0.5 }),
+      feedback("c", { quality: undefined, status: "failure" }),
+      feedback("d", { version: "agent@2", quality: undefined, status: "failure" }),
+    ]);
+    // (1 + 0.5) / 2, because one of the three named none.
+    expect(await store.feedbackSummaries("agent")).toEqual([
+      { version: "agent@1", count: 3, quality: 0.75 },
+      { version: "agent@2", count: 1, quality: null },
+    ]);
+    expect(await store.feedbackSummaries("nobody")).toEqual([]);
+    store.close();
+  });
+
+  test("a database that was probed holds what it held", async () => {
+    const adapter = await make();
+    const before = await everythingIn(adapter);
+    const store = adapter.open();
+    await store.probe(100_000);
+    await store.probe(0);
+    expect(await store.sizeBytes()).toBeGreaterThan(0);
+    store.close();
+    expect(await everythingIn(adapter)).toEqual(before);
+  });
+
+  test("a copy of it while it is written holds all that was committed before, and the database goes on", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    for (let n = 0; n < 50; n++) await store.commit(change({ versions: [version(`agent@${n}`, "x".repeat(5_000))] }));
+    const file = join(await testFolder(), "copy.db");
+    const copying = store.copyTo(file);
+    await store.commit(change({ versions: [version("agent@meanwhile")] }));
+    await copying;
+    await store.commit(change({ versions: [version("agent@later")] }));
+    store.close();
+    const idsIn = async (of: typeof adapter) => (await everythingIn(of)).versions.map(({ id }) => id);
+    const inCopy = await idsIn(await make(file));
+    expect(inCopy.filter((id) => /@\d+$/.test(id))).toHaveLength(50);
+    expect(inCopy).not.toContain("agent@later");
+    expect(await idsIn(adapter)).toHaveLength(52);
+  });
+
+  test("it is closed safely twice, and takes nothing any more", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    store.close();
+    store.close();
+    await expect(store.appendAudit(audited("late"))).rejects.toThrow();
+    expect((await everythingIn(adapter)).audit).toEqual([]);
+  });
+}
