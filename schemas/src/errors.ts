@@ -68,6 +68,21 @@ export interface Refusal {
   readonly hint: string;
   /** Several problems at once, each a sentence, where there are several. */
   readonly problems?: readonly string[];
+  /** Where the rollout stands that was commanded, such as `paused`. */
+  readonly state?: string;
+  /** What people can do from there. */
+  readonly possible?: readonly Possibility[];
+}
+
+/** One thing that people can do where a rollout stands. */
+export interface Possibility {
+  readonly command: string;
+  /** The least role that may. */
+  readonly role: string;
+  /** The state that it leads to, if it is granted. */
+  readonly leadsTo: string;
+  /** How, on the command line or by HTTP. */
+  readonly how: string;
 }
 
 /** An error that a person or a program can act on. */
@@ -75,6 +90,8 @@ export class FlagbackError extends Error implements Refusal {
   readonly code: ErrorCode;
   readonly hint: string;
   readonly problems?: readonly string[];
+  readonly state?: string;
+  readonly possible?: readonly Possibility[];
 
   constructor(refusal: Refusal, options?: { readonly cause?: unknown }) {
     super(refusal.message, options);
@@ -82,6 +99,8 @@ export class FlagbackError extends Error implements Refusal {
     this.code = refusal.code;
     this.hint = refusal.hint;
     if (refusal.problems) this.problems = refusal.problems;
+    if (refusal.state !== undefined) this.state = refusal.state;
+    if (refusal.possible) this.possible = refusal.possible;
   }
 
   /** The HTTP status that belongs to the code. */

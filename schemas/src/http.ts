@@ -144,6 +144,12 @@ export const Problem = z.object({
   code: z.string(),
   hint: z.string(),
   problems: z.array(z.string()).optional(),
+  /** Where the rollout stands that was commanded. */
+  state: z.string().optional(),
+  /** What people can do from there, the least role that may, and where it leads. */
+  possible: z
+    .array(z.object({ command: z.string(), role: z.string(), leadsTo: z.string(), how: z.string() }))
+    .optional(),
 });
 export type Problem = z.infer<typeof Problem>;
 
@@ -157,5 +163,7 @@ export function problemOf(error: FlagbackError): Problem {
     code: error.code,
     hint: error.hint,
     ...(error.problems ? { problems: [...error.problems] } : {}),
+    ...(error.state === undefined ? {} : { state: error.state }),
+    ...(error.possible ? { possible: [...error.possible] } : {}),
   };
 }

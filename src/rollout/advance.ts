@@ -6,14 +6,12 @@ import { durationMs, type Rollout, type Stage } from "@flagback/schemas";
 import { withWeight } from "../allocation/index.ts";
 import { reallocate } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
-import { underWay } from "./pause.ts";
 import { stageWeight } from "./start.ts";
+import { rolloutOf } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 export function advanceRollout(world: World, command: CommandOf<"advanceRollout">, at: Circumstances): Transition {
-  const found = underWay(world, command.alias);
-  if ("code" in found) return refused(found);
-  const { alias, rollout } = found;
+  const { alias, rollout } = rolloutOf(world, command.alias);
   const { stages } = rollout.policy;
   const current = stages.findIndex((stage) => stage.name === rollout.stage);
   const next = stages[current + 1];
@@ -61,8 +59,6 @@ export function advanceRollout(world: World, command: CommandOf<"advanceRollout"
 /** What speaks against the next stage, each in a sentence. */
 function gate(world: World, rollout: Rollout, stage: Stage | undefined, isHealthy: boolean, now: string): string[] {
   const objections: string[] = [];
-  if (rollout.state === "paused") objections.push("the rollout is paused");
-  if (rollout.hold) objections.push(`the rollout is held (${rollout.hold.cause}): ${rollout.hold.summary}`);
   const soakedMs = Date.parse(now) - Date.parse(rollout.stageStartedAt);
   if (stage && soakedMs < durationMs(stage.soak)) {
     objections.push(`stage ${stage.name} soaks for ${stage.soak}, and ${Math.floor(soakedMs / 1_000)} s have passed`);

@@ -4,9 +4,9 @@
  */
 import type { HoldCause, KillSwitch } from "@flagback/schemas";
 import type { CommandOf } from "./commands.ts";
-import { rollbackable } from "./pause.ts";
 import { breachScope, rolloutOwner } from "./rollback.ts";
-import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+import { rolloutOf } from "./under-way.ts";
+import { type Circumstances, changed, emptyChange, type Transition, type World } from "./world.ts";
 
 /** What each cause means, in a sentence for people. */
 const HOLD_MEANING: Readonly<Record<HoldCause, string>> = {
@@ -30,9 +30,7 @@ const GRAVITY: Readonly<Record<HoldCause, number>> = {
 
 /** A promoted version can't be held at a weight any more, but its kill switches can be engaged. */
 export function holdRollout(world: World, command: CommandOf<"holdRollout">, at: Circumstances): Transition {
-  const found = rollbackable(world, command.alias, at.now);
-  if ("code" in found) return refused(found);
-  const { alias, rollout } = found;
+  const { alias, rollout } = rolloutOf(world, command.alias);
   const action = "rollout.hold";
   if (rollout.hold && GRAVITY[command.cause] <= GRAVITY[rollout.hold.cause]) {
     return {

@@ -1,5 +1,15 @@
 export type { Command, CommandOf, VersionDraft } from "./commands.ts";
 export { hasExpiredFinishing } from "./finishing.ts";
+export {
+  BRAINS_COMMANDS,
+  MACHINE,
+  type MachineCell,
+  type MachineCommand,
+  type MachineState,
+  PEOPLES_COMMANDS,
+  possibilities,
+  stateOf,
+} from "./machine.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { stopDecisionId } from "./rollback.ts";
 export { transition } from "./transition.ts";

@@ -1,26 +1,15 @@
 /**
  * Pausing a rollout, and letting it go on. The evaluator keeps judging meanwhile.
  */
-import type { Alias, KillSwitch, Refusal, Rollout } from "@flagback/schemas";
+import type { Alias, KillSwitch, Rollout } from "@flagback/schemas";
 import type { CommandOf } from "./commands.ts";
-import { aliasNotFound } from "./refusals.ts";
 import { rolloutOwner } from "./rollback.ts";
-import { canRollBack, isUnderWay } from "./under-way.ts";
-import {
-  type Change,
-  type Circumstances,
-  changed,
-  emptyChange,
-  refused,
-  type Transition,
-  type World,
-} from "./world.ts";
+import { rolloutOf } from "./under-way.ts";
+import { type Change, changed, emptyChange, type Transition, type World } from "./world.ts";
 
 /** Keeps the weights as they are until somebody resumes. */
 export function pauseRollout(world: World, command: CommandOf<"pauseRollout">): Transition {
-  const found = underWay(world, command.alias);
-  if ("code" in found) return refused(found);
-  const { alias, rollout } = found;
+  const { alias, rollout } = rolloutOf(world, command.alias);
   const action = "rollout.pause";
   if (rollout.state === "paused")
     return { kind: "unchanged", action, summary: `The rollout of ${rollout.candidate} is paused already.` };
@@ -36,10 +25,8 @@ export function pauseRollout(world: World, command: CommandOf<"pauseRollout">): 
 }
 
 /** Ends a pause or a hold, and releases what the hold engaged. */
-export function resumeRollout(world: World, command: CommandOf<"resumeRollout">, at: Circumstances): Transition {
-  const found = rollbackable(world, command.alias, at.now);
-  if ("code" in found) return refused(found);
-  const { alias, rollout } = found;
+export function resumeRollout(world: World, command: CommandOf<"resumeRollout">): Transition {
+  const { alias, rollout } = rolloutOf(world, command.alias);
   const action = "rollout.resume";
   if (rollout.state !== "paused" && !rollout.hold) {
     return { kind: "unchanged", action, summary: `The rollout of ${rollout.candidate} goes on already.` };
@@ -49,10 +36,8 @@ export function resumeRollout(world: World, command: CommandOf<"resumeRollout">,
 }
 
 /** Ends a hold whose cause is over. A graver hold, and a person's pause, stay. */
-export function endHold(world: World, command: CommandOf<"endHold">, at: Circumstances): Transition {
-  const found = rollbackable(world, command.alias, at.now);
-  if ("code" in found) return refused(found);
-  const { alias, rollout } = found;
+export function endHold(world: World, command: CommandOf<"endHold">): Transition {
+  const { alias, rollout } = rolloutOf(world, command.alias);
   if (rollout.hold?.cause === command.cause) return changed(withoutHold(world, alias, rollout, command.reason));
   const summary = `The rollout of ${rollout.candidate} is not held for ${command.cause}.`;
   return { kind: "unchanged", action: "rollout.resume", summary };
@@ -72,23 +57,5 @@ function withoutHold(world: World, alias: Alias, rollout: Rollout, reason: strin
     aliases: [{ ...alias, rollout: going }],
     killSwitches,
     audit: { reason, toVersion: rollout.candidate, stage: rollout.stage },
-  };
-}
-
-/** The alias with the rollout that can still be rolled back, promoted or not, or why there is none. */
-export function rollbackable(world: World, name: string, now: string): ReturnType<typeof underWay> {
-  const alias = world.aliases.get(name);
-  return alias?.rollout && canRollBack(alias, now) ? { alias, rollout: alias.rollout } : underWay(world, name);
-}
-
-/** The alias with the rollout under way, or why there is none. */
-export function underWay(world: World, name: string): { readonly alias: Alias; readonly rollout: Rollout } | Refusal {
-  const alias = world.aliases.get(name);
-  if (!alias) return aliasNotFound(world, name);
-  if (alias.rollout && isUnderWay(alias)) return { alias, rollout: alias.rollout };
-  return {
-    code: "rollout_not_active",
-    message: `No rollout is under way on ${name}${alias.rollout ? ` (the last one is ${alias.rollout.state})` : ""}.`,
-    hint: `Start one with flagback rollout start ${name}.`,
   };
 }

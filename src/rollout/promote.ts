@@ -5,22 +5,19 @@ import { durationMs, TOTAL_WEIGHT } from "@flagback/schemas";
 import { weightOf } from "../allocation/index.ts";
 import type { CommandOf } from "./commands.ts";
 import { withFinishing } from "./finishing.ts";
-import { underWay } from "./pause.ts";
+import { rolloutOf } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 export function promote(world: World, command: CommandOf<"promote">, at: Circumstances): Transition {
-  const found = underWay(world, command.alias);
-  if ("code" in found) return refused(found);
-  const { alias, rollout } = found;
+  const { alias, rollout } = rolloutOf(world, command.alias);
+  if (rollout.state === "promoted") {
+    return { kind: "unchanged", action: "rollout.promote", summary: `${rollout.candidate} is promoted already.` };
+  }
   const weight = weightOf(alias.allocation, rollout.candidate);
-  if (weight !== TOTAL_WEIGHT || rollout.state === "paused" || rollout.hold) {
-    const because =
-      weight === TOTAL_WEIGHT
-        ? `its rollout is ${rollout.hold ? `held (${rollout.hold.cause})` : rollout.state}`
-        : `it has ${weight / 1_000} % of the traffic, not 100 %`;
+  if (weight !== TOTAL_WEIGHT) {
     return refused({
-      code: "bad_request",
-      message: `${rollout.candidate} can't be promoted: ${because}.`,
+      code: "gate_closed",
+      message: `${rollout.candidate} can't be promoted: it has ${weight / 1_000} % of the traffic, not 100 %.`,
       hint: "A version becomes stable when it serves everything, and nothing speaks against it.",
     });
   }

@@ -5,9 +5,8 @@ import type { Alias, Decision, Incident, KillSwitch, Lock, Rollout, StopReason }
 import { weightsOf, withWeights } from "../allocation/index.ts";
 import type { CommandOf } from "./commands.ts";
 import { withoutFinishing } from "./finishing.ts";
-import { aliasNotFound } from "./refusals.ts";
-import { canRollBack, isUnderWay } from "./under-way.ts";
-import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+import { isUnderWay, rolloutOf } from "./under-way.ts";
+import { type Circumstances, changed, emptyChange, type Transition, type World } from "./world.ts";
 
 /** Id of the stop of a rollout: the same for every signal that asks for it, on every replica. */
 export function stopDecisionId(alias: string, rollout: Rollout, digestOf: Circumstances["digestOf"]): string {
@@ -16,19 +15,10 @@ export function stopDecisionId(alias: string, rollout: Rollout, digestOf: Circum
 
 /** Stops the alias's rollout, for a person or for the brain. Signals after the first change nothing. */
 export function rollback(world: World, command: CommandOf<"rollback">, at: Circumstances): Transition {
-  const alias = world.aliases.get(command.alias);
-  if (!alias) return refused(aliasNotFound(world, command.alias));
-  const { rollout } = alias;
-  if (command.rolloutNumber !== undefined && command.rolloutNumber !== alias.rolloutNumber) {
-    return {
-      kind: "unchanged",
-      action: "rollback",
-      summary: `Rollout ${command.rolloutNumber} of ${alias.name} is over; rollout ${alias.rolloutNumber} is another one.`,
-    };
-  }
-  const id = rollout && stopDecisionId(alias.name, rollout, at.digestOf);
-  const incidentBefore = id ? world.decisions.get(id) : undefined;
-  if (rollout && id && incidentBefore) {
+  const { alias, rollout } = rolloutOf(world, command.alias);
+  const id = stopDecisionId(alias.name, rollout, at.digestOf);
+  const incidentBefore = world.decisions.get(id);
+  if (incidentBefore) {
     return {
       kind: "already_rolled_back",
       action: "rollback",
@@ -36,13 +26,6 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
       decisionId: id,
       incident: incidentBefore,
     };
-  }
-  if (!rollout || !id || !canRollBack(alias, at.now)) {
-    return refused({
-      code: "rollout_not_active",
-      message: `No rollout is under way on ${alias.name}${rollout ? ` (the last one is ${rollout.state})` : ""}.`,
-      hint: `${alias.stable ?? "No version"} serves. To stop writes, use flagback kill engage writes_disabled --scope agent=${alias.name}.`,
-    });
   }
   const finding = command.finding;
   const reason: StopReason = finding?.reason ?? "manual";

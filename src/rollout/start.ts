@@ -3,17 +3,15 @@
  */
 import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
 import { withWeight } from "../allocation/index.ts";
-import { policyProblem, reallocate, rolloutInProgress } from "./aliases.ts";
+import { policyProblem, reallocate } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { aliasNotFound, versionLocked } from "./refusals.ts";
-import { isUnderWay } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /** Begins to expose a candidate. Refused, with the list of what is missing, where there is no rollback plan. */
 export function startRollout(world: World, command: CommandOf<"startRollout">, at: Circumstances): Transition {
   const alias = world.aliases.get(command.alias);
   if (!alias) return refused(aliasNotFound(world, command.alias));
-  if (isUnderWay(alias)) return refused(rolloutInProgress(alias, "an alias has one rollout at a time"));
   const candidate = command.candidate ?? (alias.candidates.length === 1 ? alias.candidates[0] : undefined);
 
   const version = candidate === undefined ? undefined : world.versions.get(candidate);

@@ -4,6 +4,7 @@
 import { type Alias, durationMs, type Version } from "@flagback/schemas";
 import type { CommandOf, VersionDraft } from "./commands.ts";
 import { versionNotFound } from "./refusals.ts";
+import { canRollBack } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 /**
@@ -87,6 +88,7 @@ function useOf(alias: Alias, id: string, now: string): string | undefined {
   const previous = alias.previousStable;
   if (previous?.version === id && Date.parse(now) < Date.parse(previous.until) + retentionMs)
     return "the previous stable version";
+  if (alias.rollout?.target === id && canRollBack(alias, now)) return "the rollback target";
   if (alias.finishing?.some((entry) => entry.version === id)) return "a version that conversations may finish on";
   return undefined;
 }

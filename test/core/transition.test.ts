@@ -3,6 +3,7 @@ import {
   type Change,
   type Circumstances,
   type Command,
+  canRollBack,
   runtimeDocuments,
   type Transition,
   transition,
@@ -344,7 +345,7 @@ test("a rollout advances when it has soaked and is proven healthy, and the gate 
     engage: false,
   } as const;
   const closed = refusalOf(transition(done(world, held), advance(true), later));
-  expect(closed.problems).toEqual(["the rollout is held (no_data): Silence."]);
+  expect(closed.problems).toEqual(["The rollout of agent@2 on agent is held (no_data): Silence"]);
 });
 
 test("a bypassed gate is recorded with what it said", () => {
@@ -469,6 +470,26 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
       { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: true, bypassGate: false },
       { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: false, bypassGate: true },
       { kind: "holdRollout", alias: "agent", cause: "no_data", summary: "", evidence: [], engage: true },
+      { kind: "holdRollout", alias: "agent", cause: "shared_cause", summary: "", evidence: [], engage: true },
+      { kind: "endHold", alias: "agent", cause: "no_data", reason: "r" },
+    ),
+    fc.constantFrom<Command>(
+      ...[POLICY, { ...POLICY, onWithdraw: "finish" as const }].map(
+        (policy): Command => ({ kind: "putAlias", name: "agent", policy }),
+      ),
+    ),
+    version.map((id): Command => ({ kind: "addCandidates", alias: "agent", versions: [id] })),
+    version.map((id): Command => register(`${id}-twin`, { prompt: id === "agent@1" ? "one" : "two" })),
+    version.map(
+      (id): Command => ({
+        kind: "apply",
+        desired: {
+          versions: [],
+          killSwitches: new Map(),
+          flags: new Map(),
+          aliases: [{ name: "agent", stable: id, candidates: [] }],
+        },
+      }),
     ),
     version.map((id): Command => ({ kind: "startRollout", alias: "agent", candidate: id, stage: "full", reason: "" })),
     version.map((id): Command => ({ kind: "unlock", alias: "agent", version: id, reason: "r" })),
@@ -486,30 +507,39 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
     ),
   );
   fc.assert(
-    fc.property(fc.array(command, { maxLength: 30 }), (commands) => {
+    fc.property(fc.array(fc.tuple(command, fc.constantFrom(0, 0, 0, 8)), { maxLength: 30 }), (commands) => {
       let world = done(
         done(ready(), register("agent@3", { prompt: "three" })),
         // The payload of agent@2 under another id.
         register("agent@4", { prompt: "two" }),
       );
-      for (const each of commands) {
-        const result = transition(world, each, AT);
+      let nowMs = Date.parse(AT.now);
+      for (const [each, days] of commands) {
+        // Now and then a rollback window passes.
+        nowMs += days * 86_400_000;
+        const now = new Date(nowMs).toISOString();
+        const result = transition(world, each, { ...AT, now });
         if (result.kind === "change") world = worldAfter(world, result.change);
-        checkInvariants(world);
+        checkInvariants(world, now);
       }
     }),
     { numRuns: 300 },
   );
 });
 
-function checkInvariants(world: World): void {
+function checkInvariants(world: World, now: string): void {
   const alias = world.aliases.get("agent");
   if (!alias) throw new Error("the alias is gone");
   expect(alias.allocation.reduce((sum, slot) => sum + slot.weight, 0)).toBe(TOTAL_WEIGHT);
   const locked = new Set(alias.locks.map((lock) => lock.digest));
   for (const slot of alias.allocation) expect(locked.has(world.versions.get(slot.version)?.digest ?? "")).toBe(false);
   const target = alias.rollout && world.versions.get(alias.rollout.target);
-  if (alias.rollout?.state === "exposing") expect(target?.retiredAt).toBeUndefined();
+  if (canRollBack(alias, now)) {
+    // The way back is there, and leads to what is not locked.
+    expect(target).toBeDefined();
+    expect(target?.retiredAt).toBeUndefined();
+    expect(locked.has(target?.digest ?? "")).toBe(false);
+  } else if (alias.stable) expect(world.versions.get(alias.stable)?.retiredAt).toBeUndefined();
   // Runtimes are sent no payload of a version that they must not serve.
   for (const document of runtimeDocuments(world)) {
     if (document.kind !== "alias") continue;

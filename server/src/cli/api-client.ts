@@ -223,8 +223,8 @@ function parseAnswer(base: URL, response: Response, text: string): object {
     const type = response.headers.get("content-type") ?? "no content type";
     throw unreachable(base, `it answered ${response.status} (${type}), which is not flagback's way`);
   }
-  const { code, detail, hint, problems } = problem.data;
-  throw new FlagbackError({ code: knownCode(code), message: detail, hint, problems }, { cause: problem.data });
+  const { code, detail, ...rest } = problem.data;
+  throw new FlagbackError({ ...rest, code: knownCode(code), message: detail }, { cause: problem.data });
 }
 
 /** A newer server may refuse with a code that this client doesn't know; the text still says what is wrong. */

@@ -22,9 +22,18 @@ export function reportError(error: unknown, io: Io, asJson: boolean): number {
     const problems = (known.problems ?? []).map((problem) => `  - ${problem}\n`).join("");
     io.stderr.write(`${paint("red", "error")} ${known.message} [${known.code}]\n${problems}`);
     io.stderr.write(`${paint("yellow", "hint")}  ${known.hint}\n`);
+    io.stderr.write(possibleText(known));
     if (known.code === "internal_error" && io.env.FLAGBACK_DEBUG) io.stderr.write(`${(error as Error).stack}\n`);
   }
   return exitStatus(known);
+}
+
+/** What can be done where the rollout stands, and who may. */
+function possibleText({ state, possible }: FlagbackError): string {
+  if (state === undefined || !possible) return "";
+  if (possible.length === 0) return `state ${state}; no command leads on from there\n`;
+  const lines = possible.map(({ command, role, how }) => `  - ${command} (${role}): ${how}\n`);
+  return `state ${state}; from there:\n${lines.join("")}`;
 }
 
 function unexpected(error: unknown): FlagbackError {

@@ -1,5 +1,5 @@
 /** Aliases and their rollouts. */
-import { explain, isHealthy, weightOf } from "@flagback/core";
+import { explain, isHealthy, PEOPLES_COMMANDS, weightOf } from "@flagback/core";
 import {
   AdvanceBody,
   type Alias,
@@ -38,13 +38,19 @@ export function aliasRoutes(app: App, context: ServerContext): void {
 
   app.post(
     "/v1/aliases/:name/declare-stable",
-    { config: { access: "lead" }, schema: { params: ByName, body: DeclareStableBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.declareStable.role },
+      schema: { params: ByName, body: DeclareStableBody, querystring: ChangeQuery },
+    },
     (request) => change(context, request, { kind: "declareStable", alias: request.params.name, ...request.body }),
   );
 
   app.post(
     "/v1/aliases/:name/rollout",
-    { config: { access: "lead" }, schema: { params: ByName, body: StartRolloutBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.startRollout.role },
+      schema: { params: ByName, body: StartRolloutBody, querystring: ChangeQuery },
+    },
     (request) => change(context, request, { kind: "startRollout", alias: request.params.name, ...request.body }),
   );
 
@@ -54,14 +60,20 @@ export function aliasRoutes(app: App, context: ServerContext): void {
 
   app.post(
     "/v1/aliases/:name/rollback",
-    { config: { access: "operator" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.rollback.role },
+      schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery },
+    },
     (request) =>
       change(context, request, { kind: "rollback", alias: request.params.name, reason: request.body.reason }),
   );
 
   app.post(
     "/v1/aliases/:name/advance",
-    { config: { access: "lead" }, schema: { params: ByName, body: AdvanceBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.advanceRollout.role },
+      schema: { params: ByName, body: AdvanceBody, querystring: ChangeQuery },
+    },
     (request) => {
       const alias = findAlias(context, request.params.name);
       const ledger = context.book.ledgerOf({ alias: alias.name, rolloutNumber: alias.rolloutNumber });
@@ -77,27 +89,39 @@ export function aliasRoutes(app: App, context: ServerContext): void {
 
   app.post(
     "/v1/aliases/:name/pause",
-    { config: { access: "operator" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.pauseRollout.role },
+      schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery },
+    },
     (request) =>
       change(context, request, { kind: "pauseRollout", alias: request.params.name, reason: request.body.reason }),
   );
 
   app.post(
     "/v1/aliases/:name/resume",
-    { config: { access: "lead" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.resumeRollout.role },
+      schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery },
+    },
     (request) =>
       change(context, request, { kind: "resumeRollout", alias: request.params.name, reason: request.body.reason }),
   );
 
   app.post(
     "/v1/aliases/:name/promote",
-    { config: { access: "lead" }, schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.promote.role },
+      schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery },
+    },
     (request) => change(context, request, { kind: "promote", alias: request.params.name, reason: request.body.reason }),
   );
 
   app.post(
     "/v1/aliases/:name/unlock",
-    { config: { access: "lead" }, schema: { params: ByName, body: UnlockBody, querystring: ChangeQuery } },
+    {
+      config: { access: PEOPLES_COMMANDS.unlock.role },
+      schema: { params: ByName, body: UnlockBody, querystring: ChangeQuery },
+    },
     (request) => change(context, request, { kind: "unlock", alias: request.params.name, ...request.body }),
   );
 }

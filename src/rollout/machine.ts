@@ -1,0 +1,268 @@
+/**
+ * The rollout machine (DESIGN 7) as one table: what each command does in each state, and who may give it. `rolloutStep` obeys
+ * it, docs/rollouts.md is drawn from it, and a test tries every cell.
+ */
+import type { Alias, ErrorCode, Possibility, Role } from "@flagback/schemas";
+import type { Command } from "./commands.ts";
+import { canRollBack } from "./under-way.ts";
+
+/** Where a rollout stands. The last five follow a rollback; `undeclared` and `registered` have nothing to roll back. */
+export type MachineState =
+  | "undeclared"
+  | "registered"
+  | "exposing"
+  | "held"
+  | "paused"
+  | "paused_held"
+  | "promoted"
+  | "promoted_held"
+  | "rolled_back"
+  | "recovering"
+  | "recovered"
+  | "unverified"
+  | "not_recovered";
+
+/** Commands of people, with the least role that may give each and how the command line says it. */
+export const PEOPLES_COMMANDS = {
+  declareStable: {
+    name: "declare-stable",
+    role: "lead",
+    does: "declare the version that serves everything and that a rollback returns to",
+    how: 'POST /v1/aliases/ALIAS/declare-stable {"version": "...", "reason": "..."}',
+  },
+  startRollout: {
+    name: "start",
+    role: "lead",
+    does: "expose a candidate to its first traffic",
+    how: "flagback rollout start ALIAS --candidate VERSION",
+  },
+  advanceRollout: {
+    name: "advance",
+    role: "lead",
+    does: "go to the next stage",
+    how: 'flagback rollout advance ALIAS --reason "..."',
+  },
+  pauseRollout: {
+    name: "pause",
+    role: "operator",
+    does: "keep the weights where they are",
+    how: 'flagback rollout pause ALIAS --reason "..."',
+  },
+  resumeRollout: {
+    name: "resume",
+    role: "lead",
+    does: "end a pause or a hold",
+    how: 'flagback rollout resume ALIAS --reason "..."',
+  },
+  promote: {
+    name: "promote",
+    role: "lead",
+    does: "make the candidate the stable version",
+    how: 'flagback rollout promote ALIAS --reason "..."',
+  },
+  rollback: {
+    name: "rollback",
+    role: "operator",
+    does: "return all traffic to the rollback target, and lock the candidate",
+    how: 'flagback rollback ALIAS --reason "..."',
+  },
+  unlock: {
+    name: "unlock",
+    role: "lead",
+    does: "let a locked version have traffic again",
+    how: 'flagback unlock ALIAS VERSION --reason "..."',
+  },
+} as const satisfies Partial<Record<Command["kind"], Instruction>>;
+
+/** Commands that only the brain gives. */
+export const BRAINS_COMMANDS = {
+  holdRollout: {
+    name: "hold",
+    does: "hold the weights, because of what a rollback would not cure or people must decide",
+  },
+  endHold: { name: "end of hold", does: "end a hold whose cause is over" },
+} as const satisfies Partial<Record<Command["kind"], Omit<Instruction, "role" | "how">>>;
+
+interface Instruction {
+  readonly name: string;
+  readonly role: Role;
+  readonly does: string;
+  readonly how: string;
+}
+
+type PeoplesCommand = keyof typeof PEOPLES_COMMANDS;
+export type MachineCommand = PeoplesCommand | keyof typeof BRAINS_COMMANDS;
+
+/** What a command does in a state. */
+export type MachineCell =
+  /** Leads there, where its conditions are met; `needs` says them. Else it is refused, and the refusal lists what is missing. */
+  | { readonly kind: "to"; readonly state: MachineState; readonly needs?: string }
+  /** Answers that it is so already. */
+  | { readonly kind: "unchanged" }
+  /** Answers which decision rolled back, and does nothing twice. */
+  | { readonly kind: "alreadyRolledBack" }
+  | {
+      readonly kind: "refused";
+      readonly code: ErrorCode;
+      /** The command itself lists what is missing. */
+      readonly explains?: true;
+    };
+
+const UNCHANGED: MachineCell = { kind: "unchanged" };
+const NOT_ACTIVE: MachineCell = { kind: "refused", code: "rollout_not_active" };
+const IN_PROGRESS: MachineCell = { kind: "refused", code: "rollout_in_progress" };
+const GATE_CLOSED: MachineCell = { kind: "refused", code: "gate_closed" };
+const HAS_STABLE: MachineCell = { kind: "refused", code: "already_exists", explains: true };
+const START = to("exposing", "a rollback plan and a candidate that is not locked");
+
+const IDLE = {
+  advanceRollout: NOT_ACTIVE,
+  pauseRollout: NOT_ACTIVE,
+  resumeRollout: NOT_ACTIVE,
+  promote: NOT_ACTIVE,
+  rollback: NOT_ACTIVE,
+  holdRollout: NOT_ACTIVE,
+  endHold: NOT_ACTIVE,
+} as const;
+
+/** What every state after a rollback has in common; verification moves between them without a command of people. */
+function afterRollback(state: MachineState): Record<MachineCommand, MachineCell> {
+  return {
+    ...IDLE,
+    declareStable: HAS_STABLE,
+    startRollout: START,
+    rollback: { kind: "alreadyRolledBack" },
+    unlock: unlockIn(state),
+  };
+}
+
+export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineCommand, MachineCell>>>> = {
+  undeclared: {
+    ...IDLE,
+    declareStable: to("registered", "a registered version that is neither retired nor locked"),
+    startRollout: { kind: "refused", code: "rollback_plan_missing", explains: true },
+    unlock: unlockIn("undeclared"),
+  },
+  registered: { ...IDLE, declareStable: HAS_STABLE, startRollout: START, unlock: unlockIn("registered") },
+  exposing: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: to("exposing", "a next stage, and an open gate or --bypass-gate"),
+    pauseRollout: to("paused"),
+    resumeRollout: UNCHANGED,
+    promote: to("promoted", "100 % of the traffic"),
+    rollback: to("rolled_back"),
+    unlock: unlockIn("exposing"),
+    holdRollout: to("held"),
+    endHold: UNCHANGED,
+  },
+  held: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: GATE_CLOSED,
+    pauseRollout: to("paused_held"),
+    resumeRollout: to("exposing"),
+    promote: GATE_CLOSED,
+    rollback: to("rolled_back"),
+    unlock: unlockIn("held"),
+    holdRollout: to("held", "a graver cause; else it changes nothing"),
+    endHold: to("exposing", "the cause of the hold; another one's end changes nothing"),
+  },
+  paused: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: GATE_CLOSED,
+    pauseRollout: UNCHANGED,
+    resumeRollout: to("exposing"),
+    promote: GATE_CLOSED,
+    rollback: to("rolled_back"),
+    unlock: unlockIn("paused"),
+    holdRollout: to("paused_held"),
+    endHold: UNCHANGED,
+  },
+  paused_held: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: GATE_CLOSED,
+    pauseRollout: UNCHANGED,
+    resumeRollout: to("exposing"),
+    promote: GATE_CLOSED,
+    rollback: to("rolled_back"),
+    unlock: unlockIn("paused_held"),
+    holdRollout: to("paused_held", "a graver cause; else it changes nothing"),
+    endHold: to("paused", "the cause of the hold; another one's end changes nothing"),
+  },
+  promoted: {
+    declareStable: HAS_STABLE,
+    startRollout: START,
+    advanceRollout: NOT_ACTIVE,
+    pauseRollout: NOT_ACTIVE,
+    resumeRollout: UNCHANGED,
+    promote: UNCHANGED,
+    rollback: to("rolled_back"),
+    unlock: unlockIn("promoted"),
+    holdRollout: to("promoted_held"),
+    endHold: UNCHANGED,
+  },
+  promoted_held: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: NOT_ACTIVE,
+    pauseRollout: NOT_ACTIVE,
+    resumeRollout: to("promoted"),
+    promote: UNCHANGED,
+    rollback: to("rolled_back"),
+    unlock: unlockIn("promoted_held"),
+    holdRollout: to("promoted_held", "a graver cause; else it changes nothing"),
+    endHold: to("promoted", "the cause of the hold; another one's end changes nothing"),
+  },
+  rolled_back: afterRollback("rolled_back"),
+  recovering: afterRollback("recovering"),
+  recovered: afterRollback("recovered"),
+  unverified: afterRollback("unverified"),
+  not_recovered: afterRollback("not_recovered"),
+};
+
+/** In which state the alias is. A promotion is final when its rollback window is over and nothing holds it any more. */
+export function stateOf(alias: Alias, now: string): MachineState {
+  const { rollout, stable } = alias;
+  if (stable === null) return "undeclared";
+  if (!rollout) return "registered";
+  const isHeld = rollout.hold !== undefined;
+  switch (rollout.state) {
+    case "exposing":
+      return isHeld ? "held" : "exposing";
+    case "paused":
+      return isHeld ? "paused_held" : "paused";
+    case "promoted":
+      return canRollBack(alias, now) ? (isHeld ? "promoted_held" : "promoted") : "registered";
+    case "rolled_back":
+    case "recovering":
+    case "recovered":
+    case "unverified":
+    case "not_recovered":
+      return rollout.state;
+  }
+}
+
+/** What people can do in a state that changes something. Unlocking only counts where something is locked. */
+export function possibilities(alias: Alias, state: MachineState): Possibility[] {
+  return (Object.keys(PEOPLES_COMMANDS) as PeoplesCommand[]).flatMap((kind) => {
+    const cell = MACHINE[state][kind];
+    if (cell.kind !== "to" || (kind === "unlock" && alias.locks.length === 0)) return [];
+    const { name, role, how } = PEOPLES_COMMANDS[kind];
+    return [{ command: name, role, leadsTo: cell.state, how: how.replaceAll("ALIAS", alias.name) }];
+  });
+}
+
+export function nameOf(kind: MachineCommand): string {
+  return { ...PEOPLES_COMMANDS, ...BRAINS_COMMANDS }[kind].name;
+}
+
+function to(state: MachineState, needs?: string): MachineCell {
+  return { kind: "to", state, ...(needs === undefined ? {} : { needs }) };
+}
+
+function unlockIn(state: MachineState): MachineCell {
+  return to(state, "a lock, and a reason");
+}
