@@ -176,7 +176,7 @@ export function reallocate(alias: Alias, allocate: () => Slot[]): { readonly all
   }
 }
 
-export function rolloutInProgress(alias: Alias, because: string): Refusal {
+function rolloutInProgress(alias: Alias, because: string): Refusal {
   const rollout = alias.rollout;
   return {
     code: "rollout_in_progress",
