@@ -34,6 +34,9 @@ export interface GatewayEvents {
 /** What becomes of a server's frame on its way: the frames that are sent instead of it, if any; null waits for a later one. */
 export type FrameFault = (text: string, link: GatewayLink) => readonly string[] | null;
 
+/** The same for a runtime's frame on its way to the server. */
+export type BatchFault = (text: string) => readonly string[] | null;
+
 /** Speaks in the server's place for one connection. */
 export interface Impostor {
   heard(link: GatewayLink, text: string): void;
@@ -60,6 +63,7 @@ export class FrameGateway {
   readonly #sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   readonly #upstreams = new Set<WebSocket>();
   readonly #faults: FrameFault[] = [];
+  readonly #batchFaults: BatchFault[] = [];
   readonly #impostors: Impostor[] = [];
   readonly #refusals: HttpAnswer[] = [];
   #blocked: HttpAnswer | null = null;
@@ -98,6 +102,11 @@ export class FrameGateway {
     this.#faults.push(fault);
   }
 
+  /** The next frame of the runtime's that the fault is meant for meets it. */
+  spoilBatch(fault: BatchFault): void {
+    this.#batchFaults.push(fault);
+  }
+
   /** The next connection meets an impostor, and the present one ends. */
   impersonate(impostor: Impostor): void {
     this.#impostors.push(impostor);
@@ -130,6 +139,7 @@ export class FrameGateway {
   behave(): void {
     this.#isReplaying = false;
     this.#faults.length = 0;
+    this.#batchFaults.length = 0;
     this.#impostors.length = 0;
     this.#refusals.length = 0;
   }
@@ -212,7 +222,9 @@ export class FrameGateway {
       runtime.on("message", (data) => {
         this.#events.heard(number, data.toString());
         if (impostor) impostor.heard(link, data.toString());
-        else if (server?.readyState === WebSocket.OPEN) server.send(data.toString());
+        else if (server?.readyState === WebSocket.OPEN) {
+          for (const frame of this.#spoiltBatch(data.toString())) server.send(frame);
+        }
       });
       if (server) this.#relay(server, link);
     });
@@ -237,6 +249,14 @@ export class FrameGateway {
     const fault = this.#faults[0];
     const frames = fault?.(text, link) ?? null;
     if (frames !== null) this.#faults.splice(this.#faults.indexOf(fault as FrameFault), 1);
+    return frames;
+  }
+
+  #spoiltBatch(text: string): readonly string[] {
+    const fault = this.#batchFaults[0];
+    const frames = fault?.(text) ?? null;
+    if (frames === null) return [text];
+    this.#batchFaults.splice(this.#batchFaults.indexOf(fault as BatchFault), 1);
     return frames;
   }
 

@@ -1,0 +1,138 @@
+/**
+ * One server after the other on the same folder and port, each in a process of its own and most of them killed.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { build, type PluginBuild } from "esbuild";
+import { machineMs } from "../lease-bound/machine-clock.ts";
+import type { ChaosEvent } from "./history.ts";
+import type { ServerCommand } from "./server-main.ts";
+
+const SERVER = fileURLToPath(new URL("server-main.ts", import.meta.url));
+/** Where imports of packages resolve. */
+const BUNDLES = fileURLToPath(new URL("../../../node_modules/.cache/flagback/", import.meta.url));
+
+/** Our sources in one file, because a server starts twice as fast from it. */
+export async function bundleServer(): Promise<string> {
+  const outfile = join(BUNDLES, `chaos-server-${process.pid}.mjs`);
+  await build({
+    entryPoints: [SERVER],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    conditions: ["flagback:source"],
+    plugins: [{ name: "packages-stay-outside", setup: keepPackagesOutside }],
+  });
+  return outfile;
+}
+
+function keepPackagesOutside({ onResolve }: PluginBuild): void {
+  onResolve({ filter: /^[^./]/ }, ({ path, kind }) => {
+    const isOurs = kind === "entry-point" || path === "flagback" || path.startsWith("@flagback/");
+    return isOurs ? null : { path, external: true };
+  });
+}
+
+export class ChaosServer {
+  readonly #file: string;
+  readonly #dataDir: string;
+  readonly #record: (event: ChaosEvent) => void;
+  #child: ChildProcess | null = null;
+  #url = "";
+  #adminToken = "";
+
+  /** @param file what {@link bundleServer} made */
+  constructor(file: string, dataDir: string, record: (event: ChaosEvent) => void) {
+    this.#file = file;
+    this.#dataDir = dataDir;
+    this.#record = record;
+  }
+
+  /** The same for every start. */
+  get url(): string {
+    return this.#url;
+  }
+
+  get adminToken(): string {
+    return this.#adminToken;
+  }
+
+  /**
+   * Starts one and resolves when it listens. It may be killed before that by its failpoint: then false.
+   * @throws Error where it ends by itself
+   */
+  async start(failpoint: string | null = null): Promise<boolean> {
+    const child = spawn(process.execPath, [this.#file], {
+      stdio: ["ignore", "inherit", "pipe", "ipc"],
+      env: {
+        ...process.env,
+        FLAGBACK_FAILPOINT: failpoint ?? "",
+        CHAOS_DATA_DIR: this.#dataDir,
+        CHAOS_PORT: this.#url === "" ? "0" : new URL(this.#url).port,
+      },
+    });
+    this.#child = child;
+    void this.#watchLog(child);
+    const ended = once(child, "exit").then(([code, signal]) => {
+      this.#child = null;
+      this.#record({ kind: "serverEnded", atMs: machineMs(), signal });
+      if (signal !== null) return;
+      this.#record({
+        kind: "escaped",
+        atMs: machineMs(),
+        who: "the server",
+        detail: `it ended by itself with ${code}`,
+      });
+    });
+    const announced = once(child, "message") as Promise<[{ url: string; adminToken?: string }]>;
+    const first = await Promise.race([announced, ended]);
+    if (!first) return false;
+    const [{ url, adminToken }] = first;
+    this.#url = url;
+    this.#adminToken ||= adminToken ?? "";
+    this.#record({ kind: "serverStarted", atMs: machineMs(), failpoint });
+    return true;
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== null;
+  }
+
+  /** Resolves when the present server has ended. */
+  async ended(): Promise<void> {
+    if (this.#child) await once(this.#child, "exit");
+  }
+
+  async kill(): Promise<void> {
+    const ended = this.ended();
+    this.#child?.kill("SIGKILL");
+    await ended;
+  }
+
+  /** Nothing of it runs until it is told to go on; its sockets stay open. */
+  stall(): void {
+    this.#child?.kill("SIGSTOP");
+  }
+
+  goOn(): void {
+    this.#child?.kill("SIGCONT");
+  }
+
+  jumpClock(ms: number): void {
+    // The one that it was meant for may be gone.
+    if (this.#child?.connected) this.#child.send({ kind: "jumpClock", ms } satisfies ServerCommand, () => undefined);
+  }
+
+  /** A server that lives logs no error but of a disk that refuses. */
+  async #watchLog({ stderr }: ChildProcess): Promise<void> {
+    if (!stderr) return;
+    for await (const line of createInterface({ input: stderr })) {
+      if (/database can't be written|alert outbox can't be used/.test(line) || line === "") continue;
+      this.#record({ kind: "escaped", atMs: machineMs(), who: "the server's log", detail: line });
+    }
+  }
+}
