@@ -192,6 +192,31 @@ test("runs that are open when the next rollout starts and the server restarts go
   expect(again.book.totalsOf(KEY)).toMatchObject({ assigned: 2, settled: 1, missing: 1 });
 });
 
+test("a runtime that was cut off adds to what was counted in a rollout that is over, also where its ledger is gone", () => {
+  const before: Alias = { ...ALIAS, rolloutNumber: 0, rollout: null };
+  const aliases = new Map([["agent", before]]);
+  const world = { ...WORLD, aliases };
+  const { book } = opened({}, world);
+  // From before the first rollout, so that nothing of it is judged.
+  const early = (seq: number) => ({
+    ...batch(seq, 2, ["success", "failure"]),
+    assigned: [{ alias: "agent", version: "agent@2", revision: 5, n: 2 }],
+  });
+  book.countBatch("i", early(1), ALL);
+  book.confirm(book.collect());
+  aliases.set("agent", { ...ALIAS, rollout: ALIAS.rollout && { ...ALIAS.rollout, startRevision: 10 } });
+  book.advance();
+  book.countBatch("i", early(2), ALL);
+  expect(book.collect().totals).toEqual([
+    {
+      alias: "agent",
+      version: "agent@2",
+      rolloutNumber: 0,
+      totals: { assigned: 4, settled: 4, missing: 0, failures: 2 },
+    },
+  ]);
+});
+
 test.each([
   ["run", "hold"],
   ["conversation", "allow"],

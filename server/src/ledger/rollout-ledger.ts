@@ -133,6 +133,11 @@ export class RolloutLedger {
     return tally;
   }
 
+  /** Of every version that was counted. */
+  totals(): ReadonlyMap<string, Totals> {
+    return new Map([...this.#tallies].map(([version, { totals }]) => [version, totals]));
+  }
+
   totalsOf(version: string): LedgerTotals | undefined {
     return this.#tallies.get(version)?.totals;
   }

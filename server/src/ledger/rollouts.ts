@@ -3,11 +3,13 @@
  */
 import type { Ledger, World } from "@flagback/core";
 import type { RolloutKey } from "../store/store.ts";
-import { RolloutLedger } from "./rollout-ledger.ts";
+import { RolloutLedger, type Totals } from "./rollout-ledger.ts";
 
 export class Rollouts {
   readonly #world: () => World;
   readonly #byAlias = new Map<string, Map<number, RolloutLedger>>();
+  /** What was counted in rollouts whose ledgers are gone: a runtime that was cut off may report to them still. */
+  readonly #removed = new Map<string, ReadonlyMap<string, Totals>>();
 
   constructor(world: () => World) {
     this.#world = world;
@@ -20,13 +22,22 @@ export class Rollouts {
   /** `ledger` is what a store kept of it. */
   add({ alias, rolloutNumber }: RolloutKey, ledger?: Ledger): RolloutLedger {
     const rollout = new RolloutLedger(this.#world().aliases.get(alias), { alias, rolloutNumber }, ledger);
+    const name = nameOf({ alias, rolloutNumber });
+    for (const [version, totals] of this.#removed.get(name) ?? []) {
+      Object.assign(rollout.tallyOf(version).totals, totals);
+    }
+    this.#removed.delete(name);
     const numbers = this.#byAlias.get(alias) ?? new Map<number, RolloutLedger>();
     this.#byAlias.set(alias, numbers.set(rolloutNumber, rollout));
     return rollout;
   }
 
-  remove({ alias, rolloutNumber }: RolloutKey): void {
-    this.#byAlias.get(alias)?.delete(rolloutNumber);
+  /** Forgets the ledger, and keeps the totals: a few numbers for each version. */
+  remove(key: RolloutKey): void {
+    const numbers = this.#byAlias.get(key.alias);
+    const totals = numbers?.get(key.rolloutNumber)?.totals();
+    if (totals) this.#removed.set(nameOf(key), totals);
+    numbers?.delete(key.rolloutNumber);
   }
 
   numbersOf(alias: string): number[] {
@@ -36,4 +47,8 @@ export class Rollouts {
   all(): RolloutLedger[] {
     return [...this.#byAlias.values()].flatMap((numbers) => [...numbers.values()]);
   }
+}
+
+function nameOf({ alias, rolloutNumber }: RolloutKey): string {
+  return `${alias}/${rolloutNumber}`;
 }
