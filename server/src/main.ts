@@ -117,7 +117,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       book,
       monotonicMs,
       now,
-      onError: (error, alias) => log.error({ err: error, alias }, "the brain could not act"),
+      onError: (error, alias) => logUnlessTheDisk(log.child({ alias }), error, "the brain could not act"),
     });
     const changes = new ChangeWatch({ metrics, log, now, world: engine.world });
     // Before the hub, which tells it how far each change came.

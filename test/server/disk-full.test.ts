@@ -6,12 +6,16 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pino } from "pino";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { DiskHealth } from "../../server/src/store/disk-health.ts";
 import { RawRuntime } from "../support/raw-runtime.ts";
+import { ALIAS, CANDIDATE, RolloutView, type Standing, startRollout } from "../support/rollout.ts";
 import { eventually, SILENT, SUPPORT_AGENT, type TestServer, testFolder, testServer } from "../support/server.ts";
 
 const CAN_MOUNT = process.platform === "linux" && process.getuid?.() === 0 && mounts();
+
+const CANDIDATE_RUN = { assignedSeq: 1, alias: ALIAS, version: CANDIDATE };
 
 afterEach(() => {
   delete process.env.FLAGBACK_FAILPOINT;
@@ -66,6 +70,29 @@ test("outcomes by HTTP are turned away before they are counted, and count once w
   await eventually("it is ready again", async () => (await server.call("GET", "/readyz")).status === 200);
   for (let run = 0; run < 5; run++) await report(run);
   expect(await settled(server)).toBe(5);
+});
+
+test("a brain that the disk keeps from acting adds nothing to the log, and acts when the disk is back", async () => {
+  const broken = join(await testFolder(), "broken");
+  process.env.FLAGBACK_FAILPOINT = `disk-full *.before-commit ${broken}`;
+  const lines: string[] = [];
+  const log = pino({ level: "error" }, { write: (line) => void lines.push(JSON.parse(line).msg) });
+  const server = await testServer({ log });
+  await startRollout(server.call);
+  const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
+  await writeFile(broken, "");
+  const items = Array.from({ length: 20 }, (_, i) => ({ ...CANDIDATE_RUN, runId: `r${i}`, status: "failure" }));
+  const assigned = [{ alias: ALIAS, version: CANDIDATE, revision: 1_000, n: 20 }];
+  runtime.send({ type: "outcomes", seq: 1, overdue: [], assigned, items });
+  await eventually("the brain has judged them", async () => {
+    const { body } = await server.call<Standing>("GET", `/v1/aliases/${ALIAS}/rollout`);
+    return body.verdict === "stop";
+  });
+  // It wanted to act before this is answered, because changes take turns.
+  expect((await server.call("POST", "/v1/stop", { reason: "the disk is full" })).status).toBe(503);
+  expect(lines).toEqual([expect.stringContaining("the database can't be written")]);
+  await rm(broken);
+  await new RolloutView(server.call).rolledBack();
 });
 
 test("asking whether the server is ready writes nothing where somebody wrote lately, and little where nobody did", async () => {

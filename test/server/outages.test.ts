@@ -1,12 +1,14 @@
 /**
  * The book, the evaluator and the store where the disk or the process fails.
  */
-import { FlagbackError } from "@flagback/schemas";
+import type { AllowVerdict } from "@flagback/core";
+import { FlagbackError, type Rollout } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../server/src/config/parse-config.ts";
 import { Engine } from "../../server/src/engine/engine.ts";
 import { Evaluator } from "../../server/src/evaluator/evaluator.ts";
+import { ExcursionAudit } from "../../server/src/evaluator/excursion-audit.ts";
 import { LedgerBook } from "../../server/src/ledger/ledger-book.ts";
 import { TickClock } from "../../server/src/ledger/tick-clock.ts";
 import { openSqliteStore } from "../../server/src/store/sqlite.ts";
@@ -14,6 +16,21 @@ import type { Store } from "../../server/src/store/store.ts";
 import { eventually, SUPPORT_AGENT, testFolder, testServer } from "../support/server.ts";
 
 const CANDIDATE = "support-agent@2.4.0";
+const ALLOW: AllowVerdict = {
+  kind: "allow",
+  alpha: 0.01,
+  logE: 0,
+  peakLogE: 3,
+  threshold: 4.6,
+  tick: 1,
+  guardrails: [],
+  leading: "error_rate",
+  mode: "automatic",
+  action: "rollback",
+  carriers: [],
+  exclusions: [],
+  exposure: { logE: 0, logETooMany: 0, logETooFew: 0, neededLogE: 6.9 },
+};
 const ROLLOUT = { alias: "support-agent", rolloutNumber: 1 };
 const ACTOR = { kind: "token", name: "t", id: "t" } as const;
 const ALL = () => true;
@@ -65,6 +82,28 @@ test("a stop that the disk refused is tried again when the disk is back", async 
     "it is rolled back",
     () => engine.world.aliases.get("support-agent")?.rollout?.state === "rolled_back",
   );
+});
+
+test("an excursion whose audit row the disk refused is audited when it is looked at again, once", async () => {
+  const { engine } = await opened(await testFolder());
+  await startRollout(engine);
+  const rollout = engine.world.aliases.get("support-agent")?.rollout as Rollout;
+  const verdict = (logE: number) => ({ ...ALLOW, logE });
+  const rows: string[] = [];
+  let isBroken = true;
+  const excursions = new ExcursionAudit(
+    async ({ summary }) => {
+      if (isBroken) throw new Error("disk full");
+      rows.push(summary);
+    },
+    () => 0,
+  );
+  await excursions.see("support-agent", rollout, verdict(3));
+  await expect(excursions.see("support-agent", rollout, verdict(1))).rejects.toThrow("disk full");
+  isBroken = false;
+  await excursions.see("support-agent", rollout, verdict(1));
+  await excursions.see("support-agent", rollout, verdict(1));
+  expect(rows).toEqual([expect.stringContaining("rose to 3.00 of 4.60 and fell again")]);
 });
 
 test("an outage of the disk keeps every run that was counted meanwhile, however many", async () => {

@@ -32,13 +32,19 @@ export class ExcursionAudit {
       if (!peak || verdict.logE > peak.logE) this.#peaks.set(alias, { stage, verdict });
       return;
     }
-    this.#peaks.delete(alias);
-    if (!peak) return;
     const nowMs = this.#monotonicMs();
     const last = this.#auditedAt.get(alias);
-    if (last?.stage === stage && nowMs - last.ms < ALLOW_AUDIT_INTERVAL_MS) return;
-    this.#auditedAt.set(alias, { stage, ms: nowMs });
-    await this.#write({
+    const isTooSoon = last?.stage === stage && nowMs - last.ms < ALLOW_AUDIT_INTERVAL_MS;
+    // Forgotten only once it is written: a disk that refuses it is asked again.
+    if (peak && !isTooSoon) {
+      await this.#write(this.#rowOf(alias, rollout, peak));
+      this.#auditedAt.set(alias, { stage, ms: nowMs });
+    }
+    this.#peaks.delete(alias);
+  }
+
+  #rowOf(alias: string, rollout: Rollout, peak: Verdict): Omit<AuditEvent, "id" | "timestamp" | "actor"> {
+    return {
       action: "verdict",
       target: `alias:${alias}`,
       decision: "allow",
@@ -48,6 +54,6 @@ export class ExcursionAudit {
       evidence: [...peak.guardrails],
       configHash: rollout.policyHash,
       summary: `Evidence against ${rollout.candidate} rose to ${peak.logE.toFixed(2)} of ${peak.threshold.toFixed(2)} and fell again; the rollout goes on.`,
-    });
+    };
   }
 }
