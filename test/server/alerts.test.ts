@@ -1,7 +1,11 @@
 /** A webhook that never answers costs its own alerts, not the others'. */
 import { createServer } from "node:http";
+import { join } from "node:path";
+import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
-import { eventually, testServer } from "../support/server.ts";
+import { openSqliteStore } from "../../server/src/store/sqlite.ts";
+import type { Store } from "../../server/src/store/store.ts";
+import { eventually, testFolder, testServer } from "../support/server.ts";
 
 test("an alert for a healthy webhook arrives while another webhook hangs, and a stopping server does not wait for that one", async () => {
   const hung: string[] = [];
@@ -22,6 +26,43 @@ test("an alert for a healthy webhook arrives while another webhook hangs, and a 
   expect(hung).toHaveLength(1);
   await server.close();
 });
+
+test("an alert whose retry was planned by a clock that was set back since is due, and one of the next minute is not", async () => {
+  const nowMs = 1_800_000_000_000;
+  const store = await outboxOf([nowMs - 1, nowMs + 1_000, nowMs + 60_000, nowMs + 3_600_000]);
+  const due = await store.dueAlerts("wh_1", nowMs, 10);
+  expect(due.map(({ id }) => id)).toEqual([1, 4]);
+});
+
+test("an alert that could not be delivered to a webhook that was removed meanwhile does not wait for ever", async () => {
+  const store = await outboxOf([0]);
+  await store.deleteWebhook("wh_1", {
+    audit: {
+      timestamp: new Date(0).toISOString(),
+      actor: { kind: "system", name: "system" },
+      action: "webhook.delete",
+      target: "webhook:wh_1",
+      summary: "Removed the webhook wh_1.",
+    },
+  });
+  await store.alertFailed(1, "the webhook answered 503", 1_000);
+  expect(await store.outboxDepth()).toBe(0);
+});
+
+/** A store whose alerts for the webhook `wh_1` are planned for these times. */
+async function outboxOf(nextAtMs: readonly number[]): Promise<Store> {
+  const file = join(await testFolder(), "flagback.db");
+  openSqliteStore(file).close();
+  const database = new Database(file);
+  const put = database.prepare(
+    "INSERT INTO outbox (webhook_id, body, created_at, next_at_ms) VALUES ('wh_1', '{}', '', ?)",
+  );
+  for (const each of nextAtMs) put.run(each);
+  database.close();
+  const store = openSqliteStore(file);
+  onTestFinished(() => store.close());
+  return store;
+}
 
 async function webhook(handle: (body: string, end: () => void) => void): Promise<string> {
   const receiver = createServer((request, response) => {

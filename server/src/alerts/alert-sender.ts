@@ -4,7 +4,7 @@
  */
 import type { Webhook } from "@flagback/schemas";
 import type { Logger } from "pino";
-import type { OutboxRow, Store } from "../store/store.ts";
+import { MAX_ALERT_RETRY_MS, type OutboxRow, type Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { postAlert } from "./post-alert.ts";
 import type { WebhookGuard } from "./webhook-guard.ts";
@@ -12,7 +12,6 @@ import type { WebhookGuard } from "./webhook-guard.ts";
 /** Attempts before an alert becomes a dead letter. */
 const MAX_ATTEMPTS = 10;
 const FIRST_RETRY_MS = 1_000;
-const MAX_RETRY_MS = 60_000;
 const BATCH = 20;
 
 export class AlertSender {
@@ -80,7 +79,7 @@ export class AlertSender {
     }
     const givesUp = row.attempts + 1 >= MAX_ATTEMPTS;
     this.#metrics.alerts.inc({ result: givesUp ? "given_up" : "failed" });
-    const retryMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
+    const retryMs = Math.min(MAX_ALERT_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
     await this.#store.alertFailed(row.id, problem, givesUp ? null : this.#now() + retryMs);
     this.#log.warn({ alert: row.id, attempts: row.attempts + 1, problem, givesUp }, "an alert was not delivered");
     return false;

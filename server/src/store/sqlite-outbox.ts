@@ -3,7 +3,7 @@
  */
 import type Database from "better-sqlite3";
 import type { Writes } from "./sqlite-writes.ts";
-import type { Store } from "./store.ts";
+import { MAX_ALERT_RETRY_MS, type Store } from "./store.ts";
 
 type Outbox = {
   [Call in "dueAlerts" | "alertDelivered" | "alertFailed" | "outboxDepth"]: (
@@ -13,14 +13,17 @@ type Outbox = {
 
 export function outboxStore(database: Database.Database, writes: Writes): Outbox {
   const sql = (text: string) => database.prepare(text);
-  const due = sql(`SELECT id, body, attempts FROM outbox
-    WHERE webhook_id = ? AND next_at_ms IS NOT NULL AND next_at_ms <= ? ORDER BY id LIMIT ?`);
+  // One that is due later than any retry was planned by a clock that has been set back since.
+  const due = sql(`SELECT id, body, attempts FROM outbox WHERE webhook_id = :webhookId AND next_at_ms IS NOT NULL
+    AND (next_at_ms <= :nowMs OR next_at_ms > :nowMs + ${MAX_ALERT_RETRY_MS}) ORDER BY id LIMIT :limit`);
   const delivered = sql("UPDATE outbox SET delivered_at = ?, next_at_ms = NULL, attempts = attempts + 1 WHERE id = ?");
-  const failed = sql("UPDATE outbox SET last_error = ?, next_at_ms = ?, attempts = attempts + 1 WHERE id = ?");
+  // Of a webhook that was removed meanwhile nothing is delivered any more.
+  const failed = sql(`UPDATE outbox SET last_error = ?, next_at_ms = ?, attempts = attempts + 1
+    WHERE id = ? AND next_at_ms IS NOT NULL`);
   const depth = sql("SELECT count(*) FROM outbox WHERE next_at_ms IS NOT NULL").pluck();
   return {
     dueAlerts: (webhookId, nowMs, limit) =>
-      (due.all(webhookId, nowMs, limit) as { id: number; body: string; attempts: number }[]).map((row) => ({
+      (due.all({ webhookId, nowMs, limit }) as { id: number; body: string; attempts: number }[]).map((row) => ({
         ...row,
         body: JSON.parse(row.body) as unknown,
       })),

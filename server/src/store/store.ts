@@ -226,6 +226,9 @@ export interface NumberedFeedback extends StoredFeedback {
   readonly number: number;
 }
 
+/** No alert is planned to be tried again later than this. */
+export const MAX_ALERT_RETRY_MS = 60_000;
+
 export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;
   /** Writes a change, all or nothing. Answers the audit row's id and how long the transaction took. */
@@ -259,10 +262,10 @@ export interface Store {
   putToken(token: StoredToken, record?: WriteRecord): Promise<void>;
   putWebhook(webhook: Webhook, record: WriteRecord): Promise<void>;
   deleteWebhook(id: string, record: WriteRecord): Promise<boolean>;
-  /** A webhook's rows to deliver now, oldest first. */
+  /** A webhook's rows to deliver now, oldest first, also those whose time was planned by a clock that was set back since. */
   dueAlerts(webhookId: string, nowMs: number, limit: number): Promise<OutboxRow[]>;
   alertDelivered(id: number, at: string): Promise<void>;
-  /** `nextAtMs` null gives up: the row stays as a dead letter. */
+  /** `nextAtMs` null gives up: the row stays as a dead letter, as do those of a webhook that was removed meanwhile. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
   outboxDepth(): Promise<number>;
   /** Answers how many rows went; fewer than it might have been means that nothing is left. An alert that waits never goes. */
