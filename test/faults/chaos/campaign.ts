@@ -4,7 +4,7 @@
  */
 import { setTimeout } from "node:timers/promises";
 import { SeededRandom } from "../../support/seeded-random.ts";
-import { AGENTS, badOf, goodOf, tenantOf } from "./cast.ts";
+import { AGENTS, badOf, goodOf, LEASE_MS, tenantOf } from "./cast.ts";
 import type { Operator } from "./operator.ts";
 
 export class Campaign {
@@ -37,7 +37,7 @@ export class Campaign {
       await this.#operator.ask({ kind: "start", agent, candidate });
       await this.#pause(isBad ? random.between(1_000, 5_000) : random.between(200, 2_000));
       await this.#operator.ask({ kind: "rollback", agent });
-      await this.#pause(random.between(100, 800));
+      await this.#pause(withdrawalMs(random));
       await this.#operator.ask({ kind: "release", scope: `agent=${agent}` });
       await this.#operator.ask({ kind: "unlock", agent, version: candidate });
       await this.#pause(random.between(0, 500));
@@ -51,7 +51,7 @@ export class Campaign {
       await this.#operator.ask(isStop ? { kind: "stop" } : { kind: "engage", scope });
       // Somebody is not sure that it was done, and it changes nothing.
       if (!isStop && random.chance(0.3)) await this.#operator.ask({ kind: "engage", scope });
-      await this.#pause(random.between(50, isStop ? 400 : 1_500));
+      await this.#pause(isStop ? random.between(50, 400) : withdrawalMs(random));
       await this.#operator.ask({ kind: "release", scope });
       await this.#pause(random.between(0, 500));
     }
@@ -72,4 +72,9 @@ export class Campaign {
   async #pause(ms: number): Promise<void> {
     await setTimeout(ms, undefined, { signal: this.#over.signal }).catch(() => undefined);
   }
+}
+
+/** How long something stays withdrawn: often longer than a lease, so that there is a bound to break. */
+function withdrawalMs(random: SeededRandom): number {
+  return random.chance(0.4) ? LEASE_MS + random.between(200, 2_000) : random.between(50, 800);
 }

@@ -42,6 +42,7 @@ export interface ChaosReport extends TallySums {
 
 /** A handshake that was lost takes ten seconds to be given up, and reconnects are up to ten seconds apart. */
 const HEAL_TIMEOUT_MS = 60_000;
+const POLL_MS = 50;
 const FULL_FOR_A_PROBE = { kind: "diskFull", forMs: 1_500 } as const;
 /** Violations that are said as they are found; one defect breaks its rule at every read. */
 const MAX_SAID = 20;
@@ -260,7 +261,14 @@ class ChaosRun {
       await this.#fleet.comeIntoStep(revision, HEAL_TIMEOUT_MS);
     }
     const deadlineMs = machineMs() + HEAL_TIMEOUT_MS;
-    while ((await this.#waitingAlerts()) > 0 && machineMs() < deadlineMs) await until(performance.now() + 50);
+    for (let waiting = 1; waiting > 0; ) {
+      waiting = await this.#waitingAlerts();
+      if (machineMs() > deadlineMs) {
+        this.#record({ kind: "notInStep", atMs: machineMs(), who: "the outbox", detail: `${waiting} alerts wait` });
+        return;
+      }
+      await until(performance.now() + POLL_MS);
+    }
   }
 
   /** Reads what the server left behind, and judges the round. */
