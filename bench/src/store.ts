@@ -122,6 +122,7 @@ function changeOf(n: number): Commit {
     ],
     flags: [],
     deletedFlags: [],
+    incidents: [],
     history: { revision: n + 1, mark: "0".repeat(16), touched: [{ kind: "killSwitch", key: "writes_disabled" }] },
     audit: {
       timestamp: new Date().toISOString(),

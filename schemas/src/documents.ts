@@ -2,7 +2,7 @@
  * The documents that the server keeps (DESIGN 3).
  */
 import * as z from "zod";
-import { MAX_FINISHING, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
+import { MAX_FINISHING, MAX_INCIDENT_NOTES, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
 import { GuardrailAction, GuardrailMode, Policy } from "./policy.ts";
 import {
   Digest,
@@ -102,6 +102,8 @@ export const Rollout = z.strictObject({
   /** Causes that it was held for; a person who resumes has seen them, so none holds it twice. */
   heldFor: z.array(HoldCause).optional(),
   endedAt: Timestamp.optional(),
+  /** Revision that rolled it back: runs assigned from it on belong to its recovery. */
+  endRevision: Revision.optional(),
   decisionId: Digest.optional(),
 });
 export type Rollout = z.infer<typeof Rollout>;
@@ -243,6 +245,33 @@ export const Decision = z.strictObject({
 });
 export type Decision = z.infer<typeof Decision>;
 
+/**
+ * `open` until the recovery is proven (`recovered`), its window ends without proof (`unverified`), stable itself breaks a
+ * guardrail or the candidate still serves (`not_recovered`), or a person releases what it engaged (`closed`).
+ */
+export const IncidentState = z.enum(["open", "recovered", "unverified", "not_recovered", "closed"]);
+export type IncidentState = z.infer<typeof IncidentState>;
+
+/** How one guardrail of the stable version stood when its recovery was last looked at. */
+export const RecoveryEvidence = z.strictObject({
+  guardrail: z.string(),
+  /** Runs that say something about it, begun under the rollback's revision, none of them pending. */
+  n: z.int().min(0),
+  k: z.number().min(0),
+  /** Log of the reverse e-value; ln 20 proves the guardrail kept. Null for one that is no statistic. */
+  logE: z.number().nullable(),
+  isHealthy: z.boolean(),
+});
+export type RecoveryEvidence = z.infer<typeof RecoveryEvidence>;
+
+/** What speaks for stable since the rollback. */
+export const Recovery = z.strictObject({
+  /** Runs of stable that began under the rollback's revision and have ended, or should have. */
+  runs: z.int().min(0),
+  guardrails: z.array(RecoveryEvidence),
+});
+export type Recovery = z.infer<typeof Recovery>;
+
 /** The record of one rollback. */
 export const Incident = z.strictObject({
   id: z.string(),
@@ -255,11 +284,23 @@ export const Incident = z.strictObject({
   /** Whose fault the brain found it; absent where a person rolled back. */
   attribution: Attribution.optional(),
   decisionId: Digest,
-  state: z.enum(["open", "recovered", "unverified", "not_recovered", "closed"]),
+  state: IncidentState,
   openedAt: Timestamp,
   revision: Revision,
   evidence: z.array(GuardrailEvidence),
-  notes: z.array(z.strictObject({ at: Timestamp, by: z.string(), text: Text })),
+  /** What happened to it, oldest first, in sentences for people. */
+  timeline: z.array(z.strictObject({ at: Timestamp, by: z.string(), text: z.string() })),
+  notes: z.array(z.strictObject({ at: Timestamp, by: z.string(), text: Text })).max(MAX_INCIDENT_NOTES),
+  /** What a person found the cause to be. Without it the candidate stays locked. */
+  rootCause: z.strictObject({ at: Timestamp, by: z.string(), text: Text }).optional(),
+  /** From the commit until every runtime had acknowledged it or its lease was over. */
+  convergeMs: z.number().min(0).optional(),
+  /** From the commit until the recovery was proven. */
+  recoverMs: z.number().min(0).optional(),
+  /** When the state last changed from what it was opened in. */
+  settledAt: Timestamp.optional(),
+  /** What the state was concluded from. */
+  recovery: Recovery.optional(),
 });
 export type Incident = z.infer<typeof Incident>;
 

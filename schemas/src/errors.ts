@@ -39,6 +39,7 @@ export const ERROR_STATUS = {
   rollback_plan_missing: 409,
   rollout_in_progress: 409,
   rollout_not_active: 409,
+  root_cause_missing: 409,
   stage_not_found: 404,
   tls_unusable: 500,
   token_not_found: 404,

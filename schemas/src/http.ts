@@ -51,11 +51,20 @@ export type AdvanceBody = z.infer<typeof AdvanceBody>;
 export const ReasonBody = z.strictObject({ reason: Reason });
 export type ReasonBody = z.infer<typeof ReasonBody>;
 
-/** Unlocks by version id or by digest. */
+/** Unlocks by version id or by digest. `rootCause` notes on the incident what went wrong, where nobody has yet. */
 export const UnlockBody = z
-  .strictObject({ version: VersionId.optional(), digest: Digest.optional(), reason: Reason })
+  .strictObject({
+    version: VersionId.optional(),
+    digest: Digest.optional(),
+    reason: Reason,
+    rootCause: Reason.optional(),
+  })
   .refine((body) => (body.version === undefined) !== (body.digest === undefined), "give version or digest, not both");
 export type UnlockBody = z.infer<typeof UnlockBody>;
+
+/** A note on an incident; one that says the root cause opens the way to unlocking. */
+export const IncidentNoteBody = z.strictObject({ text: Reason, isRootCause: z.boolean().default(false) });
+export type IncidentNoteBody = z.infer<typeof IncidentNoteBody>;
 
 export const EngageBody = z.strictObject({
   scope: Scope.default("*"),

@@ -32,6 +32,8 @@ export const MAX_STAGES = 16;
 export const MAX_SWITCH_ENTRIES = 256;
 /** Versions that conversations may finish on at once; beyond it the one that would go first goes. */
 export const MAX_FINISHING = 16;
+/** Notes on one incident. */
+export const MAX_INCIDENT_NOTES = 200;
 /** Aliases that one runtime token is scoped to. */
 export const MAX_TOKEN_ALIASES = 256;
 /** Attributes of one outcome. */

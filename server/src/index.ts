@@ -1,1 +1,1 @@
-export { type RunningServer, type ServerOptions, startServer } from "./main.ts";
+export { type RunningServer, type ServerClock, type ServerOptions, startServer } from "./main.ts";

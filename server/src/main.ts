@@ -21,6 +21,7 @@ import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
 import { LISTEN_BACKLOG } from "./limits.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
+import { RecoveryWatch } from "./recovery/recovery-watch.ts";
 import { Backups } from "./store/backup.ts";
 import { DATABASE_FILE } from "./store/database-files.ts";
 import { DiskHealth } from "./store/disk-health.ts";
@@ -59,6 +60,16 @@ export interface ServerOptions extends DoorOptions {
   readonly webhookAllow?: readonly string[];
   /** How long what is over is kept, such as `audit=400d`. Default: see docs/operations/README.md. */
   readonly keep?: readonly string[];
+  /** Default: this machine's. */
+  readonly clock?: ServerClock;
+}
+
+/** The server's clocks; tests bring their own. */
+export interface ServerClock {
+  /** Milliseconds since 1970, as `Date.now`. */
+  readonly nowMs: () => number;
+  /** As `performance.now`: never goes back. */
+  readonly monotonicMs: () => number;
 }
 
 export interface RunningServer {
@@ -76,8 +87,8 @@ export interface RunningServer {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const log = options.log ?? pino({ level: options.logLevel ?? "info" }, pino.destination(2));
-  const now = Date.now;
-  const monotonicMs = () => performance.now();
+  const now = options.clock?.nowMs ?? Date.now;
+  const monotonicMs = options.clock?.monotonicMs ?? (() => performance.now());
   const reach = failpointOf(process.env);
   const terms = parseKeep(options.keep ?? []);
   const metrics = createMetrics();
@@ -145,6 +156,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           if (rejected.length > 0) metrics.reports.inc({ result: "rejected" }, rejected.length);
           groupCommit.schedule(book.unwrittenOutcomes);
           evaluator.markDirty(aliases);
+          recovery.wake();
           if (late.length > 0) feedback.noteLate(late);
         },
         appliedAfter: (ms) => metrics.propagationSeconds.observe(ms / 1_000),
@@ -153,6 +165,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         dropped: (reason) => metrics.dropped.inc({ reason }),
         slowedDown: () => metrics.slowDowns.inc(),
       },
+    });
+    const recovery = new RecoveryWatch({
+      engine,
+      book,
+      hub,
+      now,
+      onError: (error, incident) => logUnlessTheDisk(log, error, `the recovery of ${incident} could not be looked at`),
     });
     const webhookGuard = new WebhookGuard(AddressRanges.parse(options.webhookAllow ?? [], "--webhook-allow"));
     const alerts = new AlertSender({ store, webhooks, guard: webhookGuard, metrics, log, now });
@@ -177,6 +196,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         const changed = book.advance();
         if (changed.size > 0) evaluator.markDirty(changed);
         if (book.hasUnwritten()) groupCommit.schedule(0);
+        recovery.wake();
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
@@ -201,6 +221,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       clearInterval(pruning);
       await retention.close();
       await evaluator.close();
+      await recovery.close();
       await groupCommit.close();
       await alerts.close();
       await store.writePropagation(hub.propagation.takeChanged());
@@ -219,6 +240,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         groupCommit,
         feedback,
         hub,
+        recovery,
         tokens,
         webhooks,
         webhookGuard,

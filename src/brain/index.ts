@@ -43,6 +43,8 @@ export {
 } from "./ledger.ts";
 export type { LedgerPrefix, RuntimeState } from "./prefix.ts";
 export { HEALTHY_LOG_E, isProvenHealthy, reverseLogE } from "./recovery.ts";
+export { asRecoveryOutcome } from "./recovery-outcome.ts";
+export { type RecoveryStanding, recoveryStanding } from "./recovery-standing.ts";
 export { newRelative, type RelativeState, relativeLogE, stepRelative, type TwoArms } from "./relative.ts";
 export type {
   AllowVerdict,

@@ -9,6 +9,7 @@ import type {
   HoldCause,
   Json,
   Policy,
+  Recovery,
   Slot,
   VersionKind,
 } from "@flagback/schemas";
@@ -83,6 +84,26 @@ export type Command =
       readonly version?: string;
       readonly digest?: string;
       readonly reason: string;
+      /** Noted on the incident where it has none yet. */
+      readonly rootCause?: string;
+    }
+  /** Every runtime has acknowledged the rollback, or its lease is over. */
+  | { readonly kind: "convergeIncident"; readonly incident: string; readonly convergeMs: number }
+  | {
+      readonly kind: "settleIncident";
+      readonly incident: string;
+      readonly as: "recovered" | "unverified" | "not_recovered";
+      /** In a clause for people. */
+      readonly because: string;
+      readonly recovery: Recovery;
+    }
+  /** A person releases what the incident engaged, without a proof. */
+  | { readonly kind: "releaseIncident"; readonly incident: string; readonly reason: string }
+  | {
+      readonly kind: "noteIncident";
+      readonly incident: string;
+      readonly text: string;
+      readonly isRootCause: boolean;
     }
   | {
       readonly kind: "engage";

@@ -1,5 +1,6 @@
 export type { Command, CommandOf, VersionDraft } from "./commands.ts";
 export { hasExpiredFinishing } from "./finishing.ts";
+export { isVerifying } from "./incidents.ts";
 export {
   BRAINS_COMMANDS,
   MACHINE,
@@ -11,6 +12,7 @@ export {
   stateOf,
 } from "./machine.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
+export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";
 export { stopDecisionId } from "./rollback.ts";
 export { transition } from "./transition.ts";
 export { canRollBack, isUnderWay } from "./under-way.ts";

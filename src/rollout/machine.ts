@@ -264,5 +264,5 @@ function to(state: MachineState, needs?: string): MachineCell {
 }
 
 function unlockIn(state: MachineState): MachineCell {
-  return to(state, "a lock, and a reason");
+  return to(state, "a lock, a reason, and the incident's root cause noted");
 }

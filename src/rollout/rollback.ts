@@ -59,6 +59,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     openedAt: at.now,
     revision: 0,
     evidence,
+    timeline: [{ at: at.now, by: at.actor.name, text }],
     notes: finding ? [] : [{ at: at.now, by: at.actor.name, text: command.reason }],
   };
   return changed({

@@ -12,7 +12,8 @@ import { endHold, pauseRollout, resumeRollout } from "./pause.ts";
 import { promote } from "./promote.ts";
 import { aliasNotFound } from "./refusals.ts";
 import { rollback } from "./rollback.ts";
-import { startRollout, unlock } from "./start.ts";
+import { startRollout } from "./start.ts";
+import { unlock } from "./unlock.ts";
 import { type Circumstances, refused, type Transition, type World } from "./world.ts";
 
 type RolloutCommand = Extract<Command, { kind: MachineCommand }>;
@@ -55,7 +56,7 @@ function carriedOut(world: World, command: RolloutCommand, at: Circumstances): T
     case "rollback":
       return rollback(world, command, at);
     case "unlock":
-      return unlock(world, command);
+      return unlock(world, command, at);
     case "holdRollout":
       return holdRollout(world, command, at);
     case "endHold":

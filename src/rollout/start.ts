@@ -1,5 +1,5 @@
 /**
- * Starting a rollout, and unlocking a version for another try.
+ * Starting a rollout.
  */
 import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
 import { withWeight } from "../allocation/index.ts";
@@ -88,28 +88,6 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
       configHash: rollout.policyHash,
       ...(command.reason ? { reason: command.reason } : {}),
     },
-  });
-}
-
-/** Lets a locked digest have weight again. */
-export function unlock(world: World, command: CommandOf<"unlock">): Transition {
-  const alias = world.aliases.get(command.alias);
-  if (!alias) return refused(aliasNotFound(world, command.alias));
-  const digest = command.digest ?? world.versions.get(command.version ?? "")?.digest;
-  const locks = alias.locks.filter((lock) => lock.digest === digest);
-  if (locks.length === 0) {
-    const known = alias.locks.map((lock) => lock.version);
-    return refused({
-      code: "no_lock",
-      message: `${command.version ?? command.digest} is not locked on ${alias.name}.`,
-      hint: known.length > 0 ? `Locked there: ${known.join(", ")}.` : `Nothing is locked on ${alias.name}.`,
-    });
-  }
-  const version = locks[0]?.version ?? "";
-  return changed({
-    ...emptyChange("alias.unlock", `alias:${alias.name}`, `Unlocked ${version} on ${alias.name}.`),
-    aliases: [{ ...alias, locks: alias.locks.filter((lock) => lock.digest !== digest) }],
-    audit: { reason: command.reason, toVersion: version },
   });
 }
 

@@ -6,6 +6,7 @@ import { apply } from "./apply.ts";
 import type { Command } from "./commands.ts";
 import { expireFinishing } from "./finishing.ts";
 import { deleteFlag, putFlag } from "./flags.ts";
+import { convergeIncident, noteIncident, releaseIncident, settleIncident } from "./incidents.ts";
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
 import { rolloutStep } from "./rollout-step.ts";
 import { registerVersion, retireVersion } from "./versions.ts";
@@ -32,6 +33,14 @@ export function transition(world: World, command: Command, at: Circumstances): T
     case "holdRollout":
     case "endHold":
       return rolloutStep(world, command, at);
+    case "convergeIncident":
+      return convergeIncident(world, command, at);
+    case "settleIncident":
+      return settleIncident(world, command, at);
+    case "releaseIncident":
+      return releaseIncident(world, command, at);
+    case "noteIncident":
+      return noteIncident(world, command, at);
     case "engage":
       return engage(world, command, at);
     case "release":

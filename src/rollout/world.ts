@@ -24,6 +24,7 @@ export interface World {
   readonly flags: ReadonlyMap<string, Flag>;
   /** Ids of the decisions that were carried out, with the incident that each opened. */
   readonly decisions: ReadonlyMap<string, string>;
+  readonly incidents: ReadonlyMap<string, Incident>;
 }
 
 /** Who commands, when, and the one tool that a transition needs. */
@@ -48,7 +49,7 @@ export interface StopFinding {
 
 /** A message for people, delivered by webhook from the outbox. */
 export interface Alert {
-  readonly kind: "rollback" | "stop" | "hold";
+  readonly kind: "rollback" | "stop" | "hold" | "recovered" | "unverified" | "not_recovered";
   readonly text: string;
   readonly alias?: string;
   readonly incident?: string;
@@ -67,7 +68,10 @@ export interface Change {
   /** Columns of the audit row beyond action, target, summary, actor and time. */
   readonly audit: Partial<AuditEvent>;
   readonly decision?: Decision;
+  /** One that the change opens. */
   readonly incident?: Incident;
+  /** Incidents that were there before. */
+  readonly incidents: readonly Incident[];
   readonly alerts: readonly Alert[];
   /** Present for an apply. */
   readonly plan?: readonly PlanStep[];
@@ -102,6 +106,7 @@ export function emptyChange(action: string, target: string, summary: string): Ch
     flags: [],
     deletedFlags: [],
     audit: {},
+    incidents: [],
     alerts: [],
   };
 }
@@ -133,5 +138,10 @@ export function worldAfter(world: World, change: Change): World {
       change.decision && change.incident
         ? new Map(world.decisions).set(change.decision.id, change.incident.id)
         : world.decisions,
+    incidents: put(
+      world.incidents,
+      change.incident ? [...change.incidents, change.incident] : change.incidents,
+      (incident) => incident.id,
+    ),
   };
 }

@@ -34,7 +34,7 @@ const COMMAND: Record<MachineCommand, Command> = {
   resumeRollout: { kind: "resumeRollout", alias: "agent", reason: "r" },
   promote: { kind: "promote", alias: "agent", reason: "r" },
   rollback: { kind: "rollback", alias: "agent", reason: "r" },
-  unlock: { kind: "unlock", alias: "agent", version: "agent@bad", reason: "r" },
+  unlock: { kind: "unlock", alias: "agent", version: "agent@bad", reason: "r", rootCause: "c" },
   holdRollout: hold("shared_cause"),
   endHold: { kind: "endHold", alias: "agent", cause: "no_data", reason: "r" },
 };
@@ -153,6 +153,7 @@ function world(): World {
     killSwitches: new Map(),
     flags: new Map(),
     decisions: new Map(),
+    incidents: new Map(),
   };
   empty = after(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2", "agent@3", "agent@bad"]) {

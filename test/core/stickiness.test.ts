@@ -153,7 +153,9 @@ test("no sequence of commands lets anybody keep a version that is locked or was 
     { kind: "promote", alias: "agent", reason: "r" },
     { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: true, bypassGate: true },
   );
-  const unlocks = version.map((id): Command => ({ kind: "unlock", alias: "agent", version: id, reason: "r" }));
+  const unlocks = version.map(
+    (id): Command => ({ kind: "unlock", alias: "agent", version: id, reason: "r", rootCause: "c" }),
+  );
   const policies = fc
     .record({ onWithdraw: fc.constantFrom("finish" as const, "evacuate" as const), lockCandidate: fc.boolean() })
     .map((over): Command => ({ kind: "putAlias", name: "agent", policy: policy(over) }));
@@ -227,6 +229,7 @@ function ready(over: Partial<PolicyInput> = {}): World {
     killSwitches: new Map(),
     flags: new Map(),
     decisions: new Map(),
+    incidents: new Map(),
   };
   let world: World = done(empty, {
     kind: "putKillSwitch",

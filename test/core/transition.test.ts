@@ -175,7 +175,13 @@ test("a rolled-back digest gets no weight under any version id until it is unloc
     AT,
   );
   expect(refusalOf(byWeight).code).toBe("version_locked");
-  const unlocked = done(twin, { kind: "unlock", alias: "agent", version: "agent@2", reason: "fixed the tool" });
+  const unlocked = done(twin, {
+    kind: "unlock",
+    alias: "agent",
+    version: "agent@2",
+    reason: "fixed the tool",
+    rootCause: "a bad tool",
+  });
   expect(start(unlocked, "agent@2-hotfix").kind).toBe("change");
 });
 
@@ -212,7 +218,13 @@ test("a rollback withdraws the candidate's payload under every version id, and m
 
 test("a rollback that was judged on an earlier rollout does not touch a later one", () => {
   let world = done(started(), { kind: "rollback", alias: "agent", reason: "bad" });
-  world = done(world, { kind: "unlock", alias: "agent", version: "agent@2", reason: "fixed the tool" });
+  world = done(world, {
+    kind: "unlock",
+    alias: "agent",
+    version: "agent@2",
+    reason: "fixed the tool",
+    rootCause: "a bad tool",
+  });
   world = done(world, { kind: "startRollout", alias: "agent", candidate: "agent@2", reason: "" });
   const late = { kind: "rollback", alias: "agent", reason: "bad", rolloutNumber: 1 } as const;
   expect(transition(world, late, AT).kind).toBe("unchanged");
@@ -492,7 +504,7 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
       }),
     ),
     version.map((id): Command => ({ kind: "startRollout", alias: "agent", candidate: id, stage: "full", reason: "" })),
-    version.map((id): Command => ({ kind: "unlock", alias: "agent", version: id, reason: "r" })),
+    version.map((id): Command => ({ kind: "unlock", alias: "agent", version: id, reason: "r", rootCause: "c" })),
     version.map((id): Command => ({ kind: "retireVersion", id, reason: "r" })),
     version.map((id): Command => ({ kind: "declareStable", alias: "agent", version: id, reason: "r" })),
     fc.tuple(version, fc.nat(TOTAL_WEIGHT)).map(
@@ -554,6 +566,7 @@ function withSwitch(): World {
     killSwitches: new Map(),
     flags: new Map(),
     decisions: new Map(),
+    incidents: new Map(),
   };
   return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }

@@ -101,7 +101,11 @@ test("runs of an earlier rollout are no evidence in a later one of the same vers
   const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
   const { revision } = await runtime.next("snapshot");
   await server.call("POST", "/v1/aliases/support-agent/rollback", { reason: "x" });
-  await server.call("POST", "/v1/aliases/support-agent/unlock", { version: CANDIDATE, reason: "x" });
+  await server.call("POST", "/v1/aliases/support-agent/unlock", {
+    version: CANDIDATE,
+    reason: "x",
+    rootCause: "x",
+  });
   await server.call("POST", "/v1/aliases/support-agent/rollout", { candidate: CANDIDATE });
   // Handed out under the first rollout's revision, while the runtime was cut off.
   const late = batch(1, 20, 20, "late");

@@ -328,6 +328,7 @@ const WORLD: World = {
   killSwitches: new Map(),
   flags: new Map(),
   decisions: new Map(),
+  incidents: new Map(),
 };
 
 const LATENCY = Policy.parse({
@@ -352,6 +353,7 @@ const NOTHING: Loaded = {
   killSwitches: [],
   flags: [],
   decisions: [],
+  incidents: [],
   history: [],
   tokens: [],
   webhooks: [],

@@ -382,6 +382,7 @@ const EMPTY_WORLD: World = {
   killSwitches: new Map(),
   flags: new Map(),
   decisions: new Map(),
+  incidents: new Map(),
 };
 
 const quiet = {

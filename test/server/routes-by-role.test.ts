@@ -73,6 +73,8 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["GET /v1/audit", READERS],
   ["GET /v1/incidents", READERS],
   ["GET /v1/incidents/:id", READERS],
+  ["POST /v1/incidents/:id/notes", ON_CALL, { text: "a note" }],
+  ["POST /v1/incidents/:id/release", ON_CALL, REASON],
   ["GET /v1/decisions/:id/replay", READERS],
   ["GET /v1/feedback", READERS],
   ["GET /v1/runtimes", READERS],

@@ -6,6 +6,7 @@ import type {
   GuardrailEvidence,
   Incident,
   Propagation,
+  Recovery,
   StoredFeedback,
   Token,
 } from "@flagback/schemas";
@@ -63,7 +64,10 @@ export interface PropagationStatus extends Propagation {
 
 /** `GET /v1/incidents/{id}`. */
 export interface IncidentReport extends Incident {
-  readonly timings: { readonly decideMs: number | null; readonly commitMs: number | null };
+  /** Milliseconds; null for what has not happened, or was not measured because a person rolled back. */
+  readonly timings: Readonly<Record<"detectMs" | "decideMs" | "commitMs" | "convergeMs" | "recoverMs", number | null>>;
+  /** As it stands now while the recovery is verified. */
+  readonly recovery: Recovery;
   readonly outcomesToDecision: number | null;
 }
 

@@ -15,6 +15,7 @@ import {
   type Flag,
   FlagbackError,
   type Incident,
+  type IncidentNoteBody,
   type KillSwitch,
   Problem,
   type RegisterVersionBody,
@@ -169,6 +170,8 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     runtimes: () => send<{ runtimes: Runtime[] }>("GET", "v1/runtimes").then((answer) => answer.runtimes),
     incidents: () => send<{ incidents: Incident[] }>("GET", "v1/incidents").then((answer) => answer.incidents),
     replay: (decisionId: string) => send<Replayed>("GET", `v1/decisions/${part(decisionId)}/replay`),
+    noteIncident: (id: string, body: IncidentNoteBody) => change("POST", `v1/incidents/${part(id)}/notes`, body),
+    releaseIncident: (id: string, reason: string) => change("POST", `v1/incidents/${part(id)}/release`, { reason }),
     incident: (id: string) => send<IncidentReport>("GET", `v1/incidents/${part(id)}`),
 
     /** The backup's bytes, and the revision that it is of. */

@@ -10,6 +10,7 @@ import { addBackup } from "./commands/backup.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addGet } from "./commands/get.ts";
+import { addIncident } from "./commands/incident.ts";
 import { addIncidents } from "./commands/incidents.ts";
 import { addKill } from "./commands/kill.ts";
 import { addRegister } from "./commands/register.ts";
@@ -73,6 +74,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addAudit(program, io, setStatus);
   addBacktest(program, io);
   addIncidents(program, io);
+  addIncident(program, io);
   addRuntimes(program, io);
   addToken(program, io);
   addBackup(program, io);

@@ -82,6 +82,7 @@ export class Engine {
       killSwitches: new Map(loaded.killSwitches.map((killSwitch) => [killSwitch.key, killSwitch])),
       flags: new Map(loaded.flags.map((flag) => [flag.key, flag])),
       decisions: new Map(loaded.decisions.map((decision) => [decision.id, decision.incident])),
+      incidents: new Map(loaded.incidents.map((incident) => [incident.id, incident])),
     };
   }
 
@@ -179,9 +180,11 @@ export class Engine {
       decision: stamped.decision,
       incident: stamped.incident && {
         incident: stamped.incident,
+        detectMs: options.detectMs ?? null,
         decideMs: options.decideMs ?? null,
         outcomesToDecision: options.outcomesToDecision ?? null,
       },
+      incidents: stamped.incidents,
       alerts: stamped.alerts,
       idempotency: options.idempotency && { ...options.idempotency, answer: executed },
     };
@@ -265,7 +268,10 @@ function stamp(world: World, change: Change, touched: HistoryEntry["touched"], r
   return {
     ...change,
     aliases: change.aliases.map((each) =>
-      withStartRevision(stamped("alias", each.name, world.aliases.get(each.name), each)),
+      withRolloutRevisions(
+        stamped("alias", each.name, world.aliases.get(each.name), each),
+        change.incident?.alias === each.name,
+      ),
     ),
     killSwitches: change.killSwitches.map((each) =>
       stamped("killSwitch", each.key, world.killSwitches.get(each.key), each),
@@ -275,11 +281,13 @@ function stamp(world: World, change: Change, touched: HistoryEntry["touched"], r
   };
 }
 
-/** Notes the revision that started a rollout: runs assigned before it belong to no arm of it. */
-function withStartRevision(alias: Alias): Alias {
+/** Notes the revisions between which a rollout's runs are assigned: others belong to no arm of it. */
+function withRolloutRevisions(alias: Alias, isRolledBack: boolean): Alias {
   const { rollout, revision } = alias;
-  if (!rollout || rollout.startRevision !== undefined) return alias;
-  return { ...alias, rollout: { ...rollout, startRevision: revision } };
+  if (!rollout) return alias;
+  const started = rollout.startRevision === undefined ? { startRevision: revision } : {};
+  const ended = isRolledBack ? { endRevision: revision } : {};
+  return { ...alias, rollout: { ...rollout, ...started, ...ended } };
 }
 
 function auditRow(change: Change, at: Circumstances, revision: number | undefined): Omit<AuditEvent, "id"> {
@@ -342,6 +350,10 @@ function documentOf(
     case "expireFinishing":
     case "stopEverything":
     case "apply":
+    case "convergeIncident":
+    case "settleIncident":
+    case "releaseIncident":
+    case "noteIncident":
       return undefined;
   }
 }

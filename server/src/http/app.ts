@@ -24,6 +24,7 @@ import { backupRoute } from "./routes/backup.ts";
 import { feedbackRoutes } from "./routes/feedback.ts";
 import { flagRoutes } from "./routes/flags.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { incidentRoutes } from "./routes/incidents.ts";
 import { killSwitchRoutes } from "./routes/kill-switches.ts";
 import { outcomeRoutes } from "./routes/outcomes.ts";
 import { recordRoutes } from "./routes/records.ts";
@@ -78,6 +79,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   snapshotRoute(app, context);
   feedbackRoutes(app, context);
   recordRoutes(app, context);
+  incidentRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);
   backupRoute(app, context);

@@ -17,6 +17,7 @@ import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { FeedbackBook } from "../feedback/feedback-book.ts";
 import type { GroupCommit } from "../ledger/group-commit.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
+import type { RecoveryWatch } from "../recovery/recovery-watch.ts";
 import type { Backups } from "../store/backup.ts";
 import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store } from "../store/store.ts";
@@ -42,6 +43,7 @@ export interface ServerContext {
   readonly groupCommit: GroupCommit;
   readonly feedback: FeedbackBook;
   readonly hub: Hub;
+  readonly recovery: RecoveryWatch;
   readonly tokens: Tokens;
   readonly webhooks: Map<string, Webhook>;
   readonly webhookGuard: WebhookGuard;

@@ -4,7 +4,14 @@
  */
 import { addCounts, beginStage, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
 import { type Alias, Outcome, type OutcomeBatch } from "@flagback/schemas";
-import type { LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey } from "../store/store.ts";
+import {
+  type LedgerKey,
+  type LedgerTotals,
+  type LedgerWrites,
+  type Loaded,
+  type RolloutKey,
+  recoveryKey,
+} from "../store/store.ts";
 import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { type InstanceState, Instances } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";
@@ -174,7 +181,7 @@ export class LedgerBook {
       const { alias, rolloutNumber } = rollout.key;
       if (advanceRollout(rollout, time)) changed.add(alias);
       const current = this.#counting.world().aliases.get(alias)?.rolloutNumber;
-      const isOver = current !== undefined && rolloutNumber < current;
+      const isOver = current !== undefined && Math.abs(rolloutNumber) < current;
       if (isOver && rollout.openTicks().length === 0 && unwritten.isEmpty()) rollouts.remove(rollout.key);
     }
     return changed;
@@ -211,6 +218,16 @@ export class LedgerBook {
   /** When the last outcome of the candidate came, on the monotonic clock; the server's start where none came since. */
   lastOutcomeMs(key: RolloutKey): number {
     return this.#find(key)?.lastCandidateOutcomeMs ?? this.#clock.startedMs;
+  }
+
+  /** Ticks since the last run of the candidate began, as far as this start has seen any. */
+  ticksWithoutCandidate(key: RolloutKey): number {
+    return this.#clock.now() - (this.#find(key)?.lastCandidateTick ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** How long this server has counted. */
+  upMs(): number {
+    return this.#clock.monotonicMs() - this.#clock.startedMs;
   }
 
   lastRunIds({ version, ...key }: LedgerKey): string[] {
@@ -303,16 +320,25 @@ export class LedgerBook {
   }
 
   #hold(outcome: Outcome, reporter: string, nowMs: number): "held" | "late" {
-    const { alias } = outcome;
-    const rolloutNumber = this.#counting.world().aliases.get(alias)?.rolloutNumber ?? 0;
-    const rollout = rolloutOf(this.#counting, { alias, rolloutNumber });
     const startedMs = outcome.startedAt ? Date.parse(outcome.startedAt) : nowMs - (outcome.durationMs ?? 0);
+    const rollout = rolloutOf(this.#counting, this.#keyAt(outcome, startedMs));
     const tick = this.#clock.tickAgo(Math.max(0, nowMs - startedMs));
     const isLate = tick <= rollout.ledger.prefix.throughTick || this.#clock.isTimedOut(tick, rollout.timeoutTicks);
+    if (rollout.tallyOf(outcome.version).arm === "candidate") rollout.sawCandidate(tick);
     const counted = rollout.hold(outcome, reporter, isLate ? undefined : tick);
     noteOutcome(this.#counting, counted.tally, outcome, this.#clock.monotonicMs());
     this.#counting.unwritten.touch(counted);
     return isLate ? "late" : "held";
+  }
+
+  /** Without an assignment, a run's start says whether it belongs to the recovery. Such doors bound no candidate's end. */
+  #keyAt({ alias: name, version }: Outcome, startedMs: number): RolloutKey {
+    const alias = this.#counting.world().aliases.get(name);
+    const key = { alias: name, rolloutNumber: alias?.rolloutNumber ?? 0 };
+    const { rollout } = alias ?? {};
+    const isRolledBack = rollout?.endRevision !== undefined && rollout.endedAt !== undefined;
+    const isAfter = isRolledBack && startedMs >= Date.parse(rollout.endedAt ?? "");
+    return isAfter && version === rollout.target ? recoveryKey(key) : key;
   }
 
   #find(key: RolloutKey): RolloutLedger | undefined {

@@ -6,6 +6,7 @@ import {
   ARMS,
   type Arm,
   addCounts,
+  asRecoveryOutcome,
   assignIn,
   type Cell,
   type CountsRow,
@@ -24,7 +25,7 @@ import {
   settleIn,
 } from "@flagback/core";
 import { type Alias, durationMs, type Outcome } from "@flagback/schemas";
-import type { AssignmentRow, LedgerTotals, RolloutKey } from "../store/store.ts";
+import { type AssignmentRow, isRecovery, type LedgerTotals, type RolloutKey } from "../store/store.ts";
 import type { StatusCounts } from "./reported-outcomes.ts";
 import { TICK_MS } from "./tick-clock.ts";
 
@@ -90,6 +91,8 @@ export class RolloutLedger {
   readonly held = new Map<number, Ledger>();
   /** When the last outcome of the candidate came, on the server's monotonic clock; null before the first of this start. */
   lastCandidateOutcomeMs: number | null = null;
+  /** The last tick in which a run of the candidate began, as far as this start has seen any. */
+  lastCandidateTick = Number.NEGATIVE_INFINITY;
   /** The last closed tick when somebody last looked. */
   lookedThroughTick = -1;
   readonly #candidate: string | undefined;
@@ -97,7 +100,7 @@ export class RolloutLedger {
 
   /** `ledger` is what a store kept of it; without one it begins empty, under the alias's policy as it is now. */
   constructor(alias: Alias | undefined, key: RolloutKey, ledger?: Ledger) {
-    const rollout = alias?.rollout?.rolloutNumber === key.rolloutNumber ? alias.rollout : undefined;
+    const rollout = alias?.rollout?.rolloutNumber === Math.abs(key.rolloutNumber) ? alias.rollout : undefined;
     const policy = rollout?.policy ?? alias?.policy;
     this.key = key;
     this.aliases = [key.alias];
@@ -112,7 +115,11 @@ export class RolloutLedger {
     // Stages before the one that the rollout began at will never begin, so they need no lump.
     const first = rollout?.policy.stages.findIndex((stage) => stage.name === rollout.stage) ?? 0;
     const stages = rollout ? rollout.policy.stages.length - Math.max(0, first) : 1;
-    this.ledger = newLedger(compiled?.ok ? compiled.guardrails : [], policy?.alpha ?? DEFAULT_ALPHA, stages);
+    this.ledger = newLedger(
+      compiled?.ok ? compiled.guardrails : [],
+      policy?.alpha ?? DEFAULT_ALPHA,
+      isRecovery(key) ? 1 : stages,
+    );
   }
 
   /** What was counted for the version, from now on if nothing was. */
@@ -155,6 +162,12 @@ export class RolloutLedger {
   assign(row: OpenRow, n: number): void {
     if (row.cell) assignIn(row.cell, n);
     row.tally.totals.assigned += n;
+    if (row.tally.arm === "candidate") this.sawCandidate(row.tick);
+  }
+
+  /** A run of the candidate began in the tick. */
+  sawCandidate(tick: number): void {
+    if (tick > this.lastCandidateTick) this.lastCandidateTick = tick;
   }
 
   addOpen(row: OpenRow): void {
@@ -186,7 +199,7 @@ export class RolloutLedger {
     const known =
       overdueLimitsMs.length === 0 ? NO_LIMITS : overdueLimitsMs.filter((limitMs) => (row.overdue[limitMs] ?? 0) > 0);
     for (const limitMs of known) row.overdue = { ...row.overdue, [limitMs]: (row.overdue[limitMs] ?? 0) - 1 };
-    if (cell && outcome) settleIn(this.ledger, cell, outcome, known);
+    if (cell && outcome) settleIn(this.ledger, cell, this.#judgedAs(outcome), known);
     else if (tally.arm) settleExcluded(this.ledger, tally.arm, row.instance, row.tick, 1);
     row.settled += 1;
     if (outcome) countSettled(tally, outcome);
@@ -217,7 +230,7 @@ export class RolloutLedger {
     if (!tally.arm || tick === undefined) return { tally, cell: undefined };
     const cell = this.#cellOf(this.heldLedger(tick), tally.arm, reporter, tick, true);
     assignIn(cell, 1);
-    settleIn(cell.ledger, cell, outcome);
+    settleIn(cell.ledger, cell, this.#judgedAs(outcome));
     return { tally, cell };
   }
 
@@ -267,6 +280,11 @@ export class RolloutLedger {
 
   #cellOf(ledger: Ledger, arm: Arm, runtime: string, tick: number, isHeld: boolean): JudgedCell {
     return { rollout: this, arm, ledger, isHeld, ...openCell(ledger, arm, runtime, tick) };
+  }
+
+  /** After the rollback writes are blocked, which must not keep recovery from being proven. */
+  #judgedAs(outcome: Outcome): Outcome {
+    return isRecovery(this.key) ? asRecoveryOutcome(outcome) : outcome;
   }
 
   #armOf(version: string): Arm | undefined {

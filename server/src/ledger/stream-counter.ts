@@ -2,6 +2,7 @@
  * Counts what runtimes report on their streams: assignments first, then their outcomes, each once. The hot path.
  */
 import { type Assignment, type OutcomeBatch, type Overdue, readStreamOutcome, StreamOutcome } from "@flagback/schemas";
+import { type RolloutKey, recoveryKey } from "../store/store.ts";
 import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { findRow, type InstanceState, type RowName } from "./instances.ts";
 import { invalidOutcome, type Problem, type Rejection, unreportable } from "./reportable.ts";
@@ -97,7 +98,7 @@ function assign(counting: Counting, pass: Pass, assignment: Assignment): void {
 
 function newRow(counting: Counting, { state, seq, nowMs }: Pass, assignment: Assignment): OpenRow {
   const { alias, version, revision, n } = assignment;
-  const rollout = rolloutOf(counting, { alias, rolloutNumber: rolloutNumberAt(counting, alias, revision) });
+  const rollout = rolloutOf(counting, keyAt(counting, alias, revision));
   const tally = rollout.tallyOf(version);
   const tick = counting.clock.at(nowMs);
   return {
@@ -130,12 +131,15 @@ function cellOf(state: InstanceState, { rollout, arm }: Tally, tick: number): Ju
   return cell;
 }
 
-/** The rollout that an assignment was made under: one from before the current rollout's start is no evidence in it. */
-function rolloutNumberAt({ world }: Counting, name: string, revision: number): number {
+/** The ledger that an assignment belongs to, by the revision that its runtime had applied. */
+function keyAt({ world }: Counting, name: string, revision: number): RolloutKey {
   const alias = world().aliases.get(name);
-  const rolloutNumber = alias?.rolloutNumber ?? 0;
-  const startRevision = alias?.rollout?.startRevision ?? 0;
-  return alias?.rollout && revision < startRevision ? rolloutNumber - 1 : rolloutNumber;
+  const key = { alias: name, rolloutNumber: alias?.rolloutNumber ?? 0 };
+  const { rollout } = alias ?? {};
+  if (!rollout) return key;
+  // One from before the current rollout's start is no evidence in it.
+  if (revision < (rollout.startRevision ?? 0)) return { alias: name, rolloutNumber: key.rolloutNumber - 1 };
+  return revision >= (rollout.endRevision ?? Number.POSITIVE_INFINITY) ? recoveryKey(key) : key;
 }
 
 function countOverdue(counting: Counting, pass: Pass, { assignedSeq, alias, version, limitMs, n }: Overdue): void {

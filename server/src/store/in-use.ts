@@ -4,7 +4,7 @@
 import type { World } from "@flagback/core";
 
 export interface InUse {
-  /** Ids of incidents that hold a kill switch engaged, or are of an alias's latest rollout. */
+  /** Ids of incidents that hold a kill switch engaged or a version locked, or are of an alias's latest rollout. */
   readonly incidents: readonly string[];
   readonly aliases: readonly {
     readonly name: string;
@@ -20,7 +20,9 @@ export function inUse(world: World, openRollouts: (alias: string) => readonly nu
   for (const { engaged } of world.killSwitches.values()) {
     for (const { owner } of engaged) if (owner.startsWith("incident:")) incidents.add(owner.slice("incident:".length));
   }
-  for (const { rollout } of world.aliases.values()) {
+  for (const { rollout, locks } of world.aliases.values()) {
+    // Its root cause is what unlocking waits for.
+    for (const lock of locks) if (lock.incident !== undefined) incidents.add(lock.incident);
     const incident = rollout?.decisionId && world.decisions.get(rollout.decisionId);
     if (incident) incidents.add(incident);
   }

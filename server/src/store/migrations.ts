@@ -96,6 +96,9 @@ const MIGRATIONS: readonly string[] = [
     WHEN NEW.revision <= (SELECT max(revision) FROM history)
     BEGIN SELECT RAISE(ABORT, 'revisions only grow'); END;
   `,
+  `
+  ALTER TABLE incidents ADD COLUMN detect_ms REAL;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

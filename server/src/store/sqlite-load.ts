@@ -3,6 +3,7 @@
  */
 import type Database from "better-sqlite3";
 import { loadLedger } from "./sqlite-ledger.ts";
+import { parseIncident } from "./sqlite-read.ts";
 import type { Loaded } from "./store.ts";
 
 export function load(database: Database.Database, limits: { readonly history: number; readonly runs: number }): Loaded {
@@ -27,6 +28,7 @@ export function load(database: Database.Database, limits: { readonly history: nu
     flags: documents("flag"),
     webhooks: documents("webhook"),
     decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
+    incidents: database.prepare("SELECT document FROM incidents").pluck().all().map(parseIncident),
     history: history.reverse().map((row) => ({ ...row, touched: JSON.parse(row.touched) })),
     tokens: tokens.map((row) => ({ ...JSON.parse(row.document), secretHash: row.secretHash })),
     ...loadLedger(database, limits.runs),

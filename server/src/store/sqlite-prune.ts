@@ -48,8 +48,8 @@ export function pruner(database: Database.Database, writes: Writes): (step: Prun
       case "rollouts": {
         const { alias, through } = step;
         const except = JSON.stringify(step.except);
-        const dropped = ledgers.run(alias, through, except, rows).changes;
-        return dropped + totals.run(alias, through, except, rows - dropped).changes;
+        const dropped = ledgers.run(alias, through, through, except, rows).changes;
+        return dropped + totals.run(alias, through, through, except, rows - dropped).changes;
       }
     }
   };
@@ -75,8 +75,8 @@ function auditPruner(database: Database.Database): (before: string, rows: number
   };
 }
 
-/** Deletes from a table with rows of rollouts, found by its primary key, which begins with the alias. */
+/** Deletes from a table with rows of rollouts and of their recoveries, which have the negative number, found by its primary key, which begins with the alias. */
 function oldRollouts(table: string, key: string): string {
   return `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table}
-    WHERE alias = ? AND rollout_number <= ? AND rollout_number NOT IN (SELECT value FROM json_each(?)) LIMIT ?)`;
+    WHERE alias = ? AND rollout_number BETWEEN -? AND ? AND rollout_number NOT IN (SELECT value FROM json_each(?)) LIMIT ?)`;
 }

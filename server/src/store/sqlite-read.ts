@@ -1,7 +1,7 @@
 /**
  * Reads that serve people: the audit log and the incidents.
  */
-import type { AuditEvent, Decision } from "@flagback/schemas";
+import type { AuditEvent, Decision, Incident } from "@flagback/schemas";
 import type Database from "better-sqlite3";
 import type { AuditQuery, Store, StoredIncident } from "./store.ts";
 
@@ -34,15 +34,21 @@ export function readIncidents(database: Database.Database, id: string | undefine
     .prepare(`SELECT * FROM incidents ${id === undefined ? "" : "WHERE id = ?"} ORDER BY opened_at DESC`)
     .all(...(id === undefined ? [] : [id])) as {
     document: string;
+    detect_ms: number | null;
     decide_ms: number | null;
     commit_ms: number | null;
     outcomes_to_decision: number | null;
   }[];
   return rows.map((row) => ({
-    incident: JSON.parse(row.document),
-    timings: { decideMs: row.decide_ms, commitMs: row.commit_ms ?? 0 },
+    incident: parseIncident(row.document),
+    timings: { detectMs: row.detect_ms, decideMs: row.decide_ms, commitMs: row.commit_ms ?? 0 },
     outcomesToDecision: row.outcomes_to_decision,
   }));
+}
+
+/** Incidents of an earlier schema have no timeline. */
+export function parseIncident(text: unknown): Incident {
+  return { timeline: [], ...JSON.parse(text as string) };
 }
 
 export function readDecision(database: Database.Database, id: string): Awaited<ReturnType<Store["readDecision"]>> {

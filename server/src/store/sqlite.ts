@@ -67,8 +67,10 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     putDecision: sql("INSERT INTO decisions (id, incident, document) VALUES (?, ?, ?)"),
     putIncident: sql(
-      "INSERT INTO incidents (id, opened_at, document, decide_ms, outcomes_to_decision) VALUES (?, ?, ?, ?, ?)",
+      `INSERT INTO incidents (id, opened_at, document, detect_ms, decide_ms, outcomes_to_decision)
+        VALUES (?, ?, ?, ?, ?, ?)`,
     ),
+    updateIncident: sql("UPDATE incidents SET document = ? WHERE id = ?"),
     putCommitMs: sql("UPDATE incidents SET commit_ms = ? WHERE id = ?"),
     putAlert: sql(`INSERT INTO outbox (webhook_id, body, created_at, next_at_ms)
       SELECT key, ?, ?, 0 FROM documents WHERE kind = 'webhook'`),
@@ -132,16 +134,18 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       statements.putPropagation.run(revision, "pending");
     }
     if (change.decision && change.incident) {
-      const { incident, decideMs, outcomesToDecision } = change.incident;
+      const { incident, detectMs, decideMs, outcomesToDecision } = change.incident;
       statements.putDecision.run(change.decision.id, incident.id, JSON.stringify(change.decision));
       statements.putIncident.run(
         incident.id,
         incident.openedAt,
         JSON.stringify(incident),
+        detectMs,
         decideMs,
         outcomesToDecision,
       );
     }
+    for (const each of change.incidents) statements.updateIncident.run(JSON.stringify(each), each.id);
     for (const alert of change.alerts) statements.putAlert.run(JSON.stringify(alert), change.at);
     const auditId = insertAudit(change.audit);
     if (change.idempotency) insertAnswer(change.idempotency, auditId, change.at);

@@ -34,6 +34,8 @@ export interface StoredToken extends Token {
 
 /** How a decision was reached and carried out, for its incident. Milliseconds. */
 export interface Timings {
+  /** From when the evidence began to rise to the arrival of the batch that completed it; null where a person rolled back. */
+  readonly detectMs: number | null;
   /** From the arrival of the batch that completed the evidence to the verdict. */
   readonly decideMs: number | null;
   /** The transaction. */
@@ -47,10 +49,22 @@ export interface StoredIncident {
   readonly outcomesToDecision: number | null;
 }
 
-/** Names the ledger of one rollout of an alias; 0 is before its first. */
+/**
+ * Names the ledger of one rollout of an alias; 0 is before its first. The recovery after its rollback has a ledger of its own,
+ * under the number's negative.
+ */
 export interface RolloutKey {
   readonly alias: string;
   readonly rolloutNumber: number;
+}
+
+/** The ledger of what happens after the rollback of a rollout. */
+export function recoveryKey({ alias, rolloutNumber }: RolloutKey): RolloutKey {
+  return { alias, rolloutNumber: -rolloutNumber };
+}
+
+export function isRecovery({ rolloutNumber }: RolloutKey): boolean {
+  return rolloutNumber < 0;
 }
 
 /** One version within it. */
@@ -143,7 +157,9 @@ export interface Commit {
   readonly history?: HistoryEntry;
   readonly audit: Omit<AuditEvent, "id">;
   readonly decision?: Decision;
-  readonly incident?: Omit<StoredIncident, "timings"> & { readonly decideMs: number | null };
+  readonly incident?: Omit<StoredIncident, "timings"> & Omit<Timings, "commitMs">;
+  /** Incidents that were there before. */
+  readonly incidents: readonly Incident[];
   readonly alerts: readonly {
     readonly kind: string;
     readonly text: string;
@@ -190,6 +206,7 @@ export interface Loaded {
   readonly killSwitches: readonly KillSwitch[];
   readonly flags: readonly Flag[];
   readonly decisions: readonly { readonly id: string; readonly incident: string }[];
+  readonly incidents: readonly Incident[];
   /** The last entries, oldest first. */
   readonly history: readonly HistoryEntry[];
   readonly tokens: readonly StoredToken[];

@@ -74,7 +74,7 @@ export function changesContract(make: MakeAdapter): void {
       {
         incident: incident?.incident,
         outcomesToDecision: 12,
-        timings: { decideMs: 1.5, commitMs: expect.any(Number) },
+        timings: { detectMs: 250, decideMs: 1.5, commitMs: expect.any(Number) },
       },
     ]);
     expect(after.audit.at(-1)).toEqual({

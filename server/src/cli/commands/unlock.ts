@@ -10,10 +10,14 @@ export function addUnlock(program: Command, io: Io): void {
     .command("unlock")
     .summary("let a rolled-back version have weight again")
     .argument("<alias>")
-    .argument("<version>", "id of the version, or its digest");
-  addReasonOption(addRemoteOptions(command)).action(async (alias: string, version: string, options: ReasonOptions) => {
-    const { api, answerChange } = invoke(io, options);
-    const what = DIGEST.test(version) ? { digest: version } : { version };
-    answerChange(await api.unlock(alias, { ...what, reason: options.reason }));
-  });
+    .argument("<version>", "id of the version, or its digest")
+    .option("--root-cause <text>", "what went wrong; needed where the incident does not say it yet");
+  addReasonOption(addRemoteOptions(command)).action(
+    async (alias: string, version: string, options: ReasonOptions & { rootCause?: string }) => {
+      const { api, answerChange } = invoke(io, options);
+      const { reason, rootCause } = options;
+      const what = DIGEST.test(version) ? { digest: version } : { version };
+      answerChange(await api.unlock(alias, { ...what, reason, ...(rootCause === undefined ? {} : { rootCause }) }));
+    },
+  );
 }

@@ -1,4 +1,4 @@
-/** What happened and who is there: audit, incidents, runtimes, propagation. */
+/** What happened and who is there: audit, decisions, runtimes, propagation. */
 import { FlagbackError } from "@flagback/schemas";
 import * as z from "zod";
 import { replayDecision } from "../../evaluator/replay-decision.ts";
@@ -30,24 +30,6 @@ export function recordRoutes(app: App, context: ServerContext): void {
     return { events: await read() };
   });
 
-  app.get("/v1/incidents", { config: { access: "viewer" } }, async () => ({
-    incidents: (await context.store.readIncidents()).map(flattened),
-  }));
-
-  app.get(
-    "/v1/incidents/:id",
-    { config: { access: "viewer" }, schema: { params: z.object({ id: z.string() }) } },
-    async (request) => {
-      const [found] = await context.store.readIncidents(request.params.id);
-      if (found) return flattened(found);
-      throw new FlagbackError({
-        code: "incident_not_found",
-        message: `There is no incident ${request.params.id}.`,
-        hint: "List them with flagback incidents.",
-      });
-    },
-  );
-
   app.get(
     "/v1/decisions/:id/replay",
     { config: { access: "viewer" }, schema: { params: z.object({ id: z.string() }) } },
@@ -77,8 +59,4 @@ export function recordRoutes(app: App, context: ServerContext): void {
       });
     },
   );
-}
-
-function flattened({ incident, ...rest }: Awaited<ReturnType<ServerContext["store"]["readIncidents"]>>[number]) {
-  return { ...incident, ...rest };
 }
