@@ -1,6 +1,8 @@
 /**
  * What happens after a rollback, with the real server and the real provider: verification, release, escalation (DESIGN 7).
  */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { FlagbackProvider, guardTools, withRun } from "@flagback/provider";
 import type { Outcome } from "@flagback/schemas";
 import { OpenFeature } from "@openfeature/server-sdk";
@@ -8,6 +10,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { MovedClock } from "../support/moved-clock.ts";
 import { ALIAS, CANDIDATE, eventually, exposing, type RolloutServer, STABLE } from "../support/rollout.ts";
 
+const OTHER = "billing-agent";
 /** 71 clean outcomes prove a 5 % guardrail kept (brain-golden.json). */
 const ENOUGH_FOR_PROOF = 71;
 
@@ -38,6 +41,159 @@ test("an agent whose every run writes is let write again once stable is proven h
   expect(recoverMs).toBeGreaterThanOrEqual(5_000);
   expect(recovered.recovery.runs).toBeGreaterThanOrEqual(ENOUGH_FOR_PROOF);
   expect((await rollout.standing()).state).toBe("recovered");
+});
+
+test("an agent with two runs a minute is not proven within the window: people are alerted, and may release or wait for the proof", async () => {
+  const clock = new MovedClock();
+  const rollout = await exposing({}, { clock });
+  const receiver = await alertReceiver(rollout);
+  const slow = await agent(rollout, "slow");
+  await failUntilRolledBack(rollout, [slow]);
+
+  // A minute more than the window of ten.
+  for (let minute = 1; minute <= 11; minute++) {
+    clock.passSeconds(60);
+    await runsThatWrite([slow], 2);
+    await counted(rollout, 2 * minute);
+  }
+  const unverified = await inState(rollout, "unverified");
+  expect(slow.provider.writesAllowed({ agent: ALIAS })).toBe(false);
+  expect(unverified.recovery.runs).toBeLessThan(ENOUGH_FOR_PROOF);
+  const alert = await receiver.next("unverified");
+  expect(alert.text).toContain(`flagback incident release ${unverified.id}`);
+
+  // One step for a person, with a reason.
+  const operator = await rollout.server.token("operator");
+  const without = await rollout.server.call("POST", `/v1/incidents/${unverified.id}/release`, {}, { token: operator });
+  expect(without.status).toBe(400);
+  const released = await rollout.server.call(
+    "POST",
+    `/v1/incidents/${unverified.id}/release`,
+    { reason: "looked at the traces" },
+    { token: operator },
+  );
+  expect(released.status).toBe(200);
+  await eventually("writes are allowed again", () => slow.provider.writesAllowed({ agent: ALIAS }));
+  expect((await inState(rollout, "closed")).timeline.at(-1)?.text).toContain("looked at the traces");
+});
+
+test("a proof that comes after the window still recovers, and releases by itself", async () => {
+  const clock = new MovedClock();
+  const rollout = await exposing({}, { clock });
+  const slow = await agent(rollout, "late");
+  await failUntilRolledBack(rollout, [slow]);
+  clock.passSeconds(601);
+  await inState(rollout, "unverified");
+  await runsThatWrite([slow], ENOUGH_FOR_PROOF);
+  clock.passSeconds(5);
+  await inState(rollout, "recovered");
+  await eventually("writes are allowed again", () => slow.provider.writesAllowed({ agent: ALIAS }));
+});
+
+test("a stable version that breaks its guardrail itself has not recovered: people are alerted and writes stay blocked", async () => {
+  const clock = new MovedClock();
+  const rollout = await exposing({}, { clock });
+  const receiver = await alertReceiver(rollout);
+  const one = await agent(rollout, "broken");
+  await failUntilRolledBack(rollout, [one]);
+  for (let n = 0; n < 20; n++) await run(one, () => ({ status: "failure", errorOrigin: "provider" }));
+  const incident = await inState(rollout, "not_recovered");
+  expect((await receiver.next("not_recovered")).text).toContain(`${STABLE} itself breaks error_rate`);
+  expect(await rollout.engaged()).toHaveLength(1);
+  expect(incident.timings.recoverMs).toBeNull();
+});
+
+test("a recovery is proven by the runs before and after a restart in the middle of it", async () => {
+  const clock = new MovedClock();
+  let rollout = await exposing({}, { clock });
+  const before = await agent(rollout, "before");
+  await failUntilRolledBack(rollout, [before]);
+  await runsThatWrite([before], 40);
+  await counted(rollout, 40);
+  await before.provider.onClose();
+  rollout = await rollout.restart();
+  expect((await inState(rollout, "open")).recovery.runs).toBe(40);
+
+  const after = await agent(rollout, "after");
+  await runsThatWrite([after], ENOUGH_FOR_PROOF - 40 - 1);
+  await counted(rollout, ENOUGH_FOR_PROOF - 1);
+  // Whoever was there before the restart has no lease any more.
+  clock.passSeconds(16);
+  await eventually("the rollback has converged", async () => {
+    const { timings } = await inState(rollout, "open");
+    return timings.convergeMs !== null;
+  });
+  await runsThatWrite([after], 1);
+  clock.passSeconds(5);
+  expect((await inState(rollout, "recovered")).recovery.runs).toBe(ENOUGH_FOR_PROOF);
+  await eventually("writes are allowed again", () => after.provider.writesAllowed({ agent: ALIAS }));
+});
+
+test("a recovery takes away its own entry and leaves what another incident and a person hold", async () => {
+  const clock = new MovedClock();
+  const rollout = await exposing({}, { clock });
+  const { server } = rollout;
+  const one = await agent(rollout, "one-of-two");
+  await server.call("POST", "/v1/kill-switches/writes_disabled/engage", {
+    reason: "a person",
+    scope: `agent=${ALIAS}`,
+  });
+  await failUntilRolledBack(rollout, [one]);
+  await server.call("POST", "/v1/apply", {
+    versions: [
+      { id: `${OTHER}@1`, kind: "prompt", payload: { prompt: "one" } },
+      { id: `${OTHER}@2`, kind: "prompt", payload: { prompt: "two" } },
+    ],
+    aliases: {
+      [OTHER]: {
+        stable: `${OTHER}@1`,
+        candidates: [
+          { id: `${OTHER}@1`, weight: 100 },
+          { id: `${OTHER}@2`, weight: 0 },
+        ],
+        policy: { guardrails: [{ metric: "error_rate", max: 0.05 }] },
+      },
+    },
+  });
+  await server.call("POST", `/v1/aliases/${OTHER}/rollout`, { candidate: `${OTHER}@2` });
+  await server.call("POST", `/v1/aliases/${OTHER}/rollback`, { reason: "by hand" });
+  const owners = async () => (await rollout.engaged()).map((entry) => entry.owner.split(":")[0]).sort();
+  expect(await owners()).toEqual(["incident", "incident", "token"]);
+
+  await runsThatWrite([one], ENOUGH_FOR_PROOF);
+  clock.passSeconds(5);
+  const recovered = await inState(rollout, "recovered");
+  const left = await rollout.engaged();
+  expect(left.map((entry) => entry.owner)).not.toContain(`incident:${recovered.id}`);
+  expect(await owners()).toEqual(["incident", "token"]);
+  expect(one.provider.writesAllowed({ agent: ALIAS })).toBe(false);
+
+  // The other's is released by its own incident, and the person's stays until a person releases it.
+  const other = (await rollout.incidents()).find((each) => each.alias === OTHER);
+  await server.call("POST", `/v1/incidents/${other?.id}/release`, { reason: "checked by hand" });
+  expect(await owners()).toEqual(["token"]);
+});
+
+test("a rolled-back payload stays locked under any id until the incident's root cause is noted", async () => {
+  const rollout = await exposing();
+  const { server } = rollout;
+  await rollout.act("rollback");
+  const [incident] = await rollout.incidents();
+  await server.call("POST", "/v1/versions", { id: `${ALIAS}@2.4.0-again`, payload: { prompt: "Be brief." } });
+  const again = () => rollout.act("rollout", { candidate: `${ALIAS}@2.4.0-again` });
+  expect((await again()).body).toMatchObject({ code: "version_locked" });
+
+  const unlock = () => rollout.act("unlock", { version: CANDIDATE, reason: "fixed the tool" });
+  const refused = await unlock();
+  expect(refused.body).toMatchObject({ code: "root_cause_missing" });
+  expect(refused.body.hint).toContain(incident?.id);
+  await server.call("POST", `/v1/incidents/${incident?.id}/notes`, {
+    text: "the tool's schema changed",
+    isRootCause: true,
+  });
+  expect((await unlock()).status).toBe(200);
+  expect((await again()).status).toBe(200);
+  expect((await rollout.incidents())[0]?.rootCause).toMatchObject({ text: "the tool's schema changed" });
 });
 
 interface IncidentAnswer {
@@ -101,4 +257,36 @@ function inState({ server }: RolloutServer, state: string): Promise<IncidentAnsw
     const found = body.incidents.find((each) => each.state === state);
     return found && (await server.call<IncidentAnswer>("GET", `/v1/incidents/${found.id}`)).body;
   });
+}
+
+/** Waits until the incident counts so many runs of stable, durably. */
+async function counted({ server }: RolloutServer, runsOfStable: number): Promise<void> {
+  const id = await eventually(`${runsOfStable} runs count for the recovery`, async () => {
+    const { body } = await server.call<{ incidents: IncidentAnswer[] }>("GET", "/v1/incidents");
+    const { body: first } = await server.call<IncidentAnswer>("GET", `/v1/incidents/${body.incidents[0]?.id}`);
+    return first.recovery.runs >= runsOfStable && first.id;
+  });
+  // A change writes the counts first. Else a clock that jumps before they are durable looks like a slow disk to the server.
+  await server.call("POST", `/v1/incidents/${id}/notes`, { text: `${runsOfStable} runs` });
+}
+
+interface Alert {
+  readonly kind: string;
+  readonly text: string;
+}
+
+/** Takes the server's alerts. */
+async function alertReceiver({ server }: RolloutServer) {
+  const alerts: Alert[] = [];
+  const http = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    alerts.push(JSON.parse(body) as Alert);
+    response.end();
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => new Promise<void>((resolve) => http.close(() => resolve())));
+  const { port } = http.address() as AddressInfo;
+  await server.call("POST", "/v1/webhooks", { url: `http://127.0.0.1:${port}/` });
+  return { next: (kind: string) => eventually(`an alert ${kind}`, () => alerts.find((alert) => alert.kind === kind)) };
 }

@@ -55,7 +55,7 @@ test("what is younger than its term stays", async () => {
   expect(rowsOf(again, tables)).toEqual(before);
 });
 
-test("an incident stays past its term while it holds a kill switch engaged, and while its rollout is the latest", async () => {
+test("an incident stays past its term while it holds a kill switch engaged or a version locked, and while its rollout is the latest", async () => {
   const first = await usedServer();
   await first.close();
   age(first, 500);
@@ -72,9 +72,15 @@ test("an incident stays past its term while it holds a kill switch engaged, and 
   await third.close();
   age(third, 500);
   const fourth = await third.restart();
-  expect(await incidentsAfterPruning(fourth)).toBe(0);
+  expect(await incidentsAfterPruning(fourth)).toBe(1);
+  const unlock = { version: "support-agent@2.4.0", reason: "x", rootCause: "x" };
+  await fourth.call("POST", "/v1/aliases/support-agent/unlock", unlock);
   await fourth.close();
-  expect(rowsOf(fourth, ["incidents", "decisions"])).toEqual({ incidents: 0, decisions: 0 });
+  age(fourth, 500);
+  const fifth = await fourth.restart();
+  expect(await incidentsAfterPruning(fifth)).toBe(0);
+  await fifth.close();
+  expect(rowsOf(fifth, ["incidents", "decisions"])).toEqual({ incidents: 0, decisions: 0 });
 });
 
 test("an incident that holds a kill switch stays, also where its rollout is not the latest any more", async () => {
