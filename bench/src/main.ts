@@ -11,6 +11,7 @@ import { push } from "./push.ts";
 import { reconnect } from "./reconnect.ts";
 import type { Benchmark } from "./report.ts";
 import { store } from "./store.ts";
+import { storeSettings } from "./store-settings.ts";
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   decide,
@@ -22,6 +23,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   push,
   reconnect,
   store,
+  "store-settings": storeSettings,
 };
 
 const { positionals, values } = parseArgs({
@@ -41,7 +43,7 @@ const benchmark = name !== undefined && Object.hasOwn(BENCHMARKS, name) ? BENCHM
 const usage = [
   "Usage: npm run bench -- NAME [--json] [--quick] [--workers N] [--plots DIR]",
   "",
-  ...Object.entries(BENCHMARKS).map(([each, { summary }]) => `  ${each.padEnd(10)} ${summary}`),
+  ...Object.entries(BENCHMARKS).map(([each, { summary }]) => `  ${each.padEnd(14)} ${summary}`),
 ].join("\n");
 
 if (values.help) {

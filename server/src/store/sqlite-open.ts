@@ -8,12 +8,9 @@ import { FlagbackError } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { flushFolderSync, inUse, isBusy } from "./database-files.ts";
 import { assertNotNewer, migrate } from "./migrations.ts";
+import { applySettings } from "./sqlite-settings.ts";
 import { lostSinceWitness, witnessFile } from "./witness.ts";
 
-/** Pages kept in memory, in KiB. The working set is the open ticks and the newest runs. */
-const CACHE_KIB = 32 * 1024;
-/** The WAL is folded into the file every so many pages: seldom enough to batch, often enough to stay small. */
-const CHECKPOINT_PAGES = 2_000;
 /** Failures that say nothing of what is in the file. */
 const MACHINE_FAILURES = /^SQLITE_(IOERR|FULL|CANTOPEN|READONLY|PERM|AUTH|NOMEM|NOLFS)/;
 
@@ -28,12 +25,8 @@ export function openDatabase(file: string): Database.Database {
     if (existsSync(file)) inspect(file);
     else create(file);
     database = new Database(file, { timeout: 0 });
-    // An exclusive lock keeps a second server off the file for as long as this process lives.
-    database.pragma("locking_mode = EXCLUSIVE");
-    database.pragma("journal_mode = WAL");
-    database.pragma("synchronous = FULL");
-    database.pragma(`cache_size = -${CACHE_KIB}`);
-    database.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+    applySettings(database);
+    // Takes the lock, which keeps a second server off the file for as long as this process lives.
     database.exec("BEGIN IMMEDIATE; COMMIT");
     migrate(database, file);
     return database;
