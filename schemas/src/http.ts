@@ -159,11 +159,13 @@ export const Problem = z.object({
   possible: z
     .array(z.object({ command: z.string(), role: z.string(), leadsTo: z.string(), how: z.string() }))
     .optional(),
+  /** What the server's log calls the request by; also in the answer's `x-request-id`. */
+  requestId: z.string().optional(),
 });
 export type Problem = z.infer<typeof Problem>;
 
 /** The problem document that says an error. */
-export function problemOf(error: FlagbackError): Problem {
+export function problemOf(error: FlagbackError, requestId?: string): Problem {
   return {
     type: `urn:flagback:error:${error.code}`,
     title: error.code.replaceAll("_", " "),
@@ -174,5 +176,6 @@ export function problemOf(error: FlagbackError): Problem {
     ...(error.problems ? { problems: [...error.problems] } : {}),
     ...(error.state === undefined ? {} : { state: error.state }),
     ...(error.possible ? { possible: [...error.possible] } : {}),
+    ...(requestId === undefined ? {} : { requestId }),
   };
 }

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { hasExpiredFinishing, isUnderWay } from "@flagback/core";
 import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError, type Webhook } from "@flagback/schemas";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
 import { WebhookGuard } from "./alerts/webhook-guard.ts";
 import { Tokens } from "./auth/tokens.ts";
@@ -31,6 +31,7 @@ import { parseKeep, Retention } from "./store/retention.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 import { ChangeWatch } from "./telemetry/change-watch.ts";
+import { createLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { scrape } from "./telemetry/scrape.ts";
 
@@ -86,7 +87,7 @@ export interface RunningServer {
  * @throws FlagbackError `port_in_use`, `database_in_use`, `database_newer` or `database_corrupt`.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const log = options.log ?? pino({ level: options.logLevel ?? "info" }, pino.destination(2));
+  const log = options.log ?? createLog(options.logLevel ?? "info");
   const now = options.clock?.nowMs ?? Date.now;
   const monotonicMs = options.clock?.monotonicMs ?? (() => performance.now());
   const reach = failpointOf(process.env);

@@ -57,6 +57,7 @@ test("no secret is in the log, in an answer, in the audit log, in the metrics or
     await ask("GET", `/v1/audit?after=${token}`, undefined, { token });
     await ask("POST", "/v1/stop", undefined, { token, headers: { "content-type": "application/json" } });
     await ask("GET", "/v1/aliases", undefined, { token, headers: { "x-forwarded-for": token, origin: token } });
+    await ask("GET", "/v1/aliases", undefined, { token, headers: { "x-request-id": token } });
   }
   await ask("GET", "/openapi.json");
   await ask("DELETE", "/v1/webhooks/none");

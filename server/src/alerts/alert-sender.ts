@@ -81,7 +81,10 @@ export class AlertSender {
     this.#metrics.alerts.inc({ result: givesUp ? "given_up" : "failed" });
     const retryMs = Math.min(MAX_ALERT_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
     await this.#store.alertFailed(row.id, problem, givesUp ? null : this.#now() + retryMs);
-    this.#log.warn({ alert: row.id, attempts: row.attempts + 1, problem, givesUp }, "an alert was not delivered");
+    this.#log.warn(
+      { alert: row.id, incident: row.alert.incident, attempts: row.attempts + 1, problem, givesUp },
+      "an alert was not delivered",
+    );
     return false;
   }
 
@@ -89,7 +92,7 @@ export class AlertSender {
     const delivery = new AbortController();
     this.#deliveries.add(delivery);
     try {
-      const alert = { url, id: `flagback-${row.id}`, body: JSON.stringify(row.body) };
+      const alert = { url, id: `flagback-${row.id}`, body: JSON.stringify(row.alert) };
       return await postAlert(alert, this.#guard, delivery.signal);
     } finally {
       this.#deliveries.delete(delivery);

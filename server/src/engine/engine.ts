@@ -38,6 +38,8 @@ export interface ExecuteOptions {
   readonly ifMatch?: number | "*";
   /** Answer a repeat of this request with what it was answered first. */
   readonly idempotency?: RequestKey;
+  /** What the log calls the request by that asks for it. */
+  readonly requestId?: string;
   /** For the incident of a stop by the brain. */
   readonly decideMs?: number;
   readonly outcomesToDecision?: number;

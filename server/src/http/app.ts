@@ -16,8 +16,9 @@ import { guardRoutes } from "./access.ts";
 import { parseBodies } from "./body-parsers.ts";
 import type { App, ServerContext } from "./context.ts";
 import type { Door } from "./door.ts";
-import { measureRequests } from "./measure-requests.ts";
+import { followRequests } from "./follow-requests.ts";
 import { handleError, sendProblem } from "./problem.ts";
+import { requestIdOf } from "./request-id.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
 import { backupRoute } from "./routes/backup.ts";
@@ -36,7 +37,8 @@ import { webhookRoutes } from "./routes/webhooks.ts";
 export async function createApp(context: ServerContext, door: Door, log: Logger): Promise<App> {
   const app: App = fastify({
     loggerInstance: log as FastifyBaseLogger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
+    genReqId: (request) => requestIdOf(request.headers),
     serverFactory: (handle) => door.listener(handle),
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: true,
@@ -59,7 +61,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
       }),
     );
   });
-  measureRequests(app, context.metrics);
+  followRequests(app, context.metrics);
   parseBodies(app);
   await app.register(fastifySwagger, {
     openapi: { openapi: "3.1.0", info: { title: "flagback", version: "0.1.0", license: { name: "Apache-2.0" } } },

@@ -25,7 +25,9 @@ export const ChangeQuery = z.object({
 export type ChangeQuery = z.infer<typeof ChangeQuery>;
 
 /** What a change reads of its request. */
-type ChangeRequest = Pick<FastifyRequest, "headers" | "method" | "url" | "token"> & { readonly body: unknown };
+type ChangeRequest = Pick<FastifyRequest, "headers" | "id" | "log" | "method" | "url" | "token"> & {
+  readonly body: unknown;
+};
 
 /** Carries out a request's command and answers as every change does. */
 export async function change(
@@ -48,11 +50,20 @@ export async function administer<Answer>(
 ): Promise<Answer> {
   const key = requestKeyOf(request);
   const at = new Date(context.now()).toISOString();
-  const recordOf = (row: AuditText, repeatAnswer: unknown): WriteRecord => ({
-    audit: { ...row, actor: actorOf(request.token), timestamp: at },
-    idempotency: key && { ...key, answer: repeatAnswer },
-  });
+  const actor = actorOf(request.token);
+  let written: AuditText | undefined;
+  const recordOf = (row: AuditText, repeatAnswer: unknown): WriteRecord => {
+    written = row;
+    return {
+      audit: { ...row, actor, timestamp: at },
+      idempotency: key && { ...key, answer: repeatAnswer },
+    };
+  };
   const answer = await context.engine.once(key, () => work(recordOf, at));
+  if (written) {
+    const { action, target, summary } = written;
+    request.log.info({ action, target, actor: actor.name }, summary);
+  }
   context.auditSignal.ring();
   return answer;
 }
@@ -70,7 +81,11 @@ export function withETag<Document extends { readonly edit: number }>(
 
 /** Headers of a change. @throws FlagbackError `bad_request` where `If-Match` or `Idempotency-Key` is none. */
 export function optionsOf(request: ChangeRequest): ExecuteOptions {
-  return { ifMatch: ifMatchOf(request.headers["if-match"]), idempotency: requestKeyOf(request) };
+  return {
+    ifMatch: ifMatchOf(request.headers["if-match"]),
+    idempotency: requestKeyOf(request),
+    requestId: request.id,
+  };
 }
 
 function requestKeyOf(request: ChangeRequest): RequestKey | undefined {

@@ -6,6 +6,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import type { ZodType } from "zod";
 import { describeProblems, pathText, problemsCode } from "../config/problems.ts";
+import { REQUEST_ID_HEADER } from "./request-id.ts";
 import { errorHeaders } from "./retry-later.ts";
 
 /** Fastify's error handler. What nobody foresaw is logged whole and answered without detail. */
@@ -19,9 +20,9 @@ export function handleError(error: FastifyError, request: FastifyRequest, reply:
 export function sendProblem(reply: FastifyReply, error: FlagbackError): void {
   void reply
     .status(error.status)
-    .headers(errorHeaders(error))
+    .headers({ ...errorHeaders(error), [REQUEST_ID_HEADER]: reply.request.id })
     .type("application/problem+json")
-    .send(JSON.stringify(problemOf(error)));
+    .send(JSON.stringify(problemOf(error, reply.request.id)));
 }
 
 function asFlagbackError(error: FastifyError, request: FastifyRequest): FlagbackError {
@@ -45,7 +46,7 @@ function asFlagbackError(error: FastifyError, request: FastifyRequest): Flagback
     {
       code: "internal_error",
       message: "The server met an error that it did not expect.",
-      hint: "Its log has the details under this request's id.",
+      hint: `Its log has the details, on the line with requestId ${request.id}.`,
     },
     { cause: error },
   );

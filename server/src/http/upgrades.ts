@@ -13,6 +13,7 @@ import { AdmissionRate } from "../stream/admission.ts";
 import type { Hub } from "../stream/hub.ts";
 import { forbidden } from "./access.ts";
 import { refuse } from "./bare-answer.ts";
+import { requestIdOf } from "./request-id.ts";
 import { RetryLater } from "./retry-later.ts";
 
 /** When somebody whom a full or stopping server refuses should try again. */
@@ -50,7 +51,9 @@ export class Upgrades {
       perMessageDeflate: false,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
-    this.#webSockets.on("wsClientError", (error, socket) => refuse(socket, noHandshake(error), parts.headers));
+    this.#webSockets.on("wsClientError", (error, socket, request) => {
+      refuse(socket, noHandshake(error), parts.headers, requestIdOf(request.headers));
+    });
   }
 
   watch(server: Server): void {
@@ -66,11 +69,12 @@ export class Upgrades {
         this.#parts.hub.admit(webSocket, socket, token);
       });
     } catch (error) {
+      const requestId = requestIdOf(request.headers);
       if (error instanceof FlagbackError) {
-        refuse(socket, error, this.#parts.headers);
+        refuse(socket, error, this.#parts.headers, requestId);
         return;
       }
-      this.#parts.log.error({ err: error }, "an upgrade failed");
+      this.#parts.log.error({ err: error, requestId }, "an upgrade failed");
       socket.destroy();
     }
   }

@@ -3,7 +3,7 @@
  */
 import type Database from "better-sqlite3";
 import type { Writes } from "./sqlite-writes.ts";
-import { MAX_ALERT_RETRY_MS, type Store } from "./store.ts";
+import { MAX_ALERT_RETRY_MS, type OutboxRow, type Store } from "./store.ts";
 
 type Outbox = {
   [Call in "dueAlerts" | "alertDelivered" | "alertFailed" | "outboxDepth"]: (
@@ -25,7 +25,7 @@ export function outboxStore(database: Database.Database, writes: Writes): Outbox
     dueAlerts: (webhookId, nowMs, limit) =>
       (due.all({ webhookId, nowMs, limit }) as { id: number; body: string; attempts: number }[]).map((row) => ({
         ...row,
-        body: JSON.parse(row.body) as unknown,
+        body: JSON.parse(row.body) as OutboxRow["body"],
       })),
     alertDelivered: writes.make("alert", (id, at) => {
       delivered.run(at, id);

@@ -9,6 +9,7 @@ import type { Metrics, RollbackPhase } from "./metrics.ts";
 
 /** What the log names a change by, on each line that belongs to it. */
 interface ChangeIds {
+  readonly requestId?: string;
   readonly auditId: number;
   readonly revision?: number;
   readonly decisionId?: string;
@@ -45,6 +46,7 @@ export class ChangeWatch {
   /** `world` is as of after the change. */
   committed({ change, history, actor, auditId, commitMs, options }: Committed, world: World): void {
     const ids: ChangeIds = {
+      requestId: options.requestId,
       auditId,
       revision: history?.revision,
       decisionId: change.decision?.id,
