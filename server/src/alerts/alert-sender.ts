@@ -82,7 +82,7 @@ export class AlertSender {
     const retryMs = Math.min(MAX_ALERT_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
     await this.#store.alertFailed(row.id, problem, givesUp ? null : this.#now() + retryMs);
     this.#log.warn(
-      { alert: row.id, incident: row.alert.incident, attempts: row.attempts + 1, problem, givesUp },
+      { alert: row.id, incident: row.body.incident, attempts: row.attempts + 1, problem, givesUp },
       "an alert was not delivered",
     );
     return false;
@@ -92,7 +92,7 @@ export class AlertSender {
     const delivery = new AbortController();
     this.#deliveries.add(delivery);
     try {
-      const alert = { url, id: `flagback-${row.id}`, body: JSON.stringify(row.alert) };
+      const alert = { url, id: `flagback-${row.id}`, body: JSON.stringify(row.body) };
       return await postAlert(alert, this.#guard, delivery.signal);
     } finally {
       this.#deliveries.delete(delivery);

@@ -172,7 +172,7 @@ export interface Commit {
 
 export interface OutboxRow {
   readonly id: number;
-  readonly alert: Commit["alerts"][number];
+  readonly body: Commit["alerts"][number];
   readonly attempts: number;
 }
 
