@@ -19,7 +19,7 @@ test("nobody is due before the next step, nor after leaving", () => {
   rounds.delete("leaves");
   expect([...rounds.due(99)]).toEqual([]);
   expect([...rounds.due(5_000)]).toEqual(["stays"]);
-  expect([rounds.size, rounds.has("stays"), rounds.has("leaves")]).toEqual([1, true, false]);
+  expect([...rounds]).toEqual(["stays"]);
 });
 
 test("however late the steps come, nobody is due twice for one interval, and after an interval everybody was", () => {

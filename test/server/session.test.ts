@@ -10,7 +10,6 @@ import { SILENT } from "../support/server.ts";
 test("a frame that the server fails at closes its socket with a code, so that the runtime can tell which batch it was", () => {
   const closes: unknown[] = [];
   const socket = Object.assign(new EventEmitter(), {
-    bufferedAmount: 0,
     close: (code: number) => closes.push(code),
     terminate: () => closes.push("terminated"),
   });

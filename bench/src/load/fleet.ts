@@ -182,8 +182,8 @@ export class Floor {
   }
 
   /** The same as `Fleet.flip`, by the path without flagback. */
-  async flip(): Promise<{ readonly revision: number }> {
-    const { revision } = await post(`${this.url}/flip`, "", { reason: "benchmark" });
+  async flip(by: "tcp" | "ws" = "ws"): Promise<{ readonly revision: number }> {
+    const { revision } = await post(`${this.url}/flip/${by}`, "", { reason: "benchmark" });
     return { revision: Number(revision) };
   }
 

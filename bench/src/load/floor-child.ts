@@ -12,7 +12,7 @@ import { fastify } from "fastify";
 import { type WebSocket, WebSocketServer } from "ws";
 import { sharedNowMs } from "./clock.ts";
 import { serve } from "./peer.ts";
-import { lookAtUsage } from "./usage.ts";
+import { cpuUsSince, lookAtUsage } from "./usage.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "flagback-floor-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -24,6 +24,8 @@ let revision = 0;
 /** How batches of outcomes are acknowledged; null where sockets are only written to. */
 let acknowledging: "each" | "cumulative" | null = null;
 let counted = 0;
+/** CPU from the commit to the end of the turn in which every socket was written to, in microseconds. */
+let broadcasts: number[] = [];
 
 /** As often as a durable server acknowledges at the soonest. */
 const CUMULATIVE_MS = 5;
@@ -49,9 +51,13 @@ const skills = {
       put.run(state, revision + 1);
       audit.run(new Date().toISOString(), state);
     });
-    app.post("/flip", (request) => {
+    app.post<{ Params: { by: "tcp" | "ws" } }>("/flip/:by", (request) => {
       commit(JSON.stringify(request.body));
-      broadcastWs();
+      const before = process.cpuUsage();
+      if (request.params.by === "ws") broadcastWs();
+      else broadcastTcp();
+      // With the answer, as it is for the server.
+      setImmediate(() => broadcasts.push(cpuUsSince(before)));
       return { revision };
     });
     const webSocketServer = new WebSocketServer({ server: app.server, perMessageDeflate: false });
@@ -78,16 +84,20 @@ const skills = {
   counted: () => counted,
   sockets: () => ({ tcp: tcpSockets.size, ws: webSockets.size }),
   broadcastTcp() {
-    revision += 1;
-    const bytes = frameOf(messageOf(revision));
     const startMs = sharedNowMs();
-    for (const socket of tcpSockets) socket.write(bytes);
+    broadcastTcp();
     return { startMs, revision };
   },
   broadcastWs() {
     const startMs = sharedNowMs();
     broadcastWs();
     return { startMs, revision };
+  },
+  /** CPU of the broadcasts after a POST since the last call, in microseconds. */
+  takeBroadcasts(): number[] {
+    const taken = broadcasts;
+    broadcasts = [];
+    return taken;
   },
   usage: ({ collect }: { collect: boolean }) => lookAtUsage(collect),
 };
@@ -112,6 +122,12 @@ function takeOutcomes(socket: WebSocket, how: "each" | "cumulative"): void {
   if (how === "each") return;
   const timer = setInterval(acknowledge, CUMULATIVE_MS);
   socket.on("close", () => clearInterval(timer));
+}
+
+function broadcastTcp(): void {
+  revision += 1;
+  const bytes = frameOf(messageOf(revision));
+  for (const socket of tcpSockets) socket.write(bytes);
 }
 
 function broadcastWs(): void {

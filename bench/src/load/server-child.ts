@@ -3,11 +3,13 @@ import { type RunningServer, type ServerOptions, startServer } from "flagback";
 import { type Logger, pino } from "pino";
 import { sharedNowMs } from "./clock.ts";
 import { serve } from "./peer.ts";
-import { lookAtUsage } from "./usage.ts";
+import { cpuUsSince, lookAtUsage } from "./usage.ts";
 
 let server: RunningServer | undefined;
 /** When each change was committed. The server logs a change in the step that advances the head. */
 let commits: number[] = [];
+/** CPU from there to the end of the turn in which every session was written to, in microseconds. */
+let broadcasts: number[] = [];
 
 const skills = {
   async start(options: Pick<ServerOptions, "dataDir" | "leaseMs" | "heartbeatMs" | "port">) {
@@ -25,6 +27,12 @@ const skills = {
     commits = [];
     return taken;
   },
+  /** CPU of the broadcasts since the last call, in microseconds. */
+  takeBroadcasts(): number[] {
+    const taken = broadcasts;
+    broadcasts = [];
+    return taken;
+  },
   usage: ({ collect }: { collect: boolean }) => lookAtUsage(collect),
 };
 export type ServerSkills = typeof skills;
@@ -33,7 +41,11 @@ function commitLog(): Logger {
   const log = pino({ level: "warn" }, pino.destination(2));
   // A change's line is the only one that names an action.
   log.info = (what: unknown) => {
-    if (typeof what === "object" && what !== null && "action" in what) commits.push(sharedNowMs());
+    if (typeof what !== "object" || what === null || !("action" in what)) return;
+    commits.push(sharedNowMs());
+    const before = process.cpuUsage();
+    // The doorbell is set to ring in the step that logs the change, so this comes after it.
+    queueMicrotask(() => setImmediate(() => broadcasts.push(cpuUsSince(before))));
   };
   return log;
 }

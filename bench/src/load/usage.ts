@@ -46,6 +46,12 @@ export function lookAtUsage(collect = false): Usage {
   return usage;
 }
 
+/** User and system time, in microseconds. */
+export function cpuUsSince(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before);
+  return user + system;
+}
+
 function watchOwnDelays(): void {
   clearInterval(watching);
   maxOwnDelayMs = 0;

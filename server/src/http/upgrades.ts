@@ -61,7 +61,7 @@ export class Upgrades {
   }
 
   #take(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    socket.on("error", () => socket.destroy());
+    socket.on("error", destroyOnError);
     try {
       const token = this.#check(request);
       this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -101,6 +101,11 @@ export class Upgrades {
     }
     return token;
   }
+}
+
+/** No closure of `#take`'s: it would keep the whole request for as long as the stream lives. */
+function destroyOnError(this: Duplex): void {
+  this.destroy();
 }
 
 function busy(message: string, retryAfterMs: number): RetryLater {

@@ -47,6 +47,8 @@ export class Hub implements SessionHost {
   readonly #events: HubEvents;
   readonly #helloTimeoutMs: number;
   readonly #sessions: Rounds<Session>;
+  /** Those who have not said hello, and what ends their time. */
+  readonly #silent = new Map<Session, NodeJS.Timeout>();
   readonly #byInstance = new Map<string, Session>();
   readonly #detached: DetachedRuntimes;
   readonly #heartbeat: NodeJS.Timeout;
@@ -108,15 +110,16 @@ export class Hub implements SessionHost {
   admit(socket: WebSocket, wire: Duplex, token: StoredToken): void {
     const session = new Session(this, socket, wire, token, new Date(this.#now()).toISOString());
     this.#sessions.add(session);
-    setTimeout(() => {
-      if (session.instance !== undefined || !this.#sessions.has(session)) return;
+    const timer = setTimeout(() => {
       this.dropped("no_hello");
       session.close(CLOSE.malformed, "no hello");
-    }, this.#helloTimeoutMs).unref();
+    }, this.#helloTimeoutMs);
+    this.#silent.set(session, timer.unref());
   }
 
   /** A session said hello. A new socket of an instance closes the old one. Answers the instance's last durable batch. */
   join(session: Session, instance: string): number {
+    this.#spoke(session);
     const before = this.#byInstance.get(instance);
     this.#byInstance.set(instance, session);
     before?.close(CLOSE.replaced, "a newer socket of this instance took over");
@@ -127,6 +130,7 @@ export class Hub implements SessionHost {
   /** A session's socket has closed. */
   closed(session: Session, code: number): void {
     this.#sessions.delete(session);
+    this.#spoke(session);
     const { instance } = session;
     if (instance === undefined || this.#byInstance.get(instance) !== session) return;
     this.#byInstance.delete(instance);
@@ -219,6 +223,11 @@ export class Hub implements SessionHost {
     for (const session of this.#sessions) session.terminate();
     this.#detached.close();
     this.propagation.close();
+  }
+
+  #spoke(session: Session): void {
+    clearTimeout(this.#silent.get(session));
+    this.#silent.delete(session);
   }
 
   #headAdvanced(revision: number): void {

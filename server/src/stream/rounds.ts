@@ -23,10 +23,6 @@ export class Rounds<Member> {
     return this.#stepOf.size;
   }
 
-  has(member: Member): boolean {
-    return this.#stepOf.has(member);
-  }
-
   /** By turns, so that those who come together part. */
   add(member: Member): void {
     const step = this.#steps[this.#joined % STEPS] as Set<Member>;

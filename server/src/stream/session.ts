@@ -157,13 +157,13 @@ export class Session {
       this.#socket.terminate();
       return "dead";
     }
-    const { bufferedAmount } = this.#socket;
-    if (bufferedAmount > MAX_BUFFERED_BYTES && bufferedAmount >= this.#bufferedBefore && this.#bufferedBefore > 0) {
+    const { writableLength } = this.#wire;
+    if (writableLength > MAX_BUFFERED_BYTES && writableLength >= this.#bufferedBefore && this.#bufferedBefore > 0) {
       this.#host.dropped("slow_reader");
       this.close(CLOSE.slowReader, "the runtime does not read");
       return "alive";
     }
-    this.#bufferedBefore = bufferedAmount;
+    this.#bufferedBefore = writableLength;
     // What had to wait for the peer to read.
     this.catchUp();
     this.acknowledge(this.#durableThrough);
@@ -194,13 +194,10 @@ export class Session {
    * `ws` writes each of its own frames at once and whole, so that the two never mix.
    */
   #sendFrame(frame: Buffer): boolean {
-    if (!this.#mayWrite || this.#socket.readyState !== this.#socket.OPEN) return false;
-    this.#wire.write(frame);
+    const wire = this.#wire;
+    if (this.#isClosing || !wire.writable || wire.writableLength > MAX_BUFFERED_BYTES) return false;
+    wire.write(frame);
     return true;
-  }
-
-  get #mayWrite(): boolean {
-    return !this.#isClosing && this.#socket.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
 
   /** Whatever a frame does costs its socket at most. */
