@@ -21,7 +21,8 @@ import { ErrorOrigin, Outcome, OutcomeStatus, SafetyFlag } from "./outcome.ts";
 import type { Assignment, OutcomeBatch, Overdue, StreamOutcome } from "./outcome-batch.ts";
 import { Timestamp } from "./primitives.ts";
 
-type Fields = Record<string, unknown>;
+/** An object that came from JSON. */
+export type Fields = Record<string, unknown>;
 
 const STATUSES: ReadonlySet<string> = new Set(OutcomeStatus.options);
 const ERROR_ORIGINS: ReadonlySet<string> = new Set(ErrorOrigin.options);
@@ -50,6 +51,11 @@ export function readStreamOutcome(value: unknown): StreamOutcome | undefined {
   if (known === fieldsOf(value)) return value as StreamOutcome;
   // A newer runtime's fields are dropped.
   return picked(value, OUTCOME_FIELDS) as StreamOutcome;
+}
+
+/** Whether the known fields of an outcome are as the schema asks; those that are `undefined` are as if they were not there. */
+export function isStreamOutcome(value: Fields): value is StreamOutcome {
+  return knownFields(value) >= 0;
 }
 
 /** How many of the outcome's fields there are; -1 where one of them is not as it should be. */
@@ -160,7 +166,8 @@ function rarerFields(value: Fields): number {
   return known;
 }
 
-function readAssignment(value: Fields): Assignment | undefined {
+/** `undefined` where the schema refuses it. */
+export function readAssignment(value: Fields): Assignment | undefined {
   const { alias, version, revision, n } = value;
   if (!isName(alias, MAX_NAME_LENGTH, NAME) || !isName(version, MAX_VERSION_ID_LENGTH, VERSION_ID)) return undefined;
   if (!isInt(revision, 0) || !isInt(n, 1, MAX_GROUP_RUNS)) return undefined;

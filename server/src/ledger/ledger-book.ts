@@ -3,7 +3,7 @@
  * to be made durable. No I/O.
  */
 import { addCounts, beginStage, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
-import { type Alias, Outcome, type OutcomeBatch } from "@flagback/schemas";
+import { type Alias, Outcome } from "@flagback/schemas";
 import {
   type LedgerKey,
   type LedgerTotals,
@@ -19,7 +19,7 @@ import { invalidOutcome, type Rejection, unreportable } from "./reportable.ts";
 import { ReportedOutcomes } from "./reported-outcomes.ts";
 import { noteRun, type RolloutLedger } from "./rollout-ledger.ts";
 import { Rollouts } from "./rollouts.ts";
-import { type CountedBatch, countBatch } from "./stream-counter.ts";
+import { type CountedBatch, countBatch, type ReadBatch } from "./stream-counter.ts";
 import type { TickClock } from "./tick-clock.ts";
 import { advanceRollout, loseOpen, type Passing } from "./timeouts.ts";
 import { Unwritten } from "./unwritten.ts";
@@ -109,7 +109,7 @@ export class LedgerBook {
   }
 
   /** Counts one batch of the stream. `mayReport` says which aliases the token may speak of. */
-  countBatch(instance: string, batch: OutcomeBatch, mayReport: (alias: string) => boolean): BatchResult {
+  countBatch(instance: string, batch: ReadBatch, mayReport: (alias: string) => boolean): BatchResult {
     const state = this.#instances.find(instance);
     if (!state) return { kind: "gap", expected: 1 };
     if (batch.seq <= state.through) return { kind: "repeated" };

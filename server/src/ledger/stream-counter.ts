@@ -8,6 +8,9 @@ import { findRow, type InstanceState, type RowName } from "./instances.ts";
 import { invalidOutcome, type Problem, type Rejection, unreportable } from "./reportable.ts";
 import type { JudgedCell, OpenRow, RolloutLedger, Tally } from "./rollout-ledger.ts";
 
+/** A batch; each of its items may have been found to be as the schema asks already. */
+export type ReadBatch = OutcomeBatch & { readonly areItemsChecked?: boolean };
+
 export interface CountedBatch {
   readonly kind: "counted";
   readonly rejected: readonly Rejection[];
@@ -21,6 +24,7 @@ export interface CountedBatch {
 interface Pass {
   readonly state: InstanceState;
   readonly seq: number;
+  readonly areItemsChecked: boolean;
   readonly mayReport: (alias: string) => boolean;
   /** On the monotonic clock. */
   readonly nowMs: number;
@@ -42,12 +46,13 @@ const NONE: readonly never[] = [];
 export function countBatch(
   counting: Counting,
   state: InstanceState,
-  { seq, assigned, overdue, items }: OutcomeBatch,
+  { seq, assigned, overdue, items, areItemsChecked = false }: ReadBatch,
   mayReport: (alias: string) => boolean,
 ): CountedBatch {
   const pass: Pass = {
     state,
     seq,
+    areItemsChecked,
     mayReport,
     nowMs: counting.clock.monotonicMs(),
     opened: [],
@@ -152,7 +157,7 @@ function countOverdue(counting: Counting, pass: Pass, { assignedSeq, alias, vers
 }
 
 function countItem(counting: Counting, pass: Pass, item: unknown): Problem | undefined {
-  const outcome = readStreamOutcome(item) ?? StreamOutcome.safeParse(item).data;
+  const outcome = pass.areItemsChecked ? (item as StreamOutcome) : read(item);
   if (outcome === undefined) return refuse(counting, pass, item);
   const row = rowOf(pass, { seq: outcome.assignedSeq, alias: outcome.alias, version: outcome.version });
   // What the batch announced, and the assignment of the item before, was asked already.
@@ -168,6 +173,10 @@ function countItem(counting: Counting, pass: Pass, item: unknown): Problem | und
   const isRepeat = counting.runs.reporterOf(outcome.alias, outcome.runId) === pass.state.instance;
   if (row && !isRepeat) settle(counting, pass, row, null);
   return problem ?? uncounted(counting, pass, outcome);
+}
+
+function read(item: unknown): StreamOutcome | undefined {
+  return readStreamOutcome(item) ?? StreamOutcome.safeParse(item).data;
 }
 
 /** An item that the schema refuses settles its run too, as far as it can be read. */

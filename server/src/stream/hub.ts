@@ -8,10 +8,12 @@ import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import { slowDownFor } from "../ledger/overload.ts";
+import type { ReadBatch } from "../ledger/stream-counter.ts";
 import { DEFAULT_DOOR_LIMITS, type DropReason } from "../limits.ts";
 import type { LedgerWrites, StoredToken } from "../store/store.ts";
 import { DetachedRuntimes } from "./detached-runtimes.ts";
 import { Frames } from "./frames.ts";
+import { OutcomeFrames } from "./outcome-frames.ts";
 import { type EndedSpread, PropagationTracker } from "./propagation.ts";
 import { Rounds } from "./rounds.ts";
 import { Session, type SessionHost } from "./session.ts";
@@ -38,6 +40,7 @@ export class Hub implements SessionHost {
   readonly engine: Engine;
   readonly book: LedgerBook;
   readonly frames: Frames;
+  readonly outcomeFrames = new OutcomeFrames();
   readonly propagation: PropagationTracker;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
@@ -166,7 +169,7 @@ export class Hub implements SessionHost {
     );
   }
 
-  countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult {
+  countBatch(session: Session, instance: string, batch: ReadBatch): BatchResult {
     const result = this.book.countBatch(instance, batch, session.mayReport);
     if (result.kind === "counted") this.#events.counted(result, batch);
     return result;

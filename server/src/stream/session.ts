@@ -7,7 +7,6 @@ import {
   decodeRuntimeFrame,
   MAX_BATCH_ITEMS,
   MAX_RUNTIME_FRAME_BYTES,
-  type OutcomeBatch,
   type Runtime,
   type RuntimeMessage,
   type ServerMessage,
@@ -16,9 +15,11 @@ import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import type { Engine } from "../engine/engine.ts";
 import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
+import type { ReadBatch } from "../ledger/stream-counter.ts";
 import type { DropReason } from "../limits.ts";
 import type { StoredToken } from "../store/store.ts";
 import { type Frames, mayUseAlias } from "./frames.ts";
+import type { OutcomeFrames } from "./outcome-frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
 import { PING_FRAME, textFrame } from "./text-frame.ts";
 
@@ -35,12 +36,15 @@ const INTERNAL_ERROR = 1011;
 const FULL_PAUSE = { retryAfterMs: 1_000, spreadMs: 4_000 };
 /** Pings that may stay unanswered before a socket counts as dead. */
 const MISSED_HEARTBEATS = 2;
+/** What a binary frame is read as: it has no place in the protocol. */
+const NO_TEXT = Buffer.alloc(0);
 
 /** What a session needs of whoever holds it. */
 export interface SessionHost {
   readonly engine: Engine;
   readonly book: LedgerBook;
   readonly frames: Frames;
+  readonly outcomeFrames: OutcomeFrames;
   readonly propagation: PropagationTracker;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
@@ -49,7 +53,7 @@ export interface SessionHost {
   /** The session said hello. Answers the instance's last durable batch. */
   join(session: Session, instance: string): number;
   closed(session: Session, code: number): void;
-  countBatch(session: Session, instance: string, batch: OutcomeBatch): BatchResult;
+  countBatch(session: Session, instance: string, batch: ReadBatch): BatchResult;
   observeApplied(ms: number): void;
   leaseGranted(): void;
   /** A limit cost something. */
@@ -88,7 +92,8 @@ export class Session {
     this.#wire = wire;
     this.#connectedAt = connectedAt;
     this.token = token;
-    socket.on("message", (data, isBinary) => this.#takeFrame(isBinary ? "" : data.toString()));
+    // `ws` hands over one Buffer for each message, unless it is told otherwise.
+    socket.on("message", (data, isBinary) => this.#takeFrame(isBinary ? NO_TEXT : (data as Buffer)));
     socket.on("pong", () => {
       this.#unansweredPings = 0;
     });
@@ -201,7 +206,7 @@ export class Session {
   }
 
   /** Whatever a frame does costs its socket at most. */
-  #takeFrame(frame: string): void {
+  #takeFrame(frame: Buffer): void {
     if (this.#isClosing) return;
     try {
       this.#receive(frame);
@@ -212,8 +217,10 @@ export class Session {
     }
   }
 
-  #receive(frame: string): void {
-    const decoded = decodeRuntimeFrame(frame);
+  #receive(frame: Buffer): void {
+    const batch = this.#instance === undefined ? undefined : this.#host.outcomeFrames.read(frame);
+    if (batch && this.#instance !== undefined) return this.#outcomes(this.#instance, batch);
+    const decoded = decodeRuntimeFrame(frame.toString());
     switch (decoded.kind) {
       case "unknown_type":
         return;
@@ -291,7 +298,7 @@ export class Session {
     }
   }
 
-  #outcomes(instance: string, batch: MessageOf<"outcomes">): void {
+  #outcomes(instance: string, batch: ReadBatch): void {
     const result = this.#host.countBatch(this, instance, batch);
     switch (result.kind) {
       case "gap":
