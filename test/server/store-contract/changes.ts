@@ -222,6 +222,23 @@ export function changesContract(make: MakeAdapter): void {
     store.close();
   });
 
+  test("an incident goes on as a later change says, with its decision and timings; one that is not there is not made", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    const { decision, incident } = stopped("1");
+    await store.commit(change({ decision, incident }));
+    const [opened] = await store.readIncidents();
+    const closed = { ...(incident as NonNullable<typeof incident>).incident, state: "closed" as const };
+    await store.commit(change({ incidents: [closed, { ...closed, id: "inc_unknown" }] }));
+    store.close();
+    const { incidents, decided } = await everythingIn(adapter);
+    expect(incidents).toEqual([{ ...opened, incident: closed }]);
+    expect(decided).toEqual([{ decision, frozen: [] }]);
+    const again = adapter.open();
+    expect(again.load({ history: 0, runs: 0 }).incidents).toEqual([closed]);
+    again.close();
+  });
+
   test("a decision is read with the frozen sums of its rollout alone, in their order", async () => {
     const store = (await make()).open();
     await store.commit(change(stopped("1")));

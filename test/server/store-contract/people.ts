@@ -75,6 +75,22 @@ export function peopleContract(make: MakeAdapter): void {
     store.close();
   });
 
+  test("an alert whose time was planned by a clock that was set back is due, and one of a removed webhook is not again", async () => {
+    const store = (await make()).open();
+    await store.putWebhook(webhook("w"), { audit: audited("webhook.add") });
+    await store.commit(change({ alerts: [{ kind: "stop", text: "1" }] }));
+    const [alert] = await store.dueAlerts("w", 0, ALL);
+    const id = alert?.id as number;
+    await store.alertFailed(id, "it answered 500", 1_000_000);
+    // No retry is planned further ahead than a minute.
+    expect(await store.dueAlerts("w", 940_000, ALL)).toEqual([]);
+    expect(await store.dueAlerts("w", 939_999, ALL)).toMatchObject([{ id, attempts: 1 }]);
+    await store.deleteWebhook("w", { audit: audited("webhook.remove") });
+    await store.alertFailed(id, "the connection was cut", 5);
+    expect(await store.outboxDepth()).toBe(0);
+    store.close();
+  });
+
   test("with a webhook its waiting alerts go; one that was not there is not removed, and nothing is recorded", async () => {
     const adapter = await make();
     const store = adapter.open();
