@@ -40,6 +40,7 @@ const BOUNDARY_TYPES = {
   "declare-stable-body": schemas.DeclareStableBody,
   "engage-body": schemas.EngageBody,
   "feedback-body": schemas.FeedbackBody,
+  "gate-answer": schemas.GateAnswer,
   "outcomes-answer": schemas.OutcomesAnswer,
   "outcomes-body": schemas.OutcomesBody,
   "put-alias-body": schemas.PutAliasBody,

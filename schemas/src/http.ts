@@ -144,6 +144,28 @@ export const ApplyAnswer = z.object({
 });
 export type ApplyAnswer = z.infer<typeof ApplyAnswer>;
 
+/** What people can do where a rollout stands, the least role that may, and where it leads. */
+export const Possible = z.array(
+  z.object({ command: z.string(), role: z.string(), leadsTo: z.string(), how: z.string() }),
+);
+
+/** What is asked before a rollout's next stage. It goes up where every condition is met. */
+export const GateAnswer = z.object({
+  alias: z.string(),
+  candidate: z.string(),
+  /** Where the rollout stands, such as `held`. */
+  state: z.string(),
+  stage: z.string(),
+  /** The stage that the gate leads to, `promote` after the last one, or null where nothing follows. */
+  next: z.string().nullable(),
+  /** `auto`: the brain takes the step once the gate is open. */
+  advance: z.enum(["manual", "auto"]),
+  isOpen: z.boolean(),
+  conditions: z.array(z.object({ condition: z.string(), isMet: z.boolean(), why: z.string() })),
+  possible: Possible,
+});
+export type GateAnswer = z.infer<typeof GateAnswer>;
+
 /** RFC 9457 problem document with flagback's `code` and `hint`. */
 export const Problem = z.object({
   type: z.string(),
@@ -155,10 +177,7 @@ export const Problem = z.object({
   problems: z.array(z.string()).optional(),
   /** Where the rollout stands that was commanded. */
   state: z.string().optional(),
-  /** What people can do from there, the least role that may, and where it leads. */
-  possible: z
-    .array(z.object({ command: z.string(), role: z.string(), leadsTo: z.string(), how: z.string() }))
-    .optional(),
+  possible: Possible.optional(),
   /** What the server's log calls the request by; also in the answer's `x-request-id`. */
   requestId: z.string().optional(),
 });

@@ -1,28 +1,33 @@
 /**
- * Moving a rollout to its next stage, through the gate: going up needs time, proof and nobody's objection; going down waits
- * for nobody (DESIGN 7).
+ * Moving a rollout to its next stage, through the gate.
  */
-import { durationMs, type Rollout, type Stage } from "@flagback/schemas";
 import { withWeight } from "../allocation/index.ts";
 import { reallocate } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
+import { gateOf, objectionsOf } from "./gate.ts";
 import { stageWeight } from "./start.ts";
 import { rolloutOf } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 export function advanceRollout(world: World, command: CommandOf<"advanceRollout">, at: Circumstances): Transition {
   const { alias, rollout } = rolloutOf(world, command.alias);
-  const { stages } = rollout.policy;
-  const current = stages.findIndex((stage) => stage.name === rollout.stage);
-  const next = stages[current + 1];
-  if (!next) {
+  if (command.fromStage !== undefined && command.fromStage !== rollout.stage) {
+    return {
+      kind: "unchanged",
+      action: "rollout.advance",
+      summary: `${rollout.candidate} is at stage ${rollout.stage}, not ${command.fromStage}: somebody advanced it already.`,
+    };
+  }
+  const gate = gateOf(world, alias, rollout, { ...command, drills: command.drills ?? [] }, at.now);
+  if (gate.step?.kind !== "advance") {
     return refused({
       code: "stage_not_found",
       message: `${rollout.candidate} is at its last stage, ${rollout.stage}.`,
       hint: `Make it stable with flagback rollout promote ${alias.name} --reason "...".`,
     });
   }
-  const objections = gate(world, rollout, stages[current], command.isHealthy, at.now);
+  const next = gate.step.stage;
+  const objections = objectionsOf(gate);
   if (objections.length > 0 && !command.bypassGate) {
     return refused({
       code: "gate_closed",
@@ -36,6 +41,7 @@ export function advanceRollout(world: World, command: CommandOf<"advanceRollout"
   );
   if ("code" in allocated) return refused(allocated);
   const bypassed = objections.length > 0 ? ` Bypassed the gate, which said: ${objections.join("; ")}.` : "";
+  const text = `Gate bypassed ${rollout.candidate} -> ${next.percent} % (stage ${next.name}) by ${at.actor.name}, reason=${command.reason}.${bypassed}`;
   return changed({
     ...emptyChange(
       "rollout.advance",
@@ -45,6 +51,7 @@ export function advanceRollout(world: World, command: CommandOf<"advanceRollout"
     aliases: [
       { ...alias, allocation: allocated.allocation, rollout: { ...rollout, stage: next.name, stageStartedAt: at.now } },
     ],
+    alerts: objections.length > 0 ? [{ kind: "bypass", text, alias: alias.name }] : [],
     audit: {
       decision: "allow",
       reason: command.reason,
@@ -54,17 +61,4 @@ export function advanceRollout(world: World, command: CommandOf<"advanceRollout"
       configHash: rollout.policyHash,
     },
   });
-}
-
-/** What speaks against the next stage, each in a sentence. */
-function gate(world: World, rollout: Rollout, stage: Stage | undefined, isHealthy: boolean, now: string): string[] {
-  const objections: string[] = [];
-  const soakedMs = Date.parse(now) - Date.parse(rollout.stageStartedAt);
-  if (stage && soakedMs < durationMs(stage.soak)) {
-    objections.push(`stage ${stage.name} soaks for ${stage.soak}, and ${Math.floor(soakedMs / 1_000)} s have passed`);
-  }
-  if (!isHealthy) objections.push("its guardrails are not proven healthy yet");
-  const target = world.versions.get(rollout.target);
-  if (!target || target.retiredAt) objections.push(`the rollback target ${rollout.target} is not available`);
-  return objections;
 }

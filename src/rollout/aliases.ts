@@ -1,7 +1,7 @@
 /**
  * Aliases: creation, settings, and the declaration of the first stable version.
  */
-import { type Alias, type Refusal, type Slot, TOTAL_WEIGHT } from "@flagback/schemas";
+import { type Alias, durationMs, type Refusal, type Slot, TOTAL_WEIGHT } from "@flagback/schemas";
 import { weightOf, weightsOf, wholeAllocation, withWeights } from "../allocation/index.ts";
 import { compileGuardrails } from "../brain/index.ts";
 import type { CommandOf } from "./commands.ts";
@@ -123,6 +123,9 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
     ...(percents.some((percent, index) => index > 0 && percent <= (percents[index - 1] as number))
       ? [`stages: percents must grow from stage to stage, not ${percents.join(", ")}`]
       : []),
+    ...unsoaked(policy).map(
+      (name) => `stages: ${name} needs a soak above zero, because advance: auto goes on by itself`,
+    ),
     ...(names.size < percents.length ? ["stages: two stages have the same name"] : []),
   ];
   if (problems.length === 0) return undefined;
@@ -134,10 +137,22 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
   };
 }
 
+/**
+ * Stages that `advance: auto` would leave as soon as it enters them, on the evidence of the ones before. The last one may: what
+ * follows is the promotion, which gives nobody another version and can be rolled back.
+ */
+function unsoaked({ advance, stages }: NonNullable<Alias["policy"]>): string[] {
+  return advance === "auto"
+    ? stages
+        .slice(0, -1)
+        .filter(({ soak }) => durationMs(soak) === 0)
+        .map(({ name }) => name)
+    : [];
+}
+
 /** Parts that the schema knows and nothing acts on: better refused than ignored. */
-function notCarriedOut({ advance, requireDrill, stickiness, onWithdraw }: NonNullable<Alias["policy"]>): string[] {
+function notCarriedOut({ requireDrill, stickiness, onWithdraw }: NonNullable<Alias["policy"]>): string[] {
   return [
-    ...(advance === "manual" ? [] : ["advance: auto is not carried out yet; stages advance by hand"]),
     ...(requireDrill === undefined ? [] : ["requireDrill: there are no drills yet"]),
     ...(onWithdraw === "finish" && stickiness === "run"
       ? ["onWithdraw: finish says nothing without stickiness: conversation"]

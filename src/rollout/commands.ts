@@ -13,6 +13,7 @@ import type {
   Slot,
   VersionKind,
 } from "@flagback/schemas";
+import type { DrillPass } from "./drill-requirement.ts";
 import type { StopFinding } from "./world.ts";
 
 export interface VersionDraft {
@@ -51,15 +52,28 @@ export type Command =
       readonly reason: string;
       /** Whether the ledger proves every guardrail healthy; the caller asks core's `isHealthy`. */
       readonly isHealthy: boolean;
+      /** Each guardrail that is not, in a clause. */
+      readonly unproven?: readonly string[];
+      /** Drills that passed; none where they are left out. */
+      readonly drills?: readonly DrillPass[];
       /** Advance although the gate is closed; recorded with what it said. */
       readonly bypassGate: boolean;
+      /** The rollout and the stage that are meant; gone on from there by now, the command changes nothing. */
+      readonly rolloutNumber?: number;
+      readonly fromStage?: string;
     }
   | { readonly kind: "pauseRollout"; readonly alias: string; readonly reason: string }
   /** Ends a pause or a hold. */
   | { readonly kind: "resumeRollout"; readonly alias: string; readonly reason: string }
   /** Ends a hold for this cause, because it is over; a pause stays. */
   | { readonly kind: "endHold"; readonly alias: string; readonly cause: HoldCause; readonly reason: string }
-  | { readonly kind: "promote"; readonly alias: string; readonly reason: string }
+  | {
+      readonly kind: "promote";
+      readonly alias: string;
+      readonly reason: string;
+      /** The rollout that is meant; in another one by now, the command changes nothing. */
+      readonly rolloutNumber?: number;
+    }
   | {
       readonly kind: "holdRollout";
       readonly alias: string;

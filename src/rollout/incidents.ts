@@ -101,7 +101,7 @@ export function withRootCause(incident: Incident, text: string, at: Circumstance
 }
 
 /** Nobody, neither a proof nor a person, has answered for it yet. */
-function isUnsettled({ state }: Incident): boolean {
+export function isUnsettled({ state }: Incident): boolean {
   return state !== "recovered" && state !== "closed";
 }
 

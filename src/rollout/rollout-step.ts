@@ -25,7 +25,7 @@ export function rolloutStep(world: World, command: RolloutCommand, at: Circumsta
   if (meant !== undefined && meant !== alias.rolloutNumber) {
     return {
       kind: "unchanged",
-      action: command.kind === "rollback" ? "rollback" : "rollout.advance",
+      action: command.kind === "rollback" ? "rollback" : `rollout.${nameOf(command.kind)}`,
       summary: `Rollout ${meant} of ${alias.name} is over; rollout ${alias.rolloutNumber} is another one.`,
     };
   }

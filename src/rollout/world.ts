@@ -49,7 +49,7 @@ export interface StopFinding {
 
 /** A message for people, delivered by webhook from the outbox. */
 export interface Alert {
-  readonly kind: "rollback" | "stop" | "hold" | "recovered" | "unverified" | "not_recovered";
+  readonly kind: "rollback" | "stop" | "hold" | "bypass" | "recovered" | "unverified" | "not_recovered";
   readonly text: string;
   readonly alias?: string;
   readonly incident?: string;

@@ -308,17 +308,17 @@ test("the end of a hold that the brain sees leaves a person's pause as it is", (
   expect(other.kind).toBe("unchanged");
 });
 
-test.each([
-  ["advance", { advance: "auto" }],
-  ["requireDrill", { requireDrill: { maxAge: "30d" } }],
-] as const)("a policy that asks for %s beyond what is carried out is refused, not ignored", (field, part) => {
-  const refused = transition(
-    ready(),
-    { kind: "putAlias", name: "agent", policy: Policy.parse({ ...POLICY, ...part }) },
-    AT,
-  );
-  expect(refusalOf(refused)).toMatchObject({ code: "policy_invalid", problems: [expect.stringContaining(field)] });
-});
+test.each([["requireDrill", { requireDrill: { maxAge: "30d" } }]] as const)(
+  "a policy that asks for %s beyond what is carried out is refused, not ignored",
+  (field, part) => {
+    const refused = transition(
+      ready(),
+      { kind: "putAlias", name: "agent", policy: Policy.parse({ ...POLICY, ...part }) },
+      AT,
+    );
+    expect(refusalOf(refused)).toMatchObject({ code: "policy_invalid", problems: [expect.stringContaining(field)] });
+  },
+);
 
 test("a rollout advances when it has soaked and is proven healthy, and the gate says what is missing", () => {
   const stages = [
@@ -334,7 +334,7 @@ test("a rollout advances when it has soaked and is proven healthy, and the gate 
   const early = refusalOf(transition(world, advance(false), AT));
   expect(early).toMatchObject({
     code: "gate_closed",
-    problems: ["stage canary soaks for 10m, and 0 s have passed", "its guardrails are not proven healthy yet"],
+    problems: ["its guardrails are not proven healthy yet", "stage canary soaks for 10m, and 0 s have passed"],
   });
   const later = { ...AT, now: "2026-01-02T03:14:05.678Z" };
   const result = transition(world, advance(true), later);

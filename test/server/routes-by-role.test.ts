@@ -49,6 +49,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   [`GET ${ALIAS}`, READERS],
   [`PUT ${ALIAS}`, LEADS, {}],
   [`GET ${ALIAS}/rollout`, READERS],
+  [`GET ${ALIAS}/gate`, READERS],
   [`POST ${ALIAS}/declare-stable`, LEADS, { version: "support-agent@2.3.3", ...REASON }],
   [`POST ${ALIAS}/rollout`, LEADS, { candidate: "support-agent@2.4.0" }],
   [`POST ${ALIAS}/advance`, LEADS, REASON],

@@ -14,6 +14,7 @@ import {
   type FeedbackSummary,
   type Flag,
   FlagbackError,
+  type GateAnswer,
   type Incident,
   type IncidentNoteBody,
   type KillSwitch,
@@ -138,6 +139,7 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     alias: (name: string) =>
       send<Alias & { readonly feedback: readonly FeedbackSummary[] }>("GET", `v1/aliases/${part(name)}`),
     rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
+    gate: (alias: string) => send<GateAnswer>("GET", `v1/aliases/${part(alias)}/gate`),
     startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
     advance: (alias: string, body: { readonly reason: string; readonly bypassGate: boolean }) =>
       change("POST", `v1/aliases/${part(alias)}/advance`, body),

@@ -6,6 +6,7 @@ import { canRollBack, explain, isUnderWay, judge, type Ledger, type StopVerdict,
 import { type Actor, durationMs, type Rollout } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
+import { automaticStep, hasSoaked, isOvertaken } from "./auto-advance.ts";
 import { ExcursionAudit } from "./excursion-audit.ts";
 
 /** Outcomes that arrive within this of each other are judged together; well below the 20 ms that a verdict may be late. */
@@ -64,10 +65,12 @@ export class Evaluator {
     if (this.#dirty.size > 0) this.#timer ??= setTimeout(() => this.#judgeDirty(), this.#delayMs());
   }
 
-  /** A second has passed: whoever is held by time, silent for too long, or has a tick to compare, is looked at. */
+  /** A second has passed: whoever is held by time, silent for too long, has a tick to compare, or may go up by itself, is looked at. */
   tick(): void {
-    const waiting = [...this.#engine.world.aliases.values()].filter(({ name, rollout }) => {
+    const waiting = [...this.#engine.world.aliases.values()].filter((alias) => {
+      const { name, rollout } = alias;
       if (!rollout) return false;
+      if (hasSoaked(alias, this.#now())) return true;
       if (this.#book.hasNewlyClosed({ alias: name, rolloutNumber: rollout.rolloutNumber })) return true;
       const cause = rollout.hold?.cause;
       if (cause === "shared_cause" || cause === "no_data") return true;
@@ -138,6 +141,20 @@ export class Evaluator {
       else await this.#excursions.see(name, rollout, verdict);
     }
     if (isUnderWay(alias)) await this.#watchSilence(name, rollout);
+    if (verdict?.kind === "allow") await this.#goUp(name, ledger);
+  }
+
+  /** Takes the next step by itself where the policy says `advance: auto` and the gate is open. */
+  async #goUp(name: string, ledger: Ledger | undefined): Promise<void> {
+    const { world } = this.#engine;
+    const alias = world.aliases.get(name);
+    const step = alias && automaticStep(world, alias, ledger, this.#now());
+    if (!step) return;
+    try {
+      await this.#engine.execute(step, BRAIN);
+    } catch (error) {
+      if (!isOvertaken(error)) throw error;
+    }
   }
 
   #noteRise(name: string, { rolloutNumber }: Rollout, verdict: Verdict, arrivedAtMs: number): void {

@@ -1,4 +1,5 @@
 /** `flagback rollout`: a candidate's way to traffic. */
+import type { GateAnswer } from "@flagback/schemas";
 import type { Command } from "commander";
 import type { RolloutStatus } from "../api-answers.ts";
 import type { Io } from "../io.ts";
@@ -62,6 +63,16 @@ export function addRollout(program: Command, io: Io): void {
     });
   }
 
+  const gate = rollout
+    .command("gate")
+    .summary("show what is asked before the next stage: each condition with yes or no, and why")
+    .argument("<alias>");
+  addRemoteOptions(gate).action(async (alias: string, options: RemoteOptions) => {
+    const { api, answer } = invoke(io, options);
+    const state = await api.gate(alias);
+    answer(state, () => gateText(state));
+  });
+
   const status = rollout
     .command("status")
     .summary("show the stage, the traffic and the evidence against the candidate")
@@ -71,6 +82,21 @@ export function addRollout(program: Command, io: Io): void {
     const state = await api.rollout(alias);
     answer(state, () => statusText(state));
   });
+}
+
+function gateText({ alias, candidate, stage, next, isOpen, advance, conditions }: GateAnswer): string {
+  const closed = conditions.filter(({ isMet }) => !isMet).length;
+  const open = advance === "auto" ? "open; the brain goes on by itself" : "open";
+  const leadsTo = next === null ? "nothing follows" : next === "promote" ? "next: promote" : `next: stage ${next}`;
+  return [
+    `${alias}: ${candidate} at stage ${stage}, ${leadsTo}. The gate is ${isOpen ? open : `closed by ${closed} of ${conditions.length} conditions`}.`,
+    "",
+    table(
+      ["CONDITION", "MET", "WHY"],
+      conditions.map(({ condition, isMet, why }) => [condition.replaceAll("_", " "), isMet ? "yes" : "no", why]),
+      "Nothing is asked.",
+    ),
+  ].join("\n");
 }
 
 function statusText(status: RolloutStatus): string {

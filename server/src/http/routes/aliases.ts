@@ -1,5 +1,5 @@
 /** Aliases and their rollouts. */
-import { explain, isHealthy, PEOPLES_COMMANDS, weightOf } from "@flagback/core";
+import { explain, PEOPLES_COMMANDS, weightOf } from "@flagback/core";
 import {
   AdvanceBody,
   type Alias,
@@ -12,8 +12,10 @@ import {
   UnlockBody,
 } from "@flagback/schemas";
 import * as z from "zod";
+import { gateFacts } from "../../evaluator/gate-facts.ts";
 import { ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { gateAnswer } from "./gate.ts";
 
 const ByName = z.object({ name: z.string() });
 
@@ -58,6 +60,10 @@ export function aliasRoutes(app: App, context: ServerContext): void {
     rolloutStatus(context, findAlias(context, request.params.name)),
   );
 
+  app.get("/v1/aliases/:name/gate", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
+    gateAnswer(context, findAlias(context, request.params.name)),
+  );
+
   app.post(
     "/v1/aliases/:name/rollback",
     {
@@ -77,11 +83,10 @@ export function aliasRoutes(app: App, context: ServerContext): void {
     (request) => {
       const alias = findAlias(context, request.params.name);
       const ledger = context.book.ledgerOf({ alias: alias.name, rolloutNumber: alias.rolloutNumber });
-      const proven = ledger !== undefined && isHealthy(ledger, "candidate");
       return change(context, request, {
         kind: "advanceRollout",
         alias: alias.name,
-        isHealthy: proven,
+        ...gateFacts(ledger),
         ...request.body,
       });
     },
