@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { Flow } from "./network-flow.ts";
+import { Flow, reset } from "./network-flow.ts";
 
 /** Which way bytes go. */
 export type Direction = "toServer" | "toClient";
@@ -99,8 +99,8 @@ export class NetworkProxy {
           (direction === "toClient" ? client : server).end();
           break;
         case "reset":
-          client.resetAndDestroy();
-          server.resetAndDestroy();
+          reset(client);
+          reset(server);
           break;
       }
     }
