@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { build, type PluginBuild } from "esbuild";
 import { machineMs } from "../lease-bound/machine-clock.ts";
 import type { ChaosEvent } from "./history.ts";
-import type { ServerCommand } from "./server-main.ts";
+import type { ServerCommand, ServerWord } from "./server-main.ts";
 
 const SERVER = fileURLToPath(new URL("server-main.ts", import.meta.url));
 /** Where imports of packages resolve. */
@@ -44,6 +44,8 @@ export class ChaosServer {
   #child: ChildProcess | null = null;
   #url = "";
   #adminToken = "";
+  /** Whoever starts meanwhile may refuse to. */
+  hasABrokenDisk = false;
 
   /** @param file what {@link bundleServer} made */
   constructor(file: string, dataDir: string, record: (event: ChaosEvent) => void) {
@@ -62,10 +64,10 @@ export class ChaosServer {
   }
 
   /**
-   * Starts one and resolves when it listens. It may be killed before that by its failpoint: then false.
-   * @throws Error where it ends by itself
+   * Starts one and resolves when it listens, or when it has ended before that: killed at its failpoint, or because its disk is
+   * broken, where that is known.
    */
-  async start(failpoint: string | null = null): Promise<boolean> {
+  async start(failpoint: string | null = null): Promise<void> {
     const child = spawn(process.execPath, [this.#file], {
       stdio: ["ignore", "inherit", "pipe", "ipc"],
       env: {
@@ -76,30 +78,34 @@ export class ChaosServer {
       },
     });
     this.#child = child;
+    let isBrokenDisk = this.hasABrokenDisk;
+    let refusal: string | null = null;
     void this.#watchLog(child);
     const ended = once(child, "exit").then(([code, signal]) => {
       this.#child = null;
       this.#record({ kind: "serverEnded", atMs: machineMs(), signal });
-      if (signal !== null) return;
+      isBrokenDisk ||= this.hasABrokenDisk;
+      if (signal !== null || (isBrokenDisk && refusal === "database_unavailable")) return;
       this.#record({
         kind: "escaped",
         atMs: machineMs(),
         who: "the server",
-        detail: `it ended by itself with ${code}`,
+        detail: `it ended with ${refusal ?? code}`,
       });
     });
-    const announced = once(child, "message") as Promise<[{ url: string; adminToken?: string }]>;
-    const first = await Promise.race([announced, ended]);
-    if (!first) return false;
-    const [{ url, adminToken }] = first;
-    this.#url = url;
-    this.#adminToken ||= adminToken ?? "";
-    this.#record({ kind: "serverStarted", atMs: machineMs(), failpoint });
-    return true;
-  }
-
-  get isRunning(): boolean {
-    return this.#child !== null;
+    const said = new Promise<void>((resolve) => {
+      child.once("message", (word: ServerWord) => {
+        if (word.kind === "refuses") {
+          refusal = word.code;
+          return;
+        }
+        this.#url = word.url;
+        this.#adminToken ||= word.adminToken ?? "";
+        this.#record({ kind: "serverStarted", atMs: machineMs(), failpoint });
+        resolve();
+      });
+    });
+    await Promise.race([said, ended]);
   }
 
   /** Resolves when the present server has ended. */

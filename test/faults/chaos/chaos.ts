@@ -2,7 +2,8 @@
  * A chaos run: a real server that is killed again and again, real runtimes behind broken networks, operators who change
  * things all the while, and a checker that judges everything that was seen.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SeededRandom } from "../../support/seeded-random.ts";
@@ -231,11 +232,13 @@ class ChaosRun {
       case "serverClockJump":
         return this.#server.jumpClock(fault.ms);
       case "diskFull":
+        this.#server.hasABrokenDisk = true;
         this.#disk?.fill();
-        return this.#later(fault.forMs, () => this.#disk?.mend());
+        return this.#later(fault.forMs, () => this.#mendDisk());
       case "diskErrors":
-        errands.push(writeFile(this.#brokenFile, ""));
-        return this.#later(fault.forMs, () => void errands.push(rm(this.#brokenFile, { force: true })));
+        this.#server.hasABrokenDisk = true;
+        writeFileSync(this.#brokenFile, "");
+        return this.#later(fault.forMs, () => this.#mendDisk());
       case "slowReaders":
         errands.push(this.#readers.begin(fault.count, this.#operator));
         return;
@@ -247,14 +250,20 @@ class ChaosRun {
   /** Nothing is broken any more. */
   #mend(): void {
     this.#server.goOn();
-    this.#disk?.mend();
+    this.#mendDisk();
     this.#receiver.heal();
     this.#readers.heal();
   }
 
+  /** Both ways, where they overlap. */
+  #mendDisk(): void {
+    this.#disk?.mend();
+    rmSync(this.#brokenFile, { force: true });
+    this.#server.hasABrokenDisk = false;
+  }
+
   /** Waits until everybody is in step and every alert has come; who is not in time is part of the history. */
   async #heal(): Promise<void> {
-    await rm(this.#brokenFile, { force: true });
     await this.#fleet.heal();
     for (let revision = -1; revision !== (await this.#revision()); ) {
       revision = await this.#revision();
@@ -274,6 +283,9 @@ class ChaosRun {
   /** Reads what the server left behind, and judges the round. */
   async #judge(): Promise<void> {
     const { say = () => undefined, seen = () => undefined } = this.#options;
+    await this.#server.kill();
+    // What it had only put into its journal, the next one takes out of it.
+    await this.#server.start();
     await this.#server.kill();
     const facts = await this.#reader.read();
     this.#record({ kind: "database", atMs: machineMs(), facts });

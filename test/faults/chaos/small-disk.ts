@@ -6,8 +6,9 @@ import { statfsSync } from "node:fs";
 
 /** More than a run ever writes. Only what is used takes memory. */
 const ROOMY_BYTES = 2 ** 31;
-/** What a full disk has left: a page or two, as a real one has. */
-const SPARE_BYTES = 8_192;
+/** What a full disk has left at least and at most: less than what is written while it fills up is refused. */
+const LEAST_SPARE_BYTES = 8_192;
+const MOST_SPARE_BYTES = 262_144;
 
 export class SmallDisk {
   readonly #folder: string;
@@ -28,10 +29,18 @@ export class SmallDisk {
     return new SmallDisk(folder);
   }
 
-  /** Leaves no room for more than a small write. */
-  fill(): void {
-    const { blocks, bfree, bsize } = statfsSync(this.#folder);
-    this.#resize((blocks - bfree) * bsize + SPARE_BYTES);
+  /** Leaves no room for more than a small write. Answers whether that could be done. */
+  fill(): boolean {
+    for (let spareBytes = LEAST_SPARE_BYTES; spareBytes <= MOST_SPARE_BYTES; spareBytes *= 2) {
+      const { blocks, bfree, bsize } = statfsSync(this.#folder);
+      try {
+        this.#resize((blocks - bfree) * bsize + spareBytes);
+        return true;
+      } catch {
+        // The server has written more meanwhile, and a disk can't have less room than is used.
+      }
+    }
+    return false;
   }
 
   mend(): void {
