@@ -143,6 +143,9 @@ export function checkTransactions(facts: DatabaseFacts): Violation[] {
     ["stop", "stop"],
     ["rollout.hold", "hold"],
     ["rollback", "rollback"],
+    ["incident.recovered", "recovered"],
+    ["incident.unverified", "unverified"],
+    ["incident.not_recovered", "not_recovered"],
   ] as const) {
     if (count(action) !== alerts(kind)) half.push(`${count(action)} rows of ${action} and ${alerts(kind)} alerts`);
   }

@@ -98,9 +98,10 @@ function momentsOf(
   for (const row of rows.toSorted((a, b) => a.id - b.id)) {
     permissions = permissionsAfter(permissions, row);
     const request = requestOf.get(row.id) ?? requestIn(row.reason) ?? "";
-    const notBeforeMs = asked.get(request)?.atMs ?? Number.NEGATIVE_INFINITY;
-    const revision = row.revision ?? (moments.at(-1) as Moment).revision;
-    moments.push({ revision, permissions, notBeforeMs });
+    const last = moments.at(-1) as Moment;
+    // What the brain does nobody asks for, but it comes after what came before it.
+    const notBeforeMs = Math.max(last.notBeforeMs, asked.get(request)?.atMs ?? Number.NEGATIVE_INFINITY);
+    moments.push({ revision: row.revision ?? last.revision, permissions, notBeforeMs });
   }
   return moments;
 }

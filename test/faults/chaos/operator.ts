@@ -110,7 +110,11 @@ function requestOf(id: string, command: Command, decoyUrl: string): Request {
     case "rollback":
       return post(`/v1/aliases/${command.agent}/rollback`, { reason });
     case "unlock":
-      return post(`/v1/aliases/${command.agent}/unlock`, { version: command.version, reason });
+      return post(`/v1/aliases/${command.agent}/unlock`, {
+        version: command.version,
+        reason,
+        rootCause: "a chaos run",
+      });
     case "engage":
     case "release":
       return post(`/v1/kill-switches/${WRITE_SWITCH}/${command.kind}`, { scope: command.scope, reason });

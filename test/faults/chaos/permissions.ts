@@ -34,6 +34,12 @@ export function permissionsAfter(before: Permissions, row: AuditRow): Permission
         engaged: new Map(before.engaged).set(holder(`incident:${row.incident}`, `agent=${name}`), `agent=${name}`),
       };
     }
+    case "incident.recovered": {
+      // The brain releases what its incident engaged, and nothing else.
+      const engaged = new Map(before.engaged);
+      engaged.delete(holder(`incident:${row.incident}`, `agent=${name}`));
+      return { ...before, engaged };
+    }
     case "alias.unlock": {
       const locked = new Set(before.locked.get(name));
       locked.delete(row.toVersion ?? "");
