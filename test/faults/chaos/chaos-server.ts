@@ -44,8 +44,9 @@ export class ChaosServer {
   #child: ChildProcess | null = null;
   #url = "";
   #adminToken = "";
-  /** Whoever starts meanwhile may refuse to. */
-  hasABrokenDisk = false;
+  #isDiskBroken = false;
+  /** It was, or is, while the present server lives, which may therefore refuse to start. */
+  #hadABrokenDisk = false;
 
   /** @param file what {@link bundleServer} made */
   constructor(file: string, dataDir: string, record: (event: ChaosEvent) => void) {
@@ -78,14 +79,13 @@ export class ChaosServer {
       },
     });
     this.#child = child;
-    let isBrokenDisk = this.hasABrokenDisk;
+    this.#hadABrokenDisk = this.#isDiskBroken;
     let refusal: string | null = null;
     void this.#watchLog(child);
     const ended = once(child, "exit").then(([code, signal]) => {
       this.#child = null;
       this.#record({ kind: "serverEnded", atMs: machineMs(), signal });
-      isBrokenDisk ||= this.hasABrokenDisk;
-      if (signal !== null || (isBrokenDisk && refusal === "database_unavailable")) return;
+      if (signal !== null || (this.#hadABrokenDisk && refusal === "database_unavailable")) return;
       this.#record({
         kind: "escaped",
         atMs: machineMs(),
@@ -111,6 +111,15 @@ export class ChaosServer {
   /** Resolves when the present server has ended. */
   async ended(): Promise<void> {
     if (this.#child) await once(this.#child, "exit");
+  }
+
+  diskBreaks(): void {
+    this.#isDiskBroken = true;
+    this.#hadABrokenDisk = true;
+  }
+
+  diskIsMended(): void {
+    this.#isDiskBroken = false;
   }
 
   async kill(): Promise<void> {

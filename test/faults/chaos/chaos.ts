@@ -15,7 +15,7 @@ import { bundleServer, ChaosServer } from "./chaos-server.ts";
 import { judge, type Standing, standingAt } from "./checker.ts";
 import { DatabaseReader } from "./database-reader.ts";
 import { Fleet } from "./fleet.ts";
-import type { ChaosEvent, Violation } from "./history.ts";
+import { type ChaosEvent, RULES, type Violation } from "./history.ts";
 import { Operator } from "./operator.ts";
 import { type Action, type Life, type Round, type ServerFault, scheduleOf } from "./schedule.ts";
 import { SlowReaders } from "./slow-readers.ts";
@@ -36,6 +36,9 @@ export interface ChaosReport extends TallySums {
   readonly seed: number;
   readonly runtimes: number;
   readonly rounds: number;
+  /** Rules that were kept and broken. */
+  readonly passed: number;
+  readonly failed: number;
   readonly violations: readonly Violation[];
   /** What could not be done here, and why. */
   readonly skipped: readonly string[];
@@ -106,10 +109,13 @@ class ChaosRun {
       const found = `${this.#violations.length} violations`;
       say(`round ${i + 1} of ${rounds.length}: in step after ${Math.round(healedMs)} ms, ${found}`);
     }
+    const failed = new Set(this.#violations.map(({ rule }) => rule)).size;
     return {
       seed,
       runtimes,
       rounds: rounds.length,
+      passed: RULES.length - failed,
+      failed,
       violations: this.#violations,
       skipped: this.#skipped,
       ...this.#tally.sums({ changes: this.#operator.counts, slowReadersClosed: this.#readers.closed }),
@@ -232,11 +238,11 @@ class ChaosRun {
       case "serverClockJump":
         return this.#server.jumpClock(fault.ms);
       case "diskFull":
-        this.#server.hasABrokenDisk = true;
+        this.#server.diskBreaks();
         this.#disk?.fill();
         return this.#later(fault.forMs, () => this.#mendDisk());
       case "diskErrors":
-        this.#server.hasABrokenDisk = true;
+        this.#server.diskBreaks();
         writeFileSync(this.#brokenFile, "");
         return this.#later(fault.forMs, () => this.#mendDisk());
       case "slowReaders":
@@ -259,7 +265,7 @@ class ChaosRun {
   #mendDisk(): void {
     this.#disk?.mend();
     rmSync(this.#brokenFile, { force: true });
-    this.#server.hasABrokenDisk = false;
+    this.#server.diskIsMended();
   }
 
   /** Waits until everybody is in step and every alert has come; who is not in time is part of the history. */

@@ -159,22 +159,24 @@ export interface DatabaseFacts {
   readonly feedback: readonly string[];
 }
 
-/** What a run must never show. Each has its paragraph in docs/faults.md. */
-export type Rule =
-  | "revision_went_back"
-  | "change_lost"
-  | "change_doubled"
-  | "outcome_lost"
-  | "outcome_doubled"
-  | "withdrawn_version_served"
-  | "kill_lost"
-  | "lease_bound_broken"
-  | "half_transaction"
-  | "audit_and_state_disagree"
-  | "alert_missing"
-  | "second_alert"
-  | "not_in_step"
-  | "escaped";
+/** What a run must never show; docs/testing.md says what each means. */
+export const RULES = [
+  "revision_went_back",
+  "change_lost",
+  "change_doubled",
+  "outcome_lost",
+  "outcome_doubled",
+  "withdrawn_version_served",
+  "kill_lost",
+  "lease_bound_broken",
+  "half_transaction",
+  "audit_and_state_disagree",
+  "alert_missing",
+  "second_alert",
+  "not_in_step",
+  "escaped",
+] as const;
+export type Rule = (typeof RULES)[number];
 
 export interface Violation {
   readonly rule: Rule;
