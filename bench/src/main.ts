@@ -10,6 +10,7 @@ import { ingest } from "./ingest.ts";
 import { push } from "./push.ts";
 import { reconnect } from "./reconnect.ts";
 import type { Benchmark } from "./report.ts";
+import { rollback } from "./rollback.ts";
 import { store } from "./store.ts";
 import { storeSettings } from "./store-settings.ts";
 
@@ -22,6 +23,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ingest,
   push,
   reconnect,
+  rollback,
   store,
   "store-settings": storeSettings,
 };

@@ -68,8 +68,13 @@ export class Fleet {
     const postedMs = sharedNowMs();
     const wait = settled ? `?wait=applied&timeoutMs=${SETTLE_TIMEOUT_MS}` : "";
     const { revision } = await this.post(`/v1/kill-switches/${KILL_SWITCH}/${action}${wait}`, { reason: "benchmark" });
-    const committedMs = (await this.server.ask("takeCommits")).at(-1) ?? Number.NaN;
-    return { revision: Number(revision), postedMs, committedMs };
+    return { revision: Number(revision), postedMs, committedMs: await this.committedMs(Number(revision)) };
+  }
+
+  /** When a revision was committed, on the shared clock. To be asked once, and not of older ones after it. */
+  async committedMs(revision: number): Promise<number> {
+    const commits = await this.server.ask("takeCommits");
+    return commits.find((commit) => commit.revision === revision)?.atMs ?? Number.NaN;
   }
 
   /** A rollout at half of the traffic with three guardrails, so that outcomes are counted and judged. */

@@ -5,9 +5,16 @@ import { sharedNowMs } from "./clock.ts";
 import { serve } from "./peer.ts";
 import { cpuUsSince, lookAtUsage } from "./usage.ts";
 
+export interface Commit {
+  /** Null where runtimes see nothing of it. */
+  readonly revision: number | null;
+  /** On the shared clock. */
+  readonly atMs: number;
+}
+
 let server: RunningServer | undefined;
 /** When each change was committed. The server logs a change in the step that advances the head. */
-let commits: number[] = [];
+let commits: Commit[] = [];
 /** CPU from there to the end of the turn in which every session was written to, in microseconds. */
 let broadcasts: number[] = [];
 
@@ -21,8 +28,8 @@ const skills = {
   async stop(): Promise<void> {
     await server?.close();
   },
-  /** Times of the commits since the last call, on the shared clock. */
-  takeCommits(): number[] {
+  /** The commits since the last call. */
+  takeCommits(): Commit[] {
     const taken = commits;
     commits = [];
     return taken;
@@ -42,7 +49,7 @@ function commitLog(): Logger {
   // A change's line is the only one that names an action.
   log.info = (what: unknown) => {
     if (typeof what !== "object" || what === null || !("action" in what)) return;
-    commits.push(sharedNowMs());
+    commits.push({ revision: "revision" in what ? Number(what.revision) : null, atMs: sharedNowMs() });
     const before = process.cpuUsage();
     // The doorbell is set to ring in the step that logs the change, so this comes after it.
     queueMicrotask(() => setImmediate(() => broadcasts.push(cpuUsSince(before))));
