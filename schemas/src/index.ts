@@ -4,6 +4,7 @@ export * from "./documents.ts";
 export * from "./errors.ts";
 export * from "./feedback.ts";
 export * from "./http.ts";
+export * from "./incident-snapshot.ts";
 export * from "./limits.ts";
 export * from "./outcome.ts";
 export * from "./outcome-batch.ts";

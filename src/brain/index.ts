@@ -6,6 +6,7 @@ export {
   type Bins,
   type Detector,
   logThreshold,
+  MILLIONTHS,
   newDetector,
   spendingSchedule,
   stepDetector,

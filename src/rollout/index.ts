@@ -2,6 +2,7 @@ export type { Command, CommandOf, VersionDraft } from "./commands.ts";
 export { type DrillPass, drillFinding } from "./drill-requirement.ts";
 export { hasExpiredFinishing } from "./finishing.ts";
 export { type Gate, type GateCondition, type GateFacts, type GateStep, gateOf } from "./gate.ts";
+export { incidentSnapshot } from "./incident-snapshot.ts";
 export { isVerifying } from "./incidents.ts";
 export {
   BRAINS_COMMANDS,

@@ -4,7 +4,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { FlagbackProvider, guardTools, withRun } from "@flagback/provider";
-import type { Outcome } from "@flagback/schemas";
+import type { IncidentSnapshot, Outcome } from "@flagback/schemas";
 import { OpenFeature } from "@openfeature/server-sdk";
 import { expect, onTestFinished, test } from "vitest";
 import { MovedClock } from "../support/moved-clock.ts";
@@ -196,11 +196,62 @@ test("a rolled-back payload stays locked under any id until the incident's root 
   expect((await rollout.incidents())[0]?.rootCause).toMatchObject({ text: "the tool's schema changed" });
 });
 
+test("an incident keeps what it was, and its report has the facts in place", async () => {
+  const clock = new MovedClock();
+  const rollout = await exposing({}, { clock });
+  const { server } = rollout;
+  const one = await agent(rollout, "reported");
+  for (let n = 0; n < 40; n++) {
+    const failure = {
+      status: "failure",
+      errorType: "schema_mismatch",
+      errorOrigin: "tool",
+      attributes: { tool: "refund" },
+    };
+    await run(one, (version) => (version === CANDIDATE ? (failure as Partial<Outcome>) : {}));
+  }
+  await rollout.rolledBack();
+  await runsThatWrite([one], ENOUGH_FOR_PROOF);
+  clock.passSeconds(5);
+  const { id, snapshot } = await inState(rollout, "recovered");
+  await server.call("POST", `/v1/incidents/${id}/notes`, {
+    text: "The schema | of refund\nchanged.",
+    isRootCause: true,
+  });
+
+  expect(snapshot.payloadDiff).toEqual([{ path: "/prompt", from: "Be helpful.", to: "Be brief." }]);
+  const { traffic, stages, runtimes, errors, tools, lastOutcomes } = snapshot.observed;
+  const candidate = traffic.find((each) => each.version === CANDIDATE);
+  expect(candidate?.failures).toBeGreaterThanOrEqual(3);
+  expect(errors).toEqual([{ name: "tool: schema_mismatch", n: candidate?.failures }]);
+  expect(tools).toEqual([{ name: "refund", n: candidate?.failures }]);
+  expect(runtimes).toMatchObject([{ runs: candidate?.assigned, bad: { error_rate: candidate?.failures } }]);
+  expect(stages).toMatchObject([{ stage: "half", candidate: candidate?.assigned }]);
+  expect(lastOutcomes.at(-1)).toMatchObject({ version: CANDIDATE, status: "failure" });
+
+  const viewer = await server.token("viewer");
+  const report = await server.call<string>("GET", `/v1/incidents/${id}/report.md`, undefined, { token: viewer });
+  expect(report.headers.get("content-type")).toContain("text/markdown");
+  for (const fact of [
+    `# ${ALIAS}: rollback of ${CANDIDATE}`,
+    "- Be helpful.\n+ Be brief.",
+    "| tool: schema_mismatch |",
+    "Started rollout 1",
+    "Every runtime follows the rollback",
+    "| Recover |",
+    "> The schema \\| of refund",
+    "_To be filled in._",
+  ]) {
+    expect(report.body).toContain(fact);
+  }
+});
+
 interface IncidentAnswer {
   readonly id: string;
   readonly state: string;
   readonly timings: Record<"detectMs" | "decideMs" | "commitMs" | "convergeMs" | "recoverMs", number | null>;
   readonly recovery: { readonly runs: number };
+  readonly snapshot: IncidentSnapshot;
   readonly timeline: readonly { readonly text: string }[];
 }
 

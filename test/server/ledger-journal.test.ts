@@ -173,7 +173,7 @@ test("a copy of a running database has the counts that its journal holds, and so
   database.exec(`DROP TABLE ledger_journal; DROP TRIGGER audit_is_kept; DROP TRIGGER history_only_grows;
     DROP INDEX idempotency_by_age; DROP INDEX outbox_delivered; DROP INDEX outbox_given_up;
     DROP INDEX incidents_by_age; DROP INDEX decisions_by_incident; DROP INDEX frozen_ticks_by_age;
-    ALTER TABLE incidents DROP COLUMN detect_ms;
+    ALTER TABLE incidents DROP COLUMN detect_ms; ALTER TABLE incidents DROP COLUMN snapshot;
     PRAGMA user_version = 1`);
   database.close();
   expect(loadedFrom(`${folder}/copy.db`)).toMatchObject(countsOf(writes));

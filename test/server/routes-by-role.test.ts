@@ -74,6 +74,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["GET /v1/audit", READERS],
   ["GET /v1/incidents", READERS],
   ["GET /v1/incidents/:id", READERS],
+  ["GET /v1/incidents/:id/report.md", READERS],
   ["POST /v1/incidents/:id/notes", ON_CALL, { text: "a note" }],
   ["POST /v1/incidents/:id/release", ON_CALL, REASON],
   ["GET /v1/decisions/:id/replay", READERS],

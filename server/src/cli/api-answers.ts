@@ -5,6 +5,7 @@ import type {
   FeedbackSummary,
   GuardrailEvidence,
   Incident,
+  IncidentSnapshot,
   Propagation,
   Recovery,
   StoredFeedback,
@@ -69,6 +70,8 @@ export interface IncidentReport extends Incident {
   /** As it stands now while the recovery is verified. */
   readonly recovery: Recovery;
   readonly outcomesToDecision: number | null;
+  /** What was kept of the moment of the rollback. */
+  readonly snapshot?: IncidentSnapshot;
 }
 
 export interface CreatedToken {

@@ -104,11 +104,14 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
   }
 
   /** A body as it comes. Node's fetch itself gives up where nothing comes for five minutes. */
-  async function download(path: string): Promise<Response & { readonly body: ReadableStream<Uint8Array> }> {
+  async function download(
+    method: Method,
+    path: string,
+  ): Promise<Response & { readonly body: ReadableStream<Uint8Array> }> {
     let response: Response;
     try {
       response = await fetch(new URL(path, base), {
-        method: "POST",
+        method,
         headers: token ? { authorization: `Bearer ${token}` } : {},
       });
       if (!response.ok) parseAnswer(base, response, await response.text());
@@ -172,13 +175,15 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     runtimes: () => send<{ runtimes: Runtime[] }>("GET", "v1/runtimes").then((answer) => answer.runtimes),
     incidents: () => send<{ incidents: Incident[] }>("GET", "v1/incidents").then((answer) => answer.incidents),
     replay: (decisionId: string) => send<Replayed>("GET", `v1/decisions/${part(decisionId)}/replay`),
+    /** The incident's report in Markdown. */
+    incidentReport: async (id: string) => (await download("GET", `v1/incidents/${part(id)}/report.md`)).text(),
     noteIncident: (id: string, body: IncidentNoteBody) => change("POST", `v1/incidents/${part(id)}/notes`, body),
     releaseIncident: (id: string, reason: string) => change("POST", `v1/incidents/${part(id)}/release`, { reason }),
     incident: (id: string) => send<IncidentReport>("GET", `v1/incidents/${part(id)}`),
 
     /** The backup's bytes, and the revision that it is of. */
     backup: async () => {
-      const { body, headers } = await download("v1/backup");
+      const { body, headers } = await download("POST", "v1/backup");
       return { body, revision: Number(headers.get("flagback-revision")) };
     },
 

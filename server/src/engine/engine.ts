@@ -5,13 +5,23 @@ import {
   type Change,
   type Circumstances,
   type Command,
+  incidentSnapshot,
   type Transition,
   transition,
   visibleChange,
   type World,
   worldAfter,
 } from "@flagback/core";
-import { type Actor, type Alias, type AuditEvent, FlagbackError, type PlanStep } from "@flagback/schemas";
+import {
+  type Actor,
+  type Alias,
+  type AuditEvent,
+  FlagbackError,
+  type Incident,
+  type IncidentSnapshot,
+  type Observed,
+  type PlanStep,
+} from "@flagback/schemas";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { HistoryEntry, LedgerWrites, Loaded, RequestKey, Store } from "../store/store.ts";
 import { digestOf, markAfter } from "./canonical.ts";
@@ -182,6 +192,7 @@ export class Engine {
       decision: stamped.decision,
       incident: stamped.incident && {
         incident: stamped.incident,
+        snapshot: this.#snapshotOf(stamped.incident),
         detectMs: options.detectMs ?? null,
         decideMs: options.decideMs ?? null,
         outcomesToDecision: options.outcomesToDecision ?? null,
@@ -198,6 +209,12 @@ export class Engine {
     const event: Committed = { change: stamped, history, actor: at.actor, auditId, commitMs, options };
     for (const listener of this.#listeners) listener.committed(event);
     return { ...executed, auditId };
+  }
+
+  /** Taken of the world as it is before the rollback. */
+  #snapshotOf(incident: Incident): IncidentSnapshot | undefined {
+    const observed = this.#book?.observedOf({ alias: incident.alias, rolloutNumber: incident.rolloutNumber });
+    return incidentSnapshot(this.#world, incident, observed ?? NOTHING_OBSERVED);
   }
 
   async #withLedger<Result>(
@@ -236,6 +253,15 @@ export class Engine {
     return { actor, now: new Date(this.#now()).toISOString(), digestOf };
   }
 }
+
+const NOTHING_OBSERVED: Observed = {
+  traffic: [],
+  stages: [],
+  runtimes: [],
+  errors: [],
+  tools: [],
+  lastOutcomes: [],
+};
 
 const NO_WRITES: LedgerWrites = {
   instances: [],

@@ -23,10 +23,12 @@ export interface Counting {
 }
 
 /** The rollout's ledger, new where nothing was counted in it. */
-export function rolloutOf({ rollouts, unwritten }: Counting, key: RolloutKey): RolloutLedger {
+export function rolloutOf({ rollouts, unwritten, world }: Counting, key: RolloutKey): RolloutLedger {
   const found = rollouts.find(key);
   if (found) return found;
   const made = rollouts.add(key);
+  const stage = world().aliases.get(key.alias)?.rollout?.stage;
+  if (stage !== undefined) made.stageBegan(stage);
   unwritten.ledgers.add(made);
   return made;
 }
@@ -39,6 +41,7 @@ export function noteOutcome({ unwritten, reported }: Counting, tally: Tally, out
   tally.statuses[status] += 1;
   tally.runIds.push(runId);
   unwritten.runs += 1;
+  tally.notes?.note(outcome);
   noteRun(tally, runId);
 }
 

@@ -3,7 +3,7 @@
  * to be made durable. No I/O.
  */
 import { addCounts, beginStage, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
-import { type Alias, Outcome } from "@flagback/schemas";
+import { type Alias, type Observed, Outcome } from "@flagback/schemas";
 import {
   type LedgerKey,
   type LedgerTotals,
@@ -167,6 +167,8 @@ export class LedgerBook {
   /** The rollout has come to a later stage: fresh bets are placed on what the new load may break. */
   stageBegan({ name, rolloutNumber }: Alias): void {
     const rollout = rolloutOf(this.#counting, { alias: name, rolloutNumber });
+    const stage = this.#counting.world().aliases.get(name)?.rollout?.stage;
+    if (stage !== undefined) rollout.stageBegan(stage);
     beginStage(rollout.ledger, this.#clock.now());
     this.#counting.unwritten.ledgers.add(rollout);
   }
@@ -230,6 +232,11 @@ export class LedgerBook {
     return this.#clock.monotonicMs() - this.#clock.startedMs;
   }
 
+  /** What an incident keeps of a rollout that had runs. */
+  observedOf(key: RolloutKey): Observed | undefined {
+    return this.#find(key)?.observed();
+  }
+
   lastRunIds({ version, ...key }: LedgerKey): string[] {
     return this.#find(key)?.lastRunIds(version) ?? [];
   }
@@ -278,6 +285,10 @@ export class LedgerBook {
     for (const { ledger, ...key } of loaded.ledgers) counting.rollouts.add(key, { ...ledger, ticks: [] });
     for (const { version, totals, ...key } of loaded.totals)
       Object.assign(rolloutOf(counting, key).tallyOf(version).totals, totals);
+    for (const rollout of counting.rollouts.all()) {
+      const stage = counting.world().aliases.get(rollout.key.alias)?.rollout?.stage;
+      if (stage !== undefined) rollout.stageBegan(stage);
+    }
     for (const { row, isHeld, ...key } of loaded.counts) {
       const rollout = rolloutOf(counting, key);
       addCounts(isHeld ? rollout.heldLedger(row.tick) : rollout.ledger, row);

@@ -24,8 +24,9 @@ import {
   settleExcluded,
   settleIn,
 } from "@flagback/core";
-import { type Alias, durationMs, type Outcome } from "@flagback/schemas";
+import { type Alias, durationMs, type Observed, type Outcome } from "@flagback/schemas";
 import { type AssignmentRow, isRecovery, type LedgerTotals, type RolloutKey } from "../store/store.ts";
+import { candidateByRuntime, OutcomeNotes, type StageMark, trafficByStage } from "./observed.ts";
 import type { StatusCounts } from "./reported-outcomes.ts";
 import { TICK_MS } from "./tick-clock.ts";
 
@@ -70,6 +71,8 @@ export interface Tally {
   readonly totals: Totals;
   /** The version's outcomes since the start, over all rollouts; looked up when the first comes. */
   statuses: StatusCounts | undefined;
+  /** What the outcomes of the candidate said, for an incident. */
+  readonly notes: OutcomeNotes | undefined;
   /** Ids of the last runs counted, oldest first: {@link LAST_RUN_IDS} of them, or somewhat more. */
   readonly lastRunIds: string[];
   /** Ids of the runs counted and not handed to a store yet. */
@@ -95,6 +98,7 @@ export class RolloutLedger {
   lastCandidateTick = Number.NEGATIVE_INFINITY;
   /** The last closed tick when somebody last looked. */
   lookedThroughTick = -1;
+  readonly #stages: StageMark[] = [];
   readonly #candidate: string | undefined;
   readonly #target: string | undefined;
 
@@ -127,17 +131,38 @@ export class RolloutLedger {
     const found = this.#tallies.get(version);
     if (found) return found;
     const totals = { assigned: 0, settled: 0, missing: 0, failures: 0 };
+    const arm = this.#armOf(version);
     const tally: Tally = {
       rollout: this,
       version,
-      arm: this.#armOf(version),
+      arm,
       totals,
       statuses: undefined,
+      notes: arm === "candidate" ? new OutcomeNotes() : undefined,
       lastRunIds: [],
       runIds: [],
     };
     this.#tallies.set(version, tally);
     return tally;
+  }
+
+  /** A stage has begun, or was under way when the server started. */
+  stageBegan(stage: string): void {
+    this.#stages.push({ stage, ...this.#assigned() });
+  }
+
+  /** What an incident keeps of it. */
+  observed(): Observed {
+    const versions = [this.#candidate, this.#target].filter((version) => version !== undefined);
+    const notes = this.#candidate === undefined ? undefined : this.tallyOf(this.#candidate).notes;
+    return {
+      traffic: versions.map((version) => ({ version, ...this.tallyOf(version).totals })),
+      stages: trafficByStage(this.#stages, this.#assigned()),
+      runtimes: candidateByRuntime(this.ledger),
+      errors: notes?.errors ?? [],
+      tools: notes?.tools ?? [],
+      lastOutcomes: [...(notes?.lastOutcomes ?? [])],
+    };
   }
 
   /** Of every version that was counted. */
@@ -285,6 +310,11 @@ export class RolloutLedger {
   /** After the rollback writes are blocked, which must not keep recovery from being proven. */
   #judgedAs(outcome: Outcome): Outcome {
     return isRecovery(this.key) ? asRecoveryOutcome(outcome) : outcome;
+  }
+
+  #assigned(): { readonly candidate: number; readonly stable: number } {
+    const assignedTo = (version: string | undefined) => this.totalsOf(version ?? "")?.assigned ?? 0;
+    return { candidate: assignedTo(this.#candidate), stable: assignedTo(this.#target) };
   }
 
   #armOf(version: string): Arm | undefined {

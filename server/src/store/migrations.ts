@@ -99,6 +99,9 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE incidents ADD COLUMN detect_ms REAL;
   `,
+  `
+  ALTER TABLE incidents ADD COLUMN snapshot TEXT;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

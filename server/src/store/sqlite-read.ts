@@ -31,18 +31,24 @@ export function readAudit(database: Database.Database, query: AuditQuery): Audit
 
 export function readIncidents(database: Database.Database, id: string | undefined): StoredIncident[] {
   const rows = database
-    .prepare(`SELECT * FROM incidents ${id === undefined ? "" : "WHERE id = ?"} ORDER BY opened_at DESC`)
+    .prepare(
+      id === undefined
+        ? `SELECT document, detect_ms, decide_ms, commit_ms, outcomes_to_decision FROM incidents ORDER BY opened_at DESC`
+        : "SELECT * FROM incidents WHERE id = ?",
+    )
     .all(...(id === undefined ? [] : [id])) as {
     document: string;
     detect_ms: number | null;
     decide_ms: number | null;
     commit_ms: number | null;
     outcomes_to_decision: number | null;
+    snapshot?: string | null;
   }[];
   return rows.map((row) => ({
     incident: parseIncident(row.document),
     timings: { detectMs: row.detect_ms, decideMs: row.decide_ms, commitMs: row.commit_ms ?? 0 },
     outcomesToDecision: row.outcomes_to_decision,
+    ...(row.snapshot ? { snapshot: JSON.parse(row.snapshot) } : {}),
   }));
 }
 

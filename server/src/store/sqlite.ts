@@ -67,8 +67,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     putDecision: sql("INSERT INTO decisions (id, incident, document) VALUES (?, ?, ?)"),
     putIncident: sql(
-      `INSERT INTO incidents (id, opened_at, document, detect_ms, decide_ms, outcomes_to_decision)
-        VALUES (?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO incidents (id, opened_at, document, detect_ms, decide_ms, outcomes_to_decision, snapshot)
+        VALUES (?, ?, ?, ?, ?, ?, ?)`,
     ),
     updateIncident: sql("UPDATE incidents SET document = ? WHERE id = ?"),
     putCommitMs: sql("UPDATE incidents SET commit_ms = ? WHERE id = ?"),
@@ -134,7 +134,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       statements.putPropagation.run(revision, "pending");
     }
     if (change.decision && change.incident) {
-      const { incident, detectMs, decideMs, outcomesToDecision } = change.incident;
+      const { incident, detectMs, decideMs, outcomesToDecision, snapshot } = change.incident;
       statements.putDecision.run(change.decision.id, incident.id, JSON.stringify(change.decision));
       statements.putIncident.run(
         incident.id,
@@ -143,6 +143,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
         detectMs,
         decideMs,
         outcomesToDecision,
+        snapshot ? JSON.stringify(snapshot) : null,
       );
     }
     for (const each of change.incidents) statements.updateIncident.run(JSON.stringify(each), each.id);

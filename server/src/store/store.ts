@@ -11,6 +11,7 @@ import type {
   FeedbackSummary,
   Flag,
   Incident,
+  IncidentSnapshot,
   KillSwitch,
   RuntimeDocument,
   StoredFeedback,
@@ -47,6 +48,8 @@ export interface StoredIncident {
   readonly timings: Timings;
   /** Candidate outcomes counted when the decision was made; null for a manual stop. */
   readonly outcomesToDecision: number | null;
+  /** Read where one incident is asked for. */
+  readonly snapshot?: IncidentSnapshot;
 }
 
 /**

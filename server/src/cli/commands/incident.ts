@@ -1,4 +1,4 @@
-/** `flagback incident`: what people do about one rollback: look, note what they find, release what it engaged. */
+/** `flagback incident`: what people do about one rollback: report, note what they find, release what it engaged. */
 import { FlagbackError } from "@flagback/schemas";
 import type { Command } from "commander";
 import type { Io } from "../io.ts";
@@ -16,7 +16,19 @@ interface NoteOptions extends RemoteOptions {
 }
 
 export function addIncident(program: Command, io: Io): void {
-  const incident = program.command("incident").summary("note what went wrong, and release what a rollback engaged");
+  const incident = program
+    .command("incident")
+    .summary("report on a rollback, note what went wrong, release what it engaged");
+
+  const report = incident
+    .command("report")
+    .summary("show a post-mortem with the facts filled in, as Markdown, or with --json all that is known")
+    .argument("<id>");
+  addRemoteOptions(report).action(async (id: string, options: RemoteOptions) => {
+    const { api, answer, asJson } = invoke(io, options);
+    if (asJson) answer(await api.incident(id), () => "");
+    else io.stdout.write(await api.incidentReport(id));
+  });
 
   const note = incident
     .command("note")

@@ -1,9 +1,13 @@
 /** Incidents: what was rolled back, what became of it, and what people say about it. */
 import { FlagbackError, IncidentNoteBody, ReasonBody } from "@flagback/schemas";
 import * as z from "zod";
+import { reportOf } from "../../incidents/report.ts";
 import type { StoredIncident } from "../../store/store.ts";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+
+/** The newest rows of the alias that a report's timeline is made of. */
+const MAX_AUDIT_ROWS = 1_000;
 
 const ById = z.object({ id: z.string() });
 
@@ -14,6 +18,25 @@ export function incidentRoutes(app: App, context: ServerContext): void {
 
   app.get("/v1/incidents/:id", { config: { access: "viewer" }, schema: { params: ById } }, async (request) =>
     withRecovery(context, await findIncident(context, request.params.id)),
+  );
+
+  app.get(
+    "/v1/incidents/:id/report.md",
+    { config: { access: "viewer" }, schema: { params: ById } },
+    async (request, reply) => {
+      const found = await findIncident(context, request.params.id);
+      const { incident, snapshot } = found;
+      const target = `alias:${incident.alias}`;
+      const events = await context.store.readAudit({ target, limit: MAX_AUDIT_ROWS });
+      const since = snapshot?.rolloutStartedAt ?? incident.openedAt;
+      const report = reportOf({
+        ...found,
+        snapshot,
+        recovery: context.recovery.recoveryOf(incident),
+        audit: events.filter((event) => event.timestamp >= since),
+      });
+      return reply.type("text/markdown; charset=utf-8").send(report);
+    },
   );
 
   app.post(
@@ -44,7 +67,7 @@ function withRecovery(context: ServerContext, found: StoredIncident) {
 }
 
 /** The incident with everything that was measured in one place. */
-function flattened({ incident, timings, outcomesToDecision }: StoredIncident) {
+function flattened({ incident, timings, ...more }: StoredIncident) {
   const { convergeMs = null, recoverMs = null, ...rest } = incident;
-  return { ...rest, timings: { ...timings, convergeMs, recoverMs }, outcomesToDecision };
+  return { ...rest, timings: { ...timings, convergeMs, recoverMs }, ...more };
 }

@@ -1,0 +1,261 @@
+/**
+ * The report of an incident: a blameless post-mortem with the facts in place, and room for what only people know.
+ */
+import type {
+  AuditEvent,
+  GuardrailEvidence,
+  Incident,
+  IncidentSnapshot,
+  PayloadChange,
+  Recovery,
+} from "@flagback/schemas";
+import type { Timings } from "../store/store.ts";
+import { fenced, inline, tableOf } from "./markdown.ts";
+
+export interface ReportFacts {
+  readonly incident: Incident;
+  readonly timings: Timings;
+  readonly outcomesToDecision: number | null;
+  /** As it stands now. */
+  readonly recovery: Recovery;
+  /** Missing for an incident of an older server. */
+  readonly snapshot: IncidentSnapshot | undefined;
+  /** What was audited of the alias since the rollout began, oldest first. */
+  readonly audit: readonly AuditEvent[];
+}
+
+const TO_FILL_IN = "_To be filled in._";
+
+export function reportOf(facts: ReportFacts): string {
+  const { incident } = facts;
+  return `${[
+    `# ${inline(incident.alias)}: rollback of ${inline(incident.candidate)}`,
+    `${incident.id} · ${incident.state} · opened ${moment(incident.openedAt)} UTC`,
+    "This report is about how the system behaved, and not about who is to blame. Facts are filled in; what only people know is theirs to add.",
+    section("Summary", summaryOf(facts)),
+    section("Impact", [impactOf(facts), `What users noticed: ${TO_FILL_IN}`].join("\n\n")),
+    section("How long it took", durations(facts)),
+    section("Timeline (UTC)", timeline(facts)),
+    section("What changed", changesOf(facts)),
+    section("Why it was stopped", evidenceTable(incident.evidence, incident)),
+    section("Who and what was affected", affected(facts)),
+    section("Recovery", recoveryOf(facts)),
+    section("Root cause", incident.rootCause ? quoted(incident.rootCause) : TO_FILL_IN),
+    section("What went well", TO_FILL_IN),
+    section("What went badly, and where we were lucky", TO_FILL_IN),
+    section("What the gate or the canary missed", TO_FILL_IN),
+    section("Actions", tableOf(["Action", "Owner", "Due"], [["", "", ""]])),
+    section("Notes", incident.notes.map(quoted).join("\n\n") || "_None._"),
+    section("Where this comes from", sources(facts)),
+  ].join("\n\n")}\n`;
+}
+
+function section(title: string, body: string): string {
+  return `## ${title}\n\n${body}`;
+}
+
+function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): string {
+  const { candidate, target, stage, reason, attribution, rolloutNumber } = incident;
+  const by = attribution === undefined ? "A person rolled it back" : "The brain rolled it back by itself";
+  const after = outcomesToDecision === null ? "" : ` after ${countOf(outcomesToDecision, "outcome")}`;
+  const cause = attribution === undefined ? "" : `, attributed to ${ATTRIBUTED[attribution]}`;
+  return [
+    `Rollout ${rolloutNumber} of \`${candidate}\` was stopped at stage \`${stage}\`: reason \`${reason}\`${cause}.`,
+    `${by}${after}. All traffic went back to \`${target}\`, the candidate was ${snapshot?.policy.lockCandidate === false ? "not locked" : "locked"}, and the policy's kill switches were engaged in the same transaction.`,
+    STATE_MEANS[incident.state],
+  ].join(" ");
+}
+
+const ATTRIBUTED = { candidate: "the candidate", shared: "a shared cause", undetermined: "nobody yet" } as const;
+
+const STATE_MEANS: Readonly<Record<Incident["state"], string>> = {
+  open: "Its recovery is still being verified.",
+  recovered: "The stable version was then proven healthy, and what the incident had engaged was released.",
+  unverified: "The recovery was not proven within its window; a proof that comes later still counts.",
+  not_recovered: "The system did not recover by the rollback alone.",
+  closed: "A person released what the incident had engaged, without a proof of recovery.",
+};
+
+function impactOf({ snapshot }: ReportFacts): string {
+  if (!snapshot) return "_Not kept._";
+  const { traffic, stages } = snapshot.observed;
+  const runs = tableOf(
+    ["Version", "Runs", "With an outcome", "Without one in time", "Failed"],
+    traffic.map((each) => [
+      each.version,
+      String(each.assigned),
+      String(each.settled),
+      String(each.missing),
+      String(each.failures),
+    ]),
+  );
+  const byStage = tableOf(
+    ["Stage", "Runs of the candidate", "Runs of stable"],
+    stages.map(({ stage, candidate, stable }) => [
+      stage ?? "before the server's last start",
+      String(candidate),
+      String(stable),
+    ]),
+  );
+  return `${runs}\n\nTraffic by stage:\n\n${byStage}`;
+}
+
+function durations({ incident, timings }: ReportFacts): string {
+  const rows: [string, number | null | undefined, string][] = [
+    ["Detect", timings.detectMs, "from when the evidence began to rise to the outcome that completed it"],
+    ["Decide", timings.decideMs, "from that outcome to the verdict"],
+    ["Commit", timings.commitMs, "the transaction: weight, lock, kill switches, audit, incident, alerts"],
+    ["Converge", incident.convergeMs, "from the commit until every runtime followed, or its lease was over"],
+    ["Recover", incident.recoverMs, "from the commit until stable was proven healthy"],
+  ];
+  return tableOf(
+    ["Phase", "Time", "What is measured"],
+    rows.map(([phase, ms, what]) => [phase, ms === null || ms === undefined ? "not measured" : timeOf(ms), what]),
+  );
+}
+
+function timeline({ incident, audit }: ReportFacts): string {
+  const until = incident.settledAt;
+  // Runtimes never saw what is the incident's own; the log says those in its words, the incident in its own.
+  const rollouts = audit
+    .filter((event) => event.incident !== incident.id && (until === undefined || event.timestamp <= until))
+    .map(({ timestamp, actor, summary, reason }) => ({
+      at: timestamp,
+      by: actor.name,
+      text: reason ? `${summary} Reason: ${reason}` : summary,
+    }));
+  const notes = incident.notes.map((note) => ({ ...note, text: `Note: ${note.text}` }));
+  const rows = [...rollouts, ...incident.timeline, ...notes].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+  return tableOf(
+    ["Time", "By", "What"],
+    rows.map(({ at, by, text }) => [at.slice(0, 23).replace("T", " "), by, text]),
+  );
+}
+
+function changesOf({ incident, snapshot }: ReportFacts): string {
+  if (!snapshot) return "_Not kept._";
+  const versions = tableOf(
+    ["", "Version", "Kind", "Digest", "Registered", "By", "Notes"],
+    (["target", "candidate"] as const).map((side) => {
+      const { id, kind, digest, createdAt, createdBy, notes } = snapshot[side];
+      return [side, id, kind, digest.slice(0, 12), moment(createdAt), createdBy, notes];
+    }),
+  );
+  const changes = snapshot.payloadDiff.map(changeText).join("\n\n");
+  return `${versions}\n\nFrom \`${incident.target}\` to \`${incident.candidate}\`:\n\n${changes || "_The payloads are alike._"}`;
+}
+
+function changeText({ path, from, to }: PayloadChange): string {
+  const lines = (prefix: string, value: unknown) =>
+    value === undefined
+      ? []
+      : textOf(value)
+          .split("\n")
+          .map((line) => `${prefix} ${line}`);
+  return `\`${path || "/"}\`\n\n${fenced([...lines("-", from), ...lines("+", to)].join("\n"), "diff")}`;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+function evidenceTable(evidence: readonly GuardrailEvidence[], { attribution }: Incident): string {
+  if (evidence.length === 0) {
+    return attribution === undefined
+      ? "A person decided; see the timeline."
+      : "No outcome of the candidate came in time.";
+  }
+  return tableOf(
+    ["Guardrail", "Bad", "Of", "Rate", "Allowed", "log e", "Needed"],
+    evidence.map((each) => [
+      each.guardrail,
+      numberOf(each.k),
+      String(each.n),
+      percentOf(each.rate),
+      percentOf(each.p0),
+      each.logE.toFixed(2),
+      (each.neededLogE ?? each.threshold).toFixed(2),
+    ]),
+  );
+}
+
+function affected({ snapshot }: ReportFacts): string {
+  if (!snapshot) return "_Not kept._";
+  const { runtimes, errors, tools, lastOutcomes } = snapshot.observed;
+  const named = (rows: readonly { readonly name: string; readonly n: number }[]) =>
+    tableOf(
+      ["What", "Failures"],
+      rows.map(({ name, n }) => [name, String(n)]),
+    );
+  const outcomes = lastOutcomes.map((outcome) => JSON.stringify(outcome)).join("\n");
+  return [
+    "The candidate's runs by runtime:",
+    tableOf(
+      ["Runtime", "Runs", "Bad"],
+      runtimes.map(({ runtime, runs, bad }) => [
+        runtime,
+        String(runs),
+        Object.entries(bad)
+          .map(([guardrail, n]) => `${guardrail} ${numberOf(n)}`)
+          .join(", "),
+      ]),
+    ),
+    "Its failures by origin and type:",
+    named(errors),
+    "By tool, where the runtime said which:",
+    named(tools),
+    "Its last outcomes:",
+    outcomes ? fenced(outcomes, "json") : "_Not kept._",
+  ].join("\n\n");
+}
+
+function recoveryOf({ incident, recovery }: ReportFacts): string {
+  const proofs = tableOf(
+    ["Guardrail", "Runs", "Bad", "log e", "Proven kept"],
+    recovery.guardrails.map(({ guardrail, n, k, logE, isHealthy }) => [
+      guardrail,
+      String(n),
+      numberOf(k),
+      logE === null ? "no statistic" : `${logE.toFixed(2)} of 3.00`,
+      isHealthy ? "yes" : "no",
+    ]),
+  );
+  const runs = `${countOf(recovery.runs, "run")} of \`${incident.target}\` began since the rollback and ended.`;
+  return `State: \`${incident.state}\`. ${runs}\n\n${proofs}`;
+}
+
+function sources({ incident, snapshot }: ReportFacts): string {
+  const lines = [
+    `Decision \`${incident.decisionId}\`; judge it again with \`flagback audit --decision ${incident.decisionId}\`.`,
+    `All of it as JSON: \`flagback incident report ${incident.id} --json\`.`,
+    ...(snapshot ? [`Policy \`${snapshot.policyHash.slice(0, 12)}\`, as it was frozen when the rollout started:`] : []),
+  ];
+  const policy = snapshot ? `\n\n${fenced(JSON.stringify(snapshot.policy, null, 2), "json")}` : "";
+  return lines.join("\n\n") + policy;
+}
+
+function quoted({ at, by, text }: { readonly at: string; readonly by: string; readonly text: string }): string {
+  const lines = text.split("\n").map((line) => `> ${inline(line)}`);
+  return [...lines, ">", `> ${inline(by)}, ${moment(at)} UTC`].join("\n");
+}
+
+function countOf(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+function numberOf(n: number): string {
+  return Number(n.toFixed(3)).toString();
+}
+
+function percentOf(rate: number): string {
+  return `${Number((rate * 100).toFixed(2))} %`;
+}
+
+function moment(timestamp: string): string {
+  return timestamp.slice(0, 19).replace("T", " ");
+}
+
+function timeOf(ms: number): string {
+  if (ms >= 60_000) return `${(ms / 60_000).toFixed(1)} min`;
+  return ms >= 1_000 ? `${(ms / 1_000).toFixed(1)} s` : `${Number(ms.toFixed(1))} ms`;
+}
