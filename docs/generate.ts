@@ -11,6 +11,7 @@ import {
   type MachineCommand,
   type MachineState,
   PEOPLES_COMMANDS,
+  VERIFICATION,
 } from "@flagback/core";
 
 export const ROLLOUTS_PAGE = new URL("rollouts.md", import.meta.url);
@@ -59,6 +60,10 @@ function diagram(): string {
       const arrow = `${state} --> ${cell.state}`;
       arrows.set(arrow, [...(arrows.get(arrow) ?? []), name]);
     }
+  }
+  for (const [state, conclusions] of Object.entries(VERIFICATION)) {
+    if (state === "recovering") continue;
+    for (const to of Object.values(conclusions)) if (to) arrows.set(`${state} --> ${to}`, ["verification"]);
   }
   const lines = [...arrows].map(([arrow, names]) => `    ${arrow}: ${names.join(", ")}`);
   return ["```mermaid", "stateDiagram-v2", "    [*] --> undeclared", ...lines, "```", ""].join("\n");

@@ -6,6 +6,7 @@ export { incidentSnapshot } from "./incident-snapshot.ts";
 export { isVerifying } from "./incidents.ts";
 export {
   BRAINS_COMMANDS,
+  type Conclusion,
   MACHINE,
   type MachineCell,
   type MachineCommand,
@@ -13,6 +14,7 @@ export {
   PEOPLES_COMMANDS,
   possibilities,
   stateOf,
+  VERIFICATION,
 } from "./machine.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";

@@ -223,6 +223,26 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   not_recovered: afterRollback("not_recovered"),
 };
 
+/** What the verification of a rollback can conclude. */
+export type Conclusion = "recovered" | "unverified" | "not_recovered";
+
+const FRESH = { recovered: "recovered", unverified: "unverified", not_recovered: "not_recovered" } as const;
+const FINAL = { recovered: null, unverified: null, not_recovered: null } as const;
+
+/** Where a conclusion about the last rollback leads; null where it changes nothing any more. A late proof is still one. */
+export const VERIFICATION: Readonly<
+  Record<
+    "rolled_back" | "recovering" | "recovered" | "unverified" | "not_recovered",
+    Readonly<Record<Conclusion, MachineState | null>>
+  >
+> = {
+  rolled_back: FRESH,
+  recovering: FRESH,
+  unverified: { ...FRESH, unverified: null },
+  recovered: FINAL,
+  not_recovered: FINAL,
+};
+
 /** In which state the alias is. A promotion is final when its rollback window is over and nothing holds it any more. */
 export function stateOf(alias: Alias, now: string): MachineState {
   const { rollout, stable } = alias;

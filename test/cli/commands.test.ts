@@ -115,6 +115,11 @@ describe("changes", () => {
       path: "/v1/aliases/a/rollout",
       body: { stage: "validation", reason: "" },
     },
+    {
+      args: ["rollout", "advance", "a", "--bypass-gate", "--reason", "r"],
+      path: "/v1/aliases/a/advance",
+      body: { reason: "r", bypassGate: true },
+    },
     { args: ["rollout", "pause", "a", "--reason", "r"], path: "/v1/aliases/a/pause", body: { reason: "r" } },
     { args: ["rollout", "resume", "a", "--reason", "r"], path: "/v1/aliases/a/resume", body: { reason: "r" } },
     { args: ["rollout", "promote", "a", "--reason", "r"], path: "/v1/aliases/a/promote", body: { reason: "r" } },

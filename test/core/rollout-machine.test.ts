@@ -3,6 +3,7 @@ import {
   type Change,
   type Circumstances,
   type Command,
+  type Conclusion,
   MACHINE,
   type MachineCommand,
   type MachineState,
@@ -10,6 +11,7 @@ import {
   stateOf,
   type Transition,
   transition,
+  VERIFICATION,
   type World,
   worldAfter,
 } from "@flagback/core";
@@ -138,6 +140,29 @@ test("a promotion is final when its window is over, but not while a hold waits f
     "registered",
   );
 });
+
+const CONCLUSIONS: readonly Conclusion[] = ["recovered", "unverified", "not_recovered"];
+
+test.each((["rolled_back", ...CONCLUSIONS] as const).flatMap((state) => CONCLUSIONS.map((as) => [state, as] as const)))(
+  "in state %s, a verification that concludes %s does what the table says",
+  (state, as) => {
+    const back = after(exposing(), COMMAND.rollback);
+    const [incident] = back.incidents.keys();
+    const settle = (each: Conclusion): Command => ({
+      kind: "settleIncident",
+      incident: incident ?? "",
+      as: each,
+      because: "a test says so",
+      recovery: { runs: 0, guardrails: [] },
+    });
+    const before = state === "rolled_back" ? back : after(back, settle(state));
+    expect(machineState(before)).toBe(state);
+    const result = transition(before, settle(as), AT);
+    const leadsTo = VERIFICATION[state][as];
+    expect(result.kind).toBe(leadsTo === null ? "unchanged" : "change");
+    if (leadsTo !== null) expect(machineState(next(before, result))).toBe(leadsTo);
+  },
+);
 
 test("a command for a rollout that is over changes nothing in any state", () => {
   for (const state of STATES) {
