@@ -4,8 +4,9 @@
  */
 import { beforeAll, describe, expect, test } from "vitest";
 import { SeededRandom, seedOf } from "../support/seeded-random.ts";
-import { audienceOf, LEASE_MS, stableOf } from "./chaos/cast.ts";
+import { audienceOf, badOf, LEASE_MS, stableOf } from "./chaos/cast.ts";
 import { chaos } from "./chaos/chaos.ts";
+import { checkReads } from "./chaos/check-reads.ts";
 import { judge, type Standing } from "./chaos/checker.ts";
 import type { AuditRow, ChaosEvent, DatabaseFacts, Rule } from "./chaos/history.ts";
 import { Sightings } from "./chaos/timeline.ts";
@@ -106,16 +107,24 @@ describe("a planted defect is reported:", () => {
     },
   );
 
-  test("half of a rollback is seen: a runtime serves the candidate and may write, which no revision permits", () => {
-    // Between the release that ends the writes' stop and the next start the candidate is gone, and before it writes are.
+  test("half of a rollback is seen: a runtime serves the candidate of one revision and writes as in the next", () => {
+    const agent = audienceOf(0).agent;
+    const candidate = badOf(agent);
+    const nobody = { exposed: new Map(), locked: new Map(), engaged: new Map() };
+    const exposed = { ...nobody, exposed: new Map([[agent, candidate]]), engaged: new Map([["a", `agent=${agent}`]]) };
+    const moments = [exposed, nobody].map((permissions, i) => ({ revision: i + 1, permissions, notBeforeMs: i * 100 }));
+    const read = readOf(agent, { acknowledged: 1, version: candidate, atMs: 150 });
+    const rules = (seen: typeof read) => checkReads([seen], moments, new Sightings([])).map(({ rule }) => rule);
+    expect(rules({ ...read, mayWrite: true })).toEqual(["half_transaction"]);
+    expect(rules(read)).toEqual([]);
+    expect(rules({ ...read, version: stableOf(agent), mayWrite: true })).toEqual([]);
+  });
+
+  test("audit and state disagree: a rollback is audited, and its candidate has weight", () => {
     const { row, agent } = random.pick(withdrawals());
-    const half = {
-      ...facts,
-      aliases: facts.aliases.map((alias) =>
-        alias.agent === agent ? { ...alias, exposed: [row.fromVersion ?? ""] } : alias,
-      ),
-    };
-    expect(rulesIn(withFacts(half))).toEqual(["audit_and_state_disagree"]);
+    const exposed = [row.fromVersion ?? ""];
+    const aliases = facts.aliases.map((alias) => (alias.agent === agent ? { ...alias, exposed } : alias));
+    expect(rulesIn(withFacts({ aliases }))).toEqual(["audit_and_state_disagree"]);
   });
 
   test("a kill is lost: it was answered, and neither audit nor state know of it", () => {
