@@ -184,8 +184,19 @@ test.each([
   ["a frame that goes on after its end", '{"type":"outcomes","seq":1,"assigned":[],"items":[]}}'],
   ["a frame that is cut off", '{"type":"outcomes","seq":1,"assigned":[],"items":[{"runId":"r'],
   ["a number that JSON does not know", '{"type":"outcomes","seq":01,"assigned":[],"items":[]}'],
+  ["a text with an escape", frameOf({ runId: 'say "yes"' })],
+  ["a text that is not ASCII", frameOf({ runId: "café" })],
   ["another message", '{"type":"lease","id":1}'],
   ["nothing", ""],
 ])("%s is left to the decoder", (_what, frame) => {
   expect(new OutcomeFrames().read(Buffer.from(frame))).toBeUndefined();
 });
+
+test("an outcome whose fields are all plain is not left to it", () => {
+  expect(new OutcomeFrames().read(Buffer.from(frameOf({ runId: "r" })))).toBeDefined();
+});
+
+function frameOf(fields: { readonly runId: string }): string {
+  const item = { ...fields, alias: "agent", version: "agent@2", status: "success", assignedSeq: 1 };
+  return JSON.stringify({ type: "outcomes", seq: 1, assigned: [], items: [item] });
+}
