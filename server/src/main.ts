@@ -226,6 +226,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await groupCommit.close();
       await alerts.close();
       await store.writePropagation(hub.propagation.takeChanged());
+      changes.close();
       await feedback.flush();
     });
     const door = new Door(options, { tokens, hub, metrics, log, monotonicMs });

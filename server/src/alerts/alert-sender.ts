@@ -6,6 +6,7 @@ import type { Webhook } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { MAX_ALERT_RETRY_MS, type OutboxRow, type Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { beginSpan, carrierOf, contextOf, failSpan, SpanKind } from "../telemetry/tracing.ts";
 import { postAlert } from "./post-alert.ts";
 import type { WebhookGuard } from "./webhook-guard.ts";
 
@@ -91,10 +92,27 @@ export class AlertSender {
   async #post(url: string, row: OutboxRow): Promise<string | undefined> {
     const delivery = new AbortController();
     this.#deliveries.add(delivery);
+    const { trace, ...body } = row.body;
+    const { span, context } = beginSpan(
+      "flagback.alert",
+      {
+        kind: SpanKind.CLIENT,
+        attributes: {
+          "flagback.alert": row.id,
+          "flagback.attempt": row.attempts + 1,
+          "flagback.incident": body.incident,
+        },
+      },
+      contextOf(trace),
+    );
     try {
-      const alert = { url, id: `flagback-${row.id}`, body: JSON.stringify(row.body) };
-      return await postAlert(alert, this.#guard, delivery.signal);
+      const id = `flagback-${row.id}`;
+      const alert = { url, id, body: JSON.stringify(body), trace: carrierOf(context) };
+      const problem = await postAlert(alert, this.#guard, delivery.signal);
+      if (problem !== undefined) failSpan(span, problem);
+      return problem;
     } finally {
+      span.end();
       this.#deliveries.delete(delivery);
     }
   }

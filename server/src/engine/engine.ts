@@ -23,7 +23,8 @@ import {
   type PlanStep,
 } from "@flagback/schemas";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
-import type { HistoryEntry, LedgerWrites, Loaded, RequestKey, Store } from "../store/store.ts";
+import type { Commit, HistoryEntry, LedgerWrites, Loaded, RequestKey, Store } from "../store/store.ts";
+import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing.ts";
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
 import { Serial } from "./serial.ts";
@@ -50,6 +51,8 @@ export interface ExecuteOptions {
   readonly idempotency?: RequestKey;
   /** What the log calls the request by that asks for it. */
   readonly requestId?: string;
+  /** The trace that the change belongs to. */
+  readonly trace?: Context;
   /** For the incident of a stop by the brain. */
   readonly decideMs?: number;
   readonly outcomesToDecision?: number;
@@ -198,7 +201,7 @@ export class Engine {
         outcomesToDecision: options.outcomesToDecision ?? null,
       },
       incidents: stamped.incidents,
-      alerts: stamped.alerts,
+      alerts: withTrace(stamped.alerts, carrierOf(options.trace)),
       idempotency: options.idempotency && { ...options.idempotency, answer: executed },
     };
     const { auditId, commitMs } = await this.#withLedger(this.#book, (ledger) =>
@@ -262,6 +265,11 @@ const NOTHING_OBSERVED: Observed = {
   tools: [],
   lastOutcomes: [],
 };
+
+/** An alert is delivered later, perhaps by another process; so it says itself which trace it belongs to. */
+function withTrace(alerts: Change["alerts"], trace: TraceCarrier | undefined): Commit["alerts"] {
+  return trace ? alerts.map((alert) => ({ ...alert, trace })) : alerts;
+}
 
 const NO_WRITES: LedgerWrites = {
   instances: [],

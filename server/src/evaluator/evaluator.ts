@@ -6,6 +6,7 @@ import { canRollBack, explain, isUnderWay, judge, type Ledger, type StopVerdict,
 import { type Actor, durationMs, type Rollout } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
+import { withinSpan } from "../telemetry/tracing.ts";
 import { automaticStep, hasSoaked, isOvertaken } from "./auto-advance.ts";
 import { ExcursionAudit } from "./excursion-audit.ts";
 
@@ -188,15 +189,25 @@ export class Evaluator {
       // A copy: the ledger goes on counting.
       input: structuredClone(ledger),
     };
-    await this.#engine.execute(
-      { kind: "rollback", alias: name, rolloutNumber: rollout.rolloutNumber, reason: summary, finding },
-      BRAIN,
-      {
-        detectMs: Math.max(0, arrivedAtMs - (this.#risingSince.get(name)?.ms ?? arrivedAtMs)),
-        decideMs: this.#monotonicMs() - arrivedAtMs,
-        outcomesToDecision: settled + missing,
-      },
-    );
+    const decideMs = this.#monotonicMs() - arrivedAtMs;
+    const attributes = {
+      "flagback.alias": name,
+      "flagback.candidate": rollout.candidate,
+      "flagback.reason": verdict.reason,
+      "flagback.log_e": verdict.logE,
+    };
+    await withinSpan("flagback.decide", { startTime: this.#now() - decideMs, attributes }, undefined, async (trace) => {
+      await this.#engine.execute(
+        { kind: "rollback", alias: name, rolloutNumber: rollout.rolloutNumber, reason: summary, finding },
+        BRAIN,
+        {
+          detectMs: Math.max(0, arrivedAtMs - (this.#risingSince.get(name)?.ms ?? arrivedAtMs)),
+          decideMs,
+          outcomesToDecision: settled + missing,
+          trace,
+        },
+      );
+    });
   }
 
   async #hold(

@@ -25,7 +25,7 @@ export const ChangeQuery = z.object({
 export type ChangeQuery = z.infer<typeof ChangeQuery>;
 
 /** What a change reads of its request. */
-type ChangeRequest = Pick<FastifyRequest, "headers" | "id" | "log" | "method" | "url" | "token"> & {
+type ChangeRequest = Pick<FastifyRequest, "headers" | "id" | "log" | "method" | "url" | "token" | "tracing"> & {
   readonly body: unknown;
 };
 
@@ -85,6 +85,7 @@ export function optionsOf(request: ChangeRequest): ExecuteOptions {
     ifMatch: ifMatchOf(request.headers["if-match"]),
     idempotency: requestKeyOf(request),
     requestId: request.id,
+    trace: request.tracing?.context,
   };
 }
 

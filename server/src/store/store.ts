@@ -168,6 +168,8 @@ export interface Commit {
     readonly text: string;
     readonly alias?: string;
     readonly incident?: string;
+    /** The trace of its change, for the delivery and not for the webhook's receiver to read. */
+    readonly trace?: Readonly<Record<string, string>>;
   }[];
   readonly idempotency?: AnsweredRequest;
   readonly ledger: LedgerWrites;

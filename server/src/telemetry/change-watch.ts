@@ -1,11 +1,13 @@
 /**
  * Follows each change from its commit until every runtime has it, and each incident until its kill switches are released.
  */
-import type { World } from "@flagback/core";
+import type { Change, World } from "@flagback/core";
+import type { Attributes } from "@opentelemetry/api";
 import type { Logger } from "pino";
 import type { Committed } from "../engine/engine.ts";
 import type { EndedSpread } from "../stream/propagation.ts";
 import type { Metrics, RollbackPhase } from "./metrics.ts";
+import { beginSpan, type Span } from "./tracing.ts";
 
 /** What the log names a change by, on each line that belongs to it. */
 interface ChangeIds {
@@ -22,7 +24,7 @@ export class ChangeWatch {
   readonly #now: () => number;
   readonly #rollbacks = new Map<string, { brain: number; person: number }>();
   /** Changes on their way, by revision. */
-  readonly #spreading = new Map<number, ChangeIds>();
+  readonly #spreading = new Map<number, { readonly ids: ChangeIds; readonly span: Span }>();
   /** Since when each incident keeps a kill switch engaged, in milliseconds since 1970. */
   #engagedSince: ReadonlyMap<string, number>;
 
@@ -64,21 +66,42 @@ export class ChangeWatch {
       if (decideMs !== undefined) this.#observe("decide", decideMs);
       this.#observe("commit", commitMs);
     }
-    if (history) this.#spreading.set(history.revision, ids);
+    const attributes = attributesOf(change, ids);
+    const commit = beginSpan("flagback.commit", { startTime: this.#now() - commitMs, attributes }, options.trace);
+    commit.span.end();
+    if (history) {
+      const { span } = beginSpan("flagback.propagate", { attributes }, commit.context);
+      this.#spreading.set(history.revision, { ids, span });
+    }
     if (change.killSwitches.length > 0) this.#followIncidents(world);
   }
 
   /** Nobody is waited for any more, or the change is too old to be followed further. */
   spreadEnded({ revision, runtimes, acknowledged, lapsed, ms, hasConverged }: EndedSpread): void {
-    const ids = this.#spreading.get(revision);
+    const spreading = this.#spreading.get(revision);
     this.#spreading.delete(revision);
-    if (!ids || !hasConverged || runtimes === 0) return;
+    if (!spreading) return;
+    const { ids, span } = spreading;
+    span.setAttributes({
+      "flagback.runtimes": runtimes,
+      "flagback.acknowledged": acknowledged,
+      "flagback.lapsed": lapsed,
+      "flagback.converged": hasConverged,
+    });
+    span.end();
+    if (!hasConverged || runtimes === 0) return;
     if (ids.decisionId !== undefined) this.#observe("converge", ms);
     const level = ids.decisionId === undefined ? "debug" : "info";
     this.#log[level](
       { ...ids, runtimes, acknowledged, lapsed, ms: Math.round(ms) },
       `applied by ${acknowledged} of ${runtimes} runtimes`,
     );
+  }
+
+  /** Ends what is still on its way. */
+  close(): void {
+    for (const { span } of this.#spreading.values()) span.setAttribute("flagback.converged", false).end();
+    this.#spreading.clear();
   }
 
   #followIncidents(world: World): void {
@@ -92,6 +115,17 @@ export class ChangeWatch {
   #observe(phase: RollbackPhase, ms: number): void {
     this.#metrics.rollbackSeconds.observe({ phase }, ms / 1_000);
   }
+}
+
+function attributesOf(change: Change, ids: ChangeIds): Attributes {
+  return {
+    "flagback.action": change.action,
+    "flagback.target": change.target,
+    "flagback.audit_id": ids.auditId,
+    "flagback.revision": ids.revision,
+    "flagback.decision_id": ids.decisionId,
+    "flagback.incident": ids.incident,
+  };
 }
 
 const NO_ROLLBACKS = { brain: 0, person: 0 };
