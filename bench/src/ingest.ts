@@ -136,7 +136,7 @@ async function steady(
 }
 
 /** What the server says it has settled, over both versions, and what it says it accepted. */
-async function countedBy(fleet: Fleet): Promise<{ readonly settled: number; readonly accepted: number }> {
+export async function countedBy(fleet: Fleet): Promise<{ readonly settled: number; readonly accepted: number }> {
   const { traffic } = JSON.parse(await fleet.get(`/v1/aliases/${ALIAS}/rollout`)) as {
     traffic: readonly { readonly settled: number }[];
   };

@@ -11,6 +11,7 @@ import { push } from "./push.ts";
 import { reconnect } from "./reconnect.ts";
 import type { Benchmark } from "./report.ts";
 import { rollback } from "./rollback.ts";
+import { soak } from "./soak.ts";
 import { store } from "./store.ts";
 import { storeSettings } from "./store-settings.ts";
 
@@ -24,6 +25,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   push,
   reconnect,
   rollback,
+  soak,
   store,
   "store-settings": storeSettings,
 };

@@ -40,7 +40,7 @@ const skills = {
     broadcasts = [];
     return taken;
   },
-  usage: ({ collect }: { collect: boolean }) => lookAtUsage(collect),
+  usage: ({ collect, goOn }: { collect: boolean; goOn?: boolean }) => lookAtUsage(collect, goOn),
 };
 export type ServerSkills = typeof skills;
 

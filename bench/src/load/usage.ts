@@ -24,8 +24,11 @@ let delays: IntervalHistogram | undefined;
 let watching: NodeJS.Timeout | undefined;
 let maxOwnDelayMs = 0;
 
-/** Looks, and begins to measure the event loop's delay anew. Collects garbage first where Node was told to expose it. */
-export function lookAtUsage(collect = false): Usage {
+/**
+ * Looks, and begins to measure the event loop's delay anew unless it is to go on. Collects garbage first where Node was told to
+ * expose it.
+ */
+export function lookAtUsage(collect = false, goOn = false): Usage {
   if (collect) globalThis.gc?.();
   const { user, system } = process.cpuUsage();
   const { rss, heapUsed, external } = process.memoryUsage();
@@ -39,6 +42,7 @@ export function lookAtUsage(collect = false): Usage {
     maxOwnLoopDelayMs: maxOwnDelayMs,
     p99LoopDelayMs: Math.max(0, (delays?.percentile(99) ?? 0) / 1e6 - RESOLUTION_MS),
   };
+  if (goOn) return usage;
   delays?.disable();
   delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delays.enable();
