@@ -184,7 +184,7 @@ test.each([
   ["a frame that goes on after its end", '{"type":"outcomes","seq":1,"assigned":[],"items":[]}}'],
   ["a frame that is cut off", '{"type":"outcomes","seq":1,"assigned":[],"items":[{"runId":"r'],
   ["a number that JSON does not know", '{"type":"outcomes","seq":01,"assigned":[],"items":[]}'],
-  ["a text with an escape", frameOf({ runId: 'say "yes"' })],
+  ["a text with an escape", frameOf({ runId: "two\nlines" })],
   ["a text that is not ASCII", frameOf({ runId: "café" })],
   ["another message", '{"type":"lease","id":1}'],
   ["nothing", ""],
