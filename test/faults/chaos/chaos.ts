@@ -153,7 +153,7 @@ class ChaosRun {
     const { url, adminToken } = server;
     this.#operator = new Operator({ url, adminToken, runtimeToken: fleetToken, decoyUrl }, record);
     this.#closers.push(() => this.#operator.close());
-    this.#readers = new SlowReaders(server.url, readerToken, random.seed());
+    this.#readers = new SlowReaders(url, readerToken, adminToken, random.seed());
     this.#closers.push(() => this.#readers.close());
     this.#reader = new DatabaseReader(dataDir, webhookId);
     await server.kill();
