@@ -1,8 +1,9 @@
 /**
  * Makes counts durable in groups: the first count of a group waits at most max(5 ms, 4 x the last commit's time), so that
- * a slow disk writes larger groups (DESIGN 9). The commit's time is the disk's alone: a larger group would not make the rows
- * and the acknowledgements any fewer, and waiting for them in proportion would let wait and group raise each other without
- * end. A group that is full goes at once, so that a control change never waits for more than one bounded write.
+ * a slow disk writes larger groups (DESIGN 9). A commit that was slow alone, such as one that folded SQLite's journal, says
+ * nothing of the disk, so the faster of the last two counts. The commit's time is the disk's alone: a larger group would not
+ * make the rows and the acknowledgements any fewer, and waiting for them in proportion would let wait and group raise each
+ * other without end. A group that is full goes at once, so that a control change never waits for more than one bounded write.
  */
 
 export interface GroupCommitOptions {
@@ -10,7 +11,7 @@ export interface GroupCommitOptions {
   readonly delayMs: number;
   /** Outcomes in a group that goes at once, also where it has not waited. */
   readonly maxOutcomes: number;
-  /** The wait is this many times the last commit's own time, where that is longer. */
+  /** The wait is this many times the own time of the faster of the last two commits, where that is longer. */
   readonly commitTimeFactor: number;
   /** Longest wait, also after failures, in milliseconds. */
   readonly maxDelayMs: number;
@@ -31,6 +32,8 @@ export class GroupCommit {
   #timer: NodeJS.Timeout | undefined;
   #isWriting = false;
   #lastMs = 0;
+  /** Of the commit before the last. */
+  #formerMs = 0;
   #hasFailed = false;
   #isClosed = false;
 
@@ -56,7 +59,7 @@ export class GroupCommit {
       return;
     }
     if (this.#timer) return;
-    const waitMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * this.#lastMs));
+    const waitMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * Math.min(this.#lastMs, this.#formerMs)));
     this.#timer = setTimeout(() => void this.#run(), waitMs);
   }
 
@@ -73,12 +76,15 @@ export class GroupCommit {
     this.#timer = undefined;
     this.#isWriting = true;
     try {
-      this.#lastMs = await this.#flush();
+      const diskMs = await this.#flush();
+      this.#formerMs = this.#lastMs;
+      this.#lastMs = diskMs;
       this.#hasFailed = false;
       this.#isWriting = false;
     } catch (error) {
       this.#onFailure(error);
       this.#lastMs = this.#options.maxDelayMs;
+      this.#formerMs = this.#options.maxDelayMs;
       this.#hasFailed = true;
       this.#isWriting = false;
       this.schedule(0);
