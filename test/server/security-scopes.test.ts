@@ -61,7 +61,10 @@ test("whatever changes, a scoped runtime holds exactly its own of what an unscop
     fc.constantFrom(...ALIASES).map((name) => ["POST", `/v1/aliases/${name}/rollback`, { reason: "r" }] as const),
     fc
       .constantFrom(...ALIASES)
-      .map((name) => ["POST", `/v1/aliases/${name}/unlock`, { version: `${name}@2`, reason: "r" }] as const),
+      .map(
+        (name) =>
+          ["POST", `/v1/aliases/${name}/unlock`, { version: `${name}@2`, reason: "r", rootCause: "c" }] as const,
+      ),
     fc.constant(["POST", "/v1/stop", { reason: "r" }] as const),
   );
   await fc.assert(

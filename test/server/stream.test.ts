@@ -103,7 +103,11 @@ test("applying the deltas that a runtime was sent gives what a snapshot gives", 
     fc
       .constantFrom("support-agent@2.4.0-b", "support-agent@2.4.0-c")
       .map((id) => ["POST", "/v1/versions", { id, payload: { prompt: "Be brief." } }] as const),
-    fc.constant(["POST", "/v1/aliases/support-agent/unlock", { version: "support-agent@2.4.0", reason: "r" }] as const),
+    fc.constant([
+      "POST",
+      "/v1/aliases/support-agent/unlock",
+      { version: "support-agent@2.4.0", reason: "r", rootCause: "c" },
+    ] as const),
   );
   const follower = await RawRuntime.connect(server.url, token);
   let held = documentsOf((await follower.next("snapshot")).documents);

@@ -111,7 +111,7 @@ export function stayingLines(options: {
         "audit",
         "runtimes",
         `kill release ${SWITCH} --scope agent=support-agent --reason "seen it"`,
-        `unlock support-agent ${CANDIDATE} --reason "once more"`,
+        `unlock support-agent ${CANDIDATE} --reason "once more" --root-cause "the tool timed out"`,
         "rollout start support-agent --stage validation",
       ]
     : ["get aliases", "rollout status support-agent", 'rollback support-agent --reason "by hand"'];

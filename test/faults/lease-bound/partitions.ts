@@ -195,7 +195,9 @@ export class PartitionLab {
       const scope = `agent=${ALIAS}`;
       await done(this.#server.call("POST", `/v1/kill-switches/${key}/release`, { scope, reason }));
     }
-    await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/unlock`, { version: CANDIDATE, reason }));
+    await done(
+      this.#server.call("POST", `/v1/aliases/${ALIAS}/unlock`, { version: CANDIDATE, reason, rootCause: "none" }),
+    );
     await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/rollout`, { candidate: CANDIDATE }));
   }
 }

@@ -137,7 +137,7 @@ function changeOf(random: SeededRandom): Request[] {
   const candidate = random.pick(VERSIONS);
   const giveBack: Request[] = [
     ...SCOPES.map((scope): Request => ["POST", `${killSwitch}/release`, { scope, reason }]),
-    ...VERSIONS.map((version): Request => ["POST", `${alias}/unlock`, { version, reason }]),
+    ...VERSIONS.map((version): Request => ["POST", `${alias}/unlock`, { version, reason, rootCause: reason }]),
     ["POST", `${alias}/rollout`, { candidate }],
   ];
   const single: Request[] = [
