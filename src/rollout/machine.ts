@@ -70,7 +70,7 @@ export const PEOPLES_COMMANDS = {
     name: "unlock",
     role: "lead",
     does: "let a locked version have traffic again",
-    how: 'flagback unlock ALIAS VERSION --reason "..."',
+    how: 'flagback unlock ALIAS VERSION --reason "..." --root-cause "..."',
   },
 } as const satisfies Partial<Record<Command["kind"], Instruction>>;
 

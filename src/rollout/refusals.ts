@@ -37,7 +37,7 @@ export function versionLocked(id: string, alias: string, reason: string): Refusa
   return {
     code: "version_locked",
     message: `Version ${id} is locked on ${alias}: ${reason}`,
-    hint: `Fix it and register a new version, or unlock it with flagback unlock ${alias} ${id} --reason "...".`,
+    hint: `Fix it and register a new version, or unlock it with flagback unlock ${alias} ${id} --reason "..." --root-cause "...".`,
   };
 }
 
