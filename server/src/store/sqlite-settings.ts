@@ -14,7 +14,7 @@ export const SETTINGS: readonly (readonly [name: string, value: string | number]
   ["fullfsync", 1],
   ["checkpoint_fullfsync", 1],
   // Pages.
-  ["wal_autocheckpoint", 2_000],
+  ["wal_autocheckpoint", 500],
   // Bytes.
   ["journal_size_limit", 32 * 1024 * 1024],
   // Negative: KiB.
