@@ -11,7 +11,13 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseKeep, Retention } from "../../server/src/store/retention.ts";
 import { openSqliteStore } from "../../server/src/store/sqlite.ts";
 import { openDatabase } from "../../server/src/store/sqlite-open.ts";
-import type { Commit, LedgerWrites, Prunable, Store } from "../../server/src/store/store.ts";
+import {
+  type Commit,
+  type LedgerWrites,
+  NO_LEDGER_WRITES,
+  type Prunable,
+  type Store,
+} from "../../server/src/store/store.ts";
 import { type Spread, spreadOf } from "./load/statistics.ts";
 import type { Benchmark, Options, Report, Row } from "./report.ts";
 
@@ -137,18 +143,7 @@ function changeOf(n: number): Commit {
   };
 }
 
-const NO_COUNTS: LedgerWrites = {
-  instances: [],
-  assignments: [],
-  closedAssignments: [],
-  counts: [],
-  closedHeldTicks: [],
-  frozen: [],
-  ledgers: [],
-  totals: [],
-  runs: [],
-  tick: 1,
-};
+const NO_COUNTS: LedgerWrites = { ...NO_LEDGER_WRITES, tick: 1 };
 
 /** Counts of one group: 50 runtimes, one version, and the ids of their runs. */
 function countsOf(n: number): LedgerWrites {

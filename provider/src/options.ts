@@ -120,7 +120,7 @@ function urlsOf(
 ): Pick<Settings, "streamUrl" | "snapshotUrl" | "feedbackUrl"> {
   const parsed = typeof url === "string" && URL.canParse(url) ? new URL(url) : null;
   if (!parsed || !/^(http|ws)s?:$/.test(parsed.protocol)) {
-    problems.push(`url is ${JSON.stringify(url) ?? "missing"}, not an http or https address`);
+    problems.push(`url is ${describeUrl(url)}, not an http or https address`);
     return { streamUrl: "", snapshotUrl: "", feedbackUrl: "" };
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {
@@ -133,4 +133,10 @@ function urlsOf(
     snapshotUrl: `http${secure}://${place}/v1/snapshot`,
     feedbackUrl: `http${secure}://${place}/v1/feedback`,
   };
+}
+
+/** For the log: without what may be a secret, the user, the password and the query. */
+function describeUrl(url: unknown): string {
+  if (typeof url !== "string") return url === undefined ? "missing" : typeof url;
+  return JSON.stringify(url.replace(/^[^/]*\/\/[^/]*@/, "...@").replace(/[?#].*$/s, "?..."));
 }

@@ -118,8 +118,9 @@ export class FlagbackProvider implements Provider, RunHost {
   /**
    * Connects. Resolves with the first snapshot and the first lease. Where the cache holds something it also resolves once the
    * first attempt failed or `initTimeoutMs` passed, and STALE follows at once; else it rejects then. It rejects when the token
-   * is refused, and at once where the options can't be used. It goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
-   * gives it back to a domain, it waits for the closing and starts again.
+   * is refused. It goes on connecting all the same: READY follows by event. While the provider closes, as when OpenFeature
+   * gives it back to a domain, it waits for the closing and starts again. Where the options can't be used it rejects at once,
+   * and nothing follows.
    */
   initialize(): Promise<void> {
     this.#isWanted = true;

@@ -5,21 +5,10 @@ import { expect, onTestFinished, test } from "vitest";
 import { LedgerJournal } from "../../server/src/store/ledger-journal.ts";
 import { migrate } from "../../server/src/store/migrations.ts";
 import { openSqliteStore } from "../../server/src/store/sqlite.ts";
-import type { LedgerWrites } from "../../server/src/store/store.ts";
+import { type LedgerWrites, NO_LEDGER_WRITES } from "../../server/src/store/store.ts";
 import { testFolder } from "../support/server.ts";
 
-const NOTHING: LedgerWrites = {
-  instances: [],
-  assignments: [],
-  closedAssignments: [],
-  counts: [],
-  closedHeldTicks: [],
-  frozen: [],
-  ledgers: [],
-  totals: [],
-  runs: [],
-  tick: 1,
-};
+const NOTHING: LedgerWrites = { ...NO_LEDGER_WRITES, tick: 1 };
 
 const NO_COUNTS: Counts = {
   assigned: 0,

@@ -23,7 +23,15 @@ import {
   type PlanStep,
 } from "@flagback/schemas";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
-import type { Commit, HistoryEntry, LedgerWrites, Loaded, RequestKey, Store } from "../store/store.ts";
+import {
+  type Commit,
+  type HistoryEntry,
+  type LedgerWrites,
+  type Loaded,
+  NO_LEDGER_WRITES,
+  type RequestKey,
+  type Store,
+} from "../store/store.ts";
 import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing.ts";
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
@@ -224,7 +232,7 @@ export class Engine {
     book: LedgerBook | undefined,
     write: (writes: LedgerWrites) => Promise<Result>,
   ): Promise<Result> {
-    const writes = book ? book.collect() : NO_WRITES;
+    const writes = book ? book.collect() : NO_LEDGER_WRITES;
     try {
       const result = await write(writes);
       const waitedMs = book?.confirm(writes) ?? 0;
@@ -270,19 +278,6 @@ const NOTHING_OBSERVED: Observed = {
 function withTrace(alerts: Change["alerts"], trace: TraceCarrier | undefined): Commit["alerts"] {
   return trace ? alerts.map((alert) => ({ ...alert, trace })) : alerts;
 }
-
-const NO_WRITES: LedgerWrites = {
-  instances: [],
-  assignments: [],
-  closedAssignments: [],
-  counts: [],
-  closedHeldTicks: [],
-  frozen: [],
-  ledgers: [],
-  totals: [],
-  runs: [],
-  tick: 0,
-};
 
 function accepted(result: Transition): Exclude<Transition, { kind: "refused" }> {
   if (result.kind === "refused") throw new FlagbackError(result.refusal);

@@ -129,6 +129,20 @@ export interface LedgerWrites {
   readonly tick: number;
 }
 
+/** Nothing to make durable. */
+export const NO_LEDGER_WRITES: LedgerWrites = {
+  instances: [],
+  assignments: [],
+  closedAssignments: [],
+  counts: [],
+  closedHeldTicks: [],
+  frozen: [],
+  ledgers: [],
+  totals: [],
+  runs: [],
+  tick: 0,
+};
+
 /** Names a request that its sender may repeat. */
 export interface RequestKey {
   readonly tokenId: string;

@@ -52,7 +52,6 @@ export class SlowReaders {
     for (const socket of this.#sockets) {
       socket.resume();
       socket.close();
-      void setTimeout(1_000, undefined, { ref: false }).then(() => socket.terminate());
     }
   }
 

@@ -53,6 +53,11 @@ test.each<[what: string, options: object | undefined, line: RegExp]>([
   ["nothing", undefined, /url is missing.*token is missing/],
   ["no url", { url: "" }, /url is "", not an http or https address/],
   ["a url of another scheme", { url: "ftp://host" }, /url is "ftp:\/\/host", not an http/],
+  [
+    "a password in a url of another scheme",
+    { url: "ftp://me:secret@host?token=x" },
+    /url is "\.\.\.@host\?\.\.\.", not/,
+  ],
   ["a url without a scheme", { url: "host:7780" }, /url is "host:7780", not an http/],
   ["a token in the url", { url: "http://host?token=x" }, /token goes into the option token/],
   ["no token", { token: "" }, /token is missing/],

@@ -3,7 +3,7 @@
  */
 import type { Counts } from "@flagback/core";
 import type { Alias, AuditEvent, Decision, KillSwitch, StoredFeedback, Version, Webhook } from "@flagback/schemas";
-import type { Commit, LedgerWrites, Store, StoredToken } from "../../../server/src/store/store.ts";
+import { type Commit, NO_LEDGER_WRITES, type Store, type StoredToken } from "../../../server/src/store/store.ts";
 
 /** Where a write can be made to fail: before anything of it, after it began, and when all of it is done but the commit. */
 export const MOMENTS = ["before-begin", "after-begin", "before-commit"] as const;
@@ -59,19 +59,6 @@ export const NO_COUNTS: Counts = {
   guardrails: [],
 };
 
-export const NOTHING_COUNTED: LedgerWrites = {
-  instances: [],
-  assignments: [],
-  closedAssignments: [],
-  counts: [],
-  closedHeldTicks: [],
-  frozen: [],
-  ledgers: [],
-  totals: [],
-  runs: [],
-  tick: 0,
-};
-
 /** A change that changes nothing but what is given; it always has its audit row. */
 export function change(parts: Partial<Commit> = {}): Commit {
   return {
@@ -84,7 +71,7 @@ export function change(parts: Partial<Commit> = {}): Commit {
     incidents: [],
     audit: audited("change"),
     alerts: [],
-    ledger: NOTHING_COUNTED,
+    ledger: NO_LEDGER_WRITES,
     ...parts,
   };
 }

@@ -2,6 +2,7 @@
  * The contract of changes, the audit log and incidents.
  */
 import { expect, test } from "vitest";
+import { NO_LEDGER_WRITES } from "../../../server/src/store/store.ts";
 import {
   ALL,
   AT,
@@ -13,7 +14,6 @@ import {
   LATER,
   type MakeAdapter,
   NO_COUNTS,
-  NOTHING_COUNTED,
   request,
   revised,
   stopped,
@@ -60,7 +60,7 @@ export function changesContract(make: MakeAdapter): void {
         incident,
         alerts: [{ kind: "rollback", text: "Rolled back.", alias: "agent", incident: "inc_1" }],
         idempotency: request("once", { revision: 7 }),
-        ledger: { ...NOTHING_COUNTED, tick: 5 },
+        ledger: { ...NO_LEDGER_WRITES, tick: 5 },
       }),
     );
     expect(commitMs).toBeGreaterThan(0);
@@ -249,7 +249,7 @@ export function changesContract(make: MakeAdapter): void {
       candidate: { ...NO_COUNTS, assigned: tick },
       stable: NO_COUNTS,
     });
-    await store.writeLedger({ ...NOTHING_COUNTED, frozen: [frozen(1, 9), frozen(1, 2), frozen(2, 3)], tick: 10 });
+    await store.writeLedger({ ...NO_LEDGER_WRITES, frozen: [frozen(1, 9), frozen(1, 2), frozen(2, 3)], tick: 10 });
     const found = await store.readDecision("1".padEnd(64, "0"));
     expect(found?.frozen.map(({ tick, candidate }) => [tick, candidate.assigned])).toEqual([
       [2, 2],

@@ -3,14 +3,14 @@
  */
 import { newLedger } from "@flagback/core";
 import { expect, test } from "vitest";
-import type { LedgerWrites } from "../../../server/src/store/store.ts";
-import { ALL, change, everythingIn, type MakeAdapter, NO_COUNTS, NOTHING_COUNTED, stopped } from "./adapter.ts";
+import { type LedgerWrites, NO_LEDGER_WRITES } from "../../../server/src/store/store.ts";
+import { ALL, change, everythingIn, type MakeAdapter, NO_COUNTS, stopped } from "./adapter.ts";
 
 const ROLLOUT = { alias: "agent", rolloutNumber: 1 };
 const NAME = { ...ROLLOUT, instance: "i1", seq: 4, version: "agent@2" };
 
 const COUNTED: LedgerWrites = {
-  ...NOTHING_COUNTED,
+  ...NO_LEDGER_WRITES,
   instances: [{ instance: "i1", tokenId: "t", through: 4, lostSince: null }],
   assignments: [{ ...NAME, tick: 3, assigned: 5, settled: 2, overdue: { 1800: 1 } }],
   counts: [
@@ -47,7 +47,7 @@ export function countsContract(make: MakeAdapter): void {
     const store = adapter.open();
     await store.writeLedger(COUNTED);
     await store.writeLedger({
-      ...NOTHING_COUNTED,
+      ...NO_LEDGER_WRITES,
       closedAssignments: [NAME],
       closedHeldTicks: [{ ...ROLLOUT, tick: 3 }],
       frozen: [{ ...ROLLOUT, tick: 3, candidate: { ...NO_COUNTS, assigned: 5 }, stable: NO_COUNTS }],
@@ -66,8 +66,8 @@ export function countsContract(make: MakeAdapter): void {
     const adapter = await make();
     const store = adapter.open();
     const runs = (...runIds: string[]) => ({ ...ROLLOUT, version: "agent@2", runIds });
-    await store.writeLedger({ ...NOTHING_COUNTED, runs: [runs("r1", "r2"), runs("r3")] });
-    await store.writeLedger({ ...NOTHING_COUNTED, runs: [runs("r4", "r5")] });
+    await store.writeLedger({ ...NO_LEDGER_WRITES, runs: [runs("r1", "r2"), runs("r3")] });
+    await store.writeLedger({ ...NO_LEDGER_WRITES, runs: [runs("r4", "r5")] });
     store.close();
     const again = adapter.open();
     const last = (limit: number) => again.load({ history: 0, runs: limit }).runs.flatMap(({ runIds }) => runIds);
@@ -81,11 +81,11 @@ export function countsContract(make: MakeAdapter): void {
     const store = (await make()).open();
     const frozen = (tick: number) => ({ ...ROLLOUT, tick, candidate: NO_COUNTS, stable: NO_COUNTS });
     for (let tick = 1; tick <= 10; tick++) {
-      await store.writeLedger({ ...NOTHING_COUNTED, frozen: [frozen(tick)], tick });
+      await store.writeLedger({ ...NO_LEDGER_WRITES, frozen: [frozen(tick)], tick });
     }
     // A day and five seconds after the first of them.
     for (let tick = 86_406; tick <= 86_410; tick++) {
-      await store.writeLedger({ ...NOTHING_COUNTED, frozen: [frozen(tick)], tick });
+      await store.writeLedger({ ...NO_LEDGER_WRITES, frozen: [frozen(tick)], tick });
     }
     await store.commit(change(stopped("1")));
     const kept = (await store.readDecision("1".padEnd(64, "0")))?.frozen.map(({ tick }) => tick);

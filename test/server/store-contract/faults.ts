@@ -2,7 +2,7 @@
  * The contract of failing disks: a write that fails has done nothing, wherever it failed, and may be made again.
  */
 import { describe, expect, test } from "vitest";
-import type { Store } from "../../../server/src/store/store.ts";
+import { NO_LEDGER_WRITES, type Store } from "../../../server/src/store/store.ts";
 import {
   type Adapter,
   ALL,
@@ -16,7 +16,6 @@ import {
   LATER,
   type MakeAdapter,
   MOMENTS,
-  NOTHING_COUNTED,
   request,
   revised,
   stopped,
@@ -57,7 +56,7 @@ const WRITES: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
 };
 
 const COUNTED = {
-  ...NOTHING_COUNTED,
+  ...NO_LEDGER_WRITES,
   instances: [{ instance: "i", tokenId: "t", through: 9, lostSince: null }],
   runs: [{ alias: "agent", rolloutNumber: 1, version: "agent@1", runIds: ["r9"] }],
   totals: [

@@ -4,7 +4,13 @@
 import type { AuditEvent, KillSwitch, StoredFeedback, Version, Webhook } from "@flagback/schemas";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { HistoryEntry, LedgerTotals, Store, StoredToken } from "../../../server/src/store/store.ts";
+import {
+  type HistoryEntry,
+  type LedgerTotals,
+  NO_LEDGER_WRITES,
+  type Store,
+  type StoredToken,
+} from "../../../server/src/store/store.ts";
 import {
   type Adapter,
   ALL,
@@ -17,7 +23,6 @@ import {
   type MakeAdapter,
   MOMENTS,
   type Moment,
-  NOTHING_COUNTED,
   revised,
   token,
   version,
@@ -140,7 +145,7 @@ async function carryOut(store: Store, model: Model, each: Call, n: number): Prom
         history: revised(revision),
       };
       const alerts = each.alert ? [{ kind: "stop", text: `of step ${n}` }] : [];
-      const ledger = { ...NOTHING_COUNTED, tick: model.tick };
+      const ledger = { ...NO_LEDGER_WRITES, tick: model.tick };
       await store.commit(change({ ...documents, alerts, ledger, audit: audited(`change ${n}`, { revision }) }));
       return {
         acknowledge: () => {
@@ -163,7 +168,7 @@ async function carryOut(store: Store, model: Model, each: Call, n: number): Prom
       const key = { alias: instance, rolloutNumber: 1, version: "v@1" };
       const tick = model.tick + 1;
       await store.writeLedger({
-        ...NOTHING_COUNTED,
+        ...NO_LEDGER_WRITES,
         instances: [{ instance, tokenId: "t", through: n, lostSince: null }],
         totals: [{ ...key, totals }],
         runs: runIds.length > 0 ? [{ ...key, runIds }] : [],
