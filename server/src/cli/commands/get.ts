@@ -1,4 +1,5 @@
 /** `flagback get`: the documents as the server has them. */
+import { VERSION_KINDS } from "@flagback/core";
 import { type Alias, type Flag, FlagbackError, type Version } from "@flagback/schemas";
 import { Argument, type Command } from "commander";
 import type { FeedbackRow } from "../api-answers.ts";
@@ -109,11 +110,12 @@ function aliasTable(aliases: readonly Alias[]): string {
 
 function versionTable(versions: readonly Version[]): string {
   return table(
-    ["ID", "ALIAS", "KIND", "DIGEST", "CREATED (UTC)", "RETIRED (UTC)"],
+    ["ID", "ALIAS", "KIND", "ROLLBACK BY", "DIGEST", "CREATED (UTC)", "RETIRED (UTC)"],
     versions.map((version) => [
       version.id,
       version.alias,
       version.kind,
+      VERSION_KINDS[version.kind].mechanism,
       version.digest.slice(0, 12),
       moment(version.createdAt),
       version.retiredAt ? moment(version.retiredAt) : "",
