@@ -50,6 +50,7 @@ const BOUNDARY_TYPES = {
   "release-body": schemas.ReleaseBody,
   "start-rollout-body": schemas.StartRolloutBody,
   "unlock-body": schemas.UnlockBody,
+  "version-diff": schemas.VersionDiff,
 } as const satisfies Record<string, z.ZodType>;
 
 /** The text of every file, by its name. The same sources always give the same text. */

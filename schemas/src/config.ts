@@ -5,6 +5,7 @@
 import * as z from "zod";
 import { FailSafe, FlagDefinition, type Slot, VersionKind } from "./documents.ts";
 import { MAX_TEXT_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
+import { PayloadSchema } from "./payload-schema.ts";
 import { type Guardrail, Policy } from "./policy.ts";
 import { type Json, Name, Payload, Text, VersionId } from "./primitives.ts";
 
@@ -38,6 +39,7 @@ const ConfigAlias = z.strictObject({
   candidates: z.array(ConfigCandidate).default([]),
   policy: Policy.optional(),
   triggers: Triggers.optional(),
+  payloadSchema: PayloadSchema.optional(),
 });
 
 const ConfigVersion = z.strictObject({
@@ -78,6 +80,7 @@ export interface DesiredAlias {
   /** Present where the file gives weights. */
   readonly allocation?: readonly Slot[];
   readonly policy?: Policy;
+  readonly payloadSchema?: PayloadSchema;
 }
 
 /** What the file asks for, in the words of the documents. */
@@ -146,6 +149,7 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
       candidates: allocation.map((slot) => slot.version).filter((version) => version !== stable),
       allocation: weighted ? allocation : undefined,
       policy: alias.policy ?? (alias.triggers && Policy.parse({ guardrails: guardrailsOf(alias.triggers) })),
+      ...(alias.payloadSchema === undefined ? {} : { payloadSchema: alias.payloadSchema }),
     });
   }
 

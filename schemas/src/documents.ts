@@ -2,7 +2,8 @@
  * The documents that the server keeps (DESIGN 3).
  */
 import * as z from "zod";
-import { MAX_FINISHING, MAX_INCIDENT_NOTES, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
+import { MAX_FINISHING, MAX_INCIDENT_NOTES, MAX_PAST_STABLES, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
+import { PayloadSchema } from "./payload-schema.ts";
 import { GuardrailAction, GuardrailMode, Policy } from "./policy.ts";
 import {
   Digest,
@@ -116,6 +117,11 @@ export const Alias = z.strictObject({
   allocation: Allocation,
   stable: VersionId.nullable(),
   previousStable: z.strictObject({ version: VersionId, until: Timestamp }).optional(),
+  /** Versions that were stable within `retention`, and when each ceased to be: they can't be retired yet. */
+  pastStables: z
+    .array(z.strictObject({ version: VersionId, at: Timestamp }))
+    .max(MAX_PAST_STABLES)
+    .optional(),
   candidates: z.array(VersionId),
   /** Versions that lost their weight while the policy says `onWithdraw: finish`, and until when conversations may end on each. */
   finishing: z
@@ -123,6 +129,8 @@ export const Alias = z.strictObject({
     .max(MAX_FINISHING)
     .optional(),
   policy: Policy.nullable(),
+  /** What the payload of each version must meet that gets weight or is registered. */
+  payloadSchema: PayloadSchema.optional(),
   locks: z.array(Lock),
   rollout: Rollout.nullable(),
   /** Number of the last rollout; 0 before the first. */

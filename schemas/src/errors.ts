@@ -32,6 +32,8 @@ export const ERROR_STATUS = {
   not_found: 404,
   outcome_invalid: 400,
   overloaded: 503,
+  payload_invalid: 400,
+  payload_schema_invalid: 400,
   payload_too_large: 413,
   policy_invalid: 400,
   port_in_use: 500,

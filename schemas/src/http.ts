@@ -5,6 +5,7 @@ import * as z from "zod";
 import { Allocation, FlagDefinition, Propagation, Role, VersionKind } from "./documents.ts";
 import type { FlagbackError } from "./errors.ts";
 import { MAX_BATCH_ITEMS, MAX_TOKEN_ALIASES } from "./limits.ts";
+import { PayloadSchema } from "./payload-schema.ts";
 import { Policy } from "./policy.ts";
 import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
 
@@ -23,6 +24,8 @@ export type RegisterVersionBody = z.infer<typeof RegisterVersionBody>;
 export const PutAliasBody = z.strictObject({
   salt: z.string().min(1).max(128).optional(),
   policy: Policy.nullable().optional(),
+  /** Null takes it away. */
+  payloadSchema: PayloadSchema.nullable().optional(),
   /** Whole allocation, weights summing to 100 000. Only without a rollout under way. */
   allocation: Allocation.optional(),
 });

@@ -14,6 +14,8 @@ export const MAX_VERSION_ID_LENGTH = 256;
 export const MAX_TEXT_LENGTH = 4_096;
 /** A version's payload as JSON, in bytes. */
 export const MAX_PAYLOAD_BYTES = 256 * 1024;
+/** An alias's payload schema as JSON, in bytes. */
+export const MAX_PAYLOAD_SCHEMA_BYTES = 64 * 1024;
 /** Objects and arrays inside one another in a payload or a flag; whoever walks deeper ones may run out of stack. */
 export const MAX_JSON_DEPTH = 64;
 /** One frame from a runtime, in bytes. A larger one closes the socket. */
@@ -32,6 +34,8 @@ export const MAX_STAGES = 16;
 export const MAX_SWITCH_ENTRIES = 256;
 /** Versions that conversations may finish on at once; beyond it the one that would go first goes. */
 export const MAX_FINISHING = 16;
+/** Versions of one alias that were stable and are remembered for it; beyond it the earliest is forgotten. */
+export const MAX_PAST_STABLES = 32;
 /** Notes on one incident. */
 export const MAX_INCIDENT_NOTES = 200;
 /** Aliases that one runtime token is scoped to. */

@@ -6,6 +6,7 @@ import { weightOf, weightsOf, wholeAllocation, withWeights } from "../allocation
 import { compileGuardrails } from "../brain/index.ts";
 import type { CommandOf } from "./commands.ts";
 import { withFinishing } from "./finishing.ts";
+import { payloadRefusal, schemaRefusal } from "./payload-schema.ts";
 import { aliasNotFound, versionLocked, versionNotFound, versionRetired } from "./refusals.ts";
 import { isUnderWay, policyInForce } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
@@ -25,11 +26,19 @@ export function putAlias(world: World, command: CommandOf<"putAlias">, at: Circu
     ...(command.salt === undefined ? {} : { salt: command.salt }),
     ...(command.policy === undefined ? {} : { policy: command.policy }),
   };
+  const { payloadSchema } = command;
+  // Equal by content, because setting it anew would put it elsewhere among the keys.
+  if (payloadSchema !== undefined && JSON.stringify(payloadSchema) !== JSON.stringify(alias.payloadSchema ?? null)) {
+    const { payloadSchema: _before, ...without } = alias;
+    alias = payloadSchema === null ? without : { ...without, payloadSchema };
+    const problem = schemaRefusal(world, alias, at.payloads);
+    if (problem) return refused(problem);
+  }
   if (before && command.salt !== undefined && command.salt !== before.salt && isUnderWay(before)) {
     return refused(rolloutInProgress(before, "changing the salt would reshuffle its traffic"));
   }
   if (command.allocation) {
-    const allocated = allocate(world, alias, command.allocation);
+    const allocated = allocate(world, alias, command.allocation, at);
     if ("code" in allocated) return refused(allocated);
     const { stable } = alias;
     const withdrawn = [...weightsOf(alias.allocation).keys()].filter(
@@ -68,7 +77,7 @@ export function addCandidates(world: World, command: CommandOf<"addCandidates">)
 }
 
 /** Declares the stable version of an alias that has none. Later ones become stable by a rollout. */
-export function declareStable(world: World, command: CommandOf<"declareStable">): Transition {
+export function declareStable(world: World, command: CommandOf<"declareStable">, at: Circumstances): Transition {
   const alias = world.aliases.get(command.alias);
   if (!alias) return refused(aliasNotFound(world, command.alias));
   if (alias.stable === command.version) {
@@ -81,7 +90,7 @@ export function declareStable(world: World, command: CommandOf<"declareStable">)
       hint: `Bring ${command.version} to 100 % by a rollout: flagback rollout start ${alias.name} --candidate ${command.version}.`,
     });
   }
-  const unusable = unusableVersion(world, alias, command.version);
+  const unusable = unusableVersion(world, alias, command.version, at);
   if (unusable) return refused(unusable);
   return changed({
     ...emptyChange(
@@ -102,12 +111,12 @@ export function declareStable(world: World, command: CommandOf<"declareStable">)
 }
 
 /** Why a version can't get weight on the alias, if it can't. */
-function unusableVersion(world: World, alias: Alias, id: string): Refusal | undefined {
+function unusableVersion(world: World, alias: Alias, id: string, at: Circumstances): Refusal | undefined {
   const version = world.versions.get(id);
   if (!version || version.alias !== alias.name) return versionNotFound(world, id, alias.name);
   if (version.retiredAt) return versionRetired(id);
   const lock = alias.locks.find((each) => each.digest === version.digest);
-  return lock && versionLocked(id, alias.name, lock.reason);
+  return lock ? versionLocked(id, alias.name, lock.reason) : payloadRefusal(alias, version, at.payloads);
 }
 
 /** Why a policy can't be judged, if it can't. */
@@ -200,7 +209,12 @@ function rolloutInProgress(alias: Alias, because: string): Refusal {
   };
 }
 
-function allocate(world: World, alias: Alias, wanted: readonly Slot[]): { allocation: Slot[] } | Refusal {
+function allocate(
+  world: World,
+  alias: Alias,
+  wanted: readonly Slot[],
+  at: Circumstances,
+): { allocation: Slot[] } | Refusal {
   const sum = wanted.reduce((total, slot) => total + slot.weight, 0);
   if (sum !== TOTAL_WEIGHT) {
     return {
@@ -221,7 +235,7 @@ function allocate(world: World, alias: Alias, wanted: readonly Slot[]): { alloca
   for (const [version, weight] of weights) {
     if (weight === weightOf(alias.allocation, version)) continue;
     if (isUnderWay(alias)) return rolloutInProgress(alias, "its stages set the weights");
-    const unusable = weight > 0 ? unusableVersion(world, alias, version) : missingVersion(world, alias, version);
+    const unusable = weight > 0 ? unusableVersion(world, alias, version, at) : missingVersion(world, alias, version);
     if (unusable) return unusable;
   }
   const { stable } = alias;

@@ -66,6 +66,7 @@ function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
     const action = world.killSwitches.has(key) ? "update" : "create";
     intents.push({ command: { kind: "putKillSwitch", key, failSafe }, action, target: `kill_switch:${key}` });
   }
+  for (const alias of aliases) intents.push(...settingsIntents(world, alias));
   for (const version of versions) {
     // A version that the file only names stays as it is registered.
     if (!version.declared && world.versions.has(version.id)) continue;
@@ -85,15 +86,20 @@ function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
   return intents;
 }
 
+/** What a file says of an alias itself, before its versions: they are registered under the payload schema that it brings. */
+function settingsIntents(world: World, { name, salt, policy, payloadSchema }: DesiredAlias): Intent[] {
+  const isThere = world.aliases.has(name);
+  if (isThere && salt === undefined && policy === undefined && payloadSchema === undefined) return [];
+  const command = { kind: "putAlias", name, salt, policy, payloadSchema } as const;
+  return [{ command, action: isThere ? "update" : "create", target: `alias:${name}` }];
+}
+
+/** Which of its versions serve. */
 function aliasIntents(world: World, desired: DesiredAlias): Intent[] {
   const before = world.aliases.get(desired.name);
   const target = `alias:${desired.name}`;
-  const action = before ? "update" : "create";
   const intents: Intent[] = [];
-  const { name, salt, policy } = desired;
-  if (!before || salt !== undefined || policy !== undefined) {
-    intents.push({ command: { kind: "putAlias", name, salt, policy }, action, target });
-  }
+  const { name } = desired;
   if (desired.stable !== undefined && before?.stable !== desired.stable) {
     intents.push({
       command: {

@@ -8,6 +8,7 @@ import type {
   GuardrailEvidence,
   HoldCause,
   Json,
+  PayloadSchema,
   Policy,
   Recovery,
   Slot,
@@ -33,6 +34,7 @@ export type Command =
       readonly name: string;
       readonly salt?: string;
       readonly policy?: Policy | null;
+      readonly payloadSchema?: PayloadSchema | null;
       readonly allocation?: readonly Slot[];
     }
   /** Notes versions as candidates of an alias, without weight. */

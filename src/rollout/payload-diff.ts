@@ -4,13 +4,24 @@
 import type { PayloadChange } from "@flagback/schemas";
 
 /** Differences beyond it are left out: a report is for people. */
-const MAX_CHANGES = 100;
+export const MAX_CHANGES = 100;
 /** Characters of a text that are kept. */
 const MAX_TEXT_CHARACTERS = 4_000;
 
-/** From one payload to the other, in the order of keys. */
+/** From one payload to the other, in the order of keys, and no more than a report needs. */
 export function payloadDiff(from: unknown, to: unknown): PayloadChange[] {
-  return changesAt("", from, to).slice(0, MAX_CHANGES);
+  return payloadChanges(from, to)
+    .slice(0, MAX_CHANGES)
+    .map(({ path, ...sides }) => ({
+      path,
+      ...("from" in sides ? { from: cut(sides.from) } : {}),
+      ...("to" in sides ? { to: cut(sides.to) } : {}),
+    }));
+}
+
+/** Every difference, whole. */
+export function payloadChanges(from: unknown, to: unknown): PayloadChange[] {
+  return changesAt("", from, to);
 }
 
 function changesAt(path: string, from: unknown, to: unknown): PayloadChange[] {
@@ -19,7 +30,7 @@ function changesAt(path: string, from: unknown, to: unknown): PayloadChange[] {
     return keys.flatMap((key) => changesAt(`${path}/${pointerPart(key)}`, own(from, key), own(to, key)));
   }
   if (JSON.stringify(from) === JSON.stringify(to)) return [];
-  return [{ path, ...(from === undefined ? {} : { from: cut(from) }), ...(to === undefined ? {} : { to: cut(to) }) }];
+  return [{ path, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }];
 }
 
 function isBranch(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -6,6 +6,7 @@ import { weightOf } from "../allocation/index.ts";
 import type { CommandOf } from "./commands.ts";
 import { withFinishing } from "./finishing.ts";
 import { rolloutOf } from "./under-way.ts";
+import { pastStables } from "./versions.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 export function promote(world: World, command: CommandOf<"promote">, at: Circumstances): Transition {
@@ -33,6 +34,7 @@ export function promote(world: World, command: CommandOf<"promote">, at: Circums
         ...withFinishing(alias, rollout.policy, [rollout.target], at.now),
         stable: rollout.candidate,
         previousStable: { version: rollout.target, until },
+        pastStables: pastStables(alias, rollout.target, at.now),
         candidates: alias.candidates.filter((version) => version !== rollout.candidate),
         rollout: { ...rollout, state: "promoted", endedAt: at.now },
       },

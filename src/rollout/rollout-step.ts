@@ -42,7 +42,7 @@ export function rolloutStep(world: World, command: RolloutCommand, at: Circumsta
 function carriedOut(world: World, command: RolloutCommand, at: Circumstances): Transition {
   switch (command.kind) {
     case "declareStable":
-      return declareStable(world, command);
+      return declareStable(world, command, at);
     case "startRollout":
       return startRollout(world, command, at);
     case "advanceRollout":

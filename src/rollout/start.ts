@@ -5,6 +5,7 @@ import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/sc
 import { withWeight } from "../allocation/index.ts";
 import { policyProblem, reallocate } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
+import { payloadProblems } from "./payload-schema.ts";
 import { aliasNotFound, versionLocked } from "./refusals.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
@@ -17,7 +18,7 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
   const version = candidate === undefined ? undefined : world.versions.get(candidate);
   const lock = alias.locks.find((each) => each.digest === version?.digest);
   if (lock && version) return refused(versionLocked(version.id, alias.name, lock.reason));
-  const missing = missingForRollout(world, alias, candidate);
+  const missing = missingForRollout(world, alias, candidate, at);
   if (missing.length > 0 || candidate === undefined || !version || alias.stable === null || alias.policy === null) {
     return refused({
       code: "rollback_plan_missing",
@@ -96,7 +97,12 @@ export function stageWeight(stage: Stage): number {
   return Math.round((stage.percent * TOTAL_WEIGHT) / 100);
 }
 
-function missingForRollout(world: World, alias: Alias, candidate: string | undefined): string[] {
+function missingForRollout(
+  world: World,
+  alias: Alias,
+  candidate: string | undefined,
+  { payloads }: Circumstances,
+): string[] {
   const missing: string[] = [];
   const stable = alias.stable === null ? undefined : world.versions.get(alias.stable);
   if (alias.stable === null) missing.push("no stable version is declared");
@@ -113,6 +119,10 @@ function missingForRollout(world: World, alias: Alias, candidate: string | undef
   } else if (!version || version.alias !== alias.name)
     missing.push(`the candidate ${candidate} is not registered for ${alias.name}`);
   else if (version.retiredAt) missing.push(`the candidate ${candidate} is retired`);
+  else {
+    const unmet = payloadProblems(alias, version, payloads);
+    missing.push(...unmet.map((problem) => `the payload of ${candidate} breaks the alias's payload schema: ${problem}`));
+  }
 
   if (alias.policy === null) missing.push("the alias has no policy with a guardrail");
   else {

@@ -1,11 +1,15 @@
 /**
  * The version registry: immutable releases, identified by id and digest.
  */
-import { type Alias, durationMs, type Version } from "@flagback/schemas";
+import { type Alias, durationMs, MAX_PAST_STABLES, type Version } from "@flagback/schemas";
 import type { CommandOf, VersionDraft } from "./commands.ts";
+import { payloadRefusal } from "./payload-schema.ts";
 import { versionNotFound } from "./refusals.ts";
-import { canRollBack } from "./under-way.ts";
+import { canRollBack, isUnderWay } from "./under-way.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
+
+/** How long a version that was stable is kept where the alias has no policy. */
+const DEFAULT_RETENTION = "30d";
 
 /**
  * Digest of a version's payload. A payload of `{}` says nothing, so there the id is the content: otherwise two versions
@@ -39,6 +43,9 @@ export function registerVersion(world: World, command: CommandOf<"registerVersio
       hint: "Versions are immutable; register the change under a new version id.",
     });
   }
+  const alias = world.aliases.get(draft.alias);
+  const unfit = payloadRefusal(alias, draft, at.payloads);
+  if (unfit) return refused(unfit);
   const version: Version = {
     ...draft,
     labels: { ...draft.labels },
@@ -46,7 +53,6 @@ export function registerVersion(world: World, command: CommandOf<"registerVersio
     createdAt: at.now,
     createdBy: at.actor.name,
   };
-  const alias = world.aliases.get(draft.alias);
   const isLocked = alias?.locks.some((lock) => lock.digest === digest);
   return changed({
     ...emptyChange("version.register", `version:${draft.id}`, `Registered ${draft.id} for ${draft.alias}.`),
@@ -81,13 +87,26 @@ export function retireVersion(world: World, command: CommandOf<"retireVersion">,
   });
 }
 
+/** Versions that were stable within the alias's retention, with one more that ceases to be now. */
+export function pastStables(alias: Alias, version: string, now: string): NonNullable<Alias["pastStables"]> {
+  const kept = (alias.pastStables ?? []).filter((past) => past.version !== version && isRetained(alias, past.at, now));
+  return [...kept, { version, at: now }].slice(-MAX_PAST_STABLES);
+}
+
+/** Whether what ended at a moment is still within the alias's retention. */
+function isRetained(alias: Alias, endedAt: string, now: string): boolean {
+  return Date.parse(now) < Date.parse(endedAt) + durationMs(alias.policy?.retention ?? DEFAULT_RETENTION);
+}
+
+/** Why a version is needed, as what it is of the alias. */
 function useOf(alias: Alias, id: string, now: string): string | undefined {
   if (alias.stable === id) return "the stable version";
   if (alias.allocation.some((slot) => slot.version === id && slot.weight > 0)) return "serving traffic";
-  const retentionMs = durationMs(alias.policy?.retention ?? "30d");
+  if (isUnderWay(alias) && alias.rollout?.candidate === id) return "the candidate of the rollout under way";
   const previous = alias.previousStable;
-  if (previous?.version === id && Date.parse(now) < Date.parse(previous.until) + retentionMs)
-    return "the previous stable version";
+  if (previous?.version === id && isRetained(alias, previous.until, now)) return "the previous stable version";
+  if (alias.pastStables?.some((past) => past.version === id && isRetained(alias, past.at, now)))
+    return "a version that was stable within the retention";
   if (alias.rollout?.target === id && canRollBack(alias, now)) return "the rollback target";
   if (alias.finishing?.some((entry) => entry.version === id)) return "a version that conversations may finish on";
   return undefined;

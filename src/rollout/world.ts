@@ -9,6 +9,8 @@ import type {
   Flag,
   GuardrailEvidence,
   Incident,
+  Json,
+  JsonSchema,
   KillSwitch,
   PlanStep,
   Refusal,
@@ -27,13 +29,22 @@ export interface World {
   readonly incidents: ReadonlyMap<string, Incident>;
 }
 
-/** Who commands, when, and the one tool that a transition needs. */
+/** Checks payloads by JSON Schema. */
+export interface PayloadChecker {
+  /** Why a schema can't be used, in a clause; `undefined` where it can. */
+  schemaProblem(schema: JsonSchema): string | undefined;
+  /** What is wrong with a payload, each with its path, such as `/tools/0 must have required property 'name'`. */
+  payloadProblems(schema: JsonSchema, payload: Json): readonly string[];
+}
+
+/** Who commands, when, and the tools that a transition needs. */
 export interface Circumstances {
   readonly actor: Actor;
   /** UTC, ISO 8601 with milliseconds. */
   readonly now: string;
   /** SHA-256, in hex, of a value's canonical JSON (RFC 8785). */
   readonly digestOf: (value: unknown) => string;
+  readonly payloads: PayloadChecker;
 }
 
 /** What the brain found when it commands a rollback. */

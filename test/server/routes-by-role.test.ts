@@ -42,6 +42,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
 
   ["GET /v1/versions", READERS],
   ["GET /v1/versions/:id", READERS],
+  ["GET /v1/versions/:id/diff/:other", READERS],
   ["POST /v1/versions", LEADS, { id: "support-agent@3.0.0" }],
   ["POST /v1/versions/:id/retire", LEADS, REASON],
 
@@ -101,6 +102,7 @@ const PARAMS: Readonly<Record<string, string>> = {
   ":name": "support-agent",
   ":key": "writes_disabled",
   ":id": "0",
+  ":other": "1",
   ":revision": "1",
 };
 

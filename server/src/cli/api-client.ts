@@ -26,6 +26,7 @@ import {
   type Token,
   type UnlockBody,
   type Version,
+  type VersionDiff,
   type Webhook,
 } from "@flagback/schemas";
 import type { Replayed } from "../evaluator/replay-decision.ts";
@@ -135,6 +136,9 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     versions: (alias?: string) =>
       send<{ versions: Version[] }>("GET", "v1/versions", { query: { alias } }).then((answer) => answer.versions),
     version: (id: string) => send<Version>("GET", `v1/versions/${part(id)}`),
+    versionDiff: (from: string, to: string) =>
+      send<VersionDiff>("GET", `v1/versions/${part(from)}/diff/${part(to)}`),
+    retire: (id: string, reason: string) => change("POST", `v1/versions/${part(id)}/retire`, { reason }),
     register: (body: Partial<RegisterVersionBody> & { id: string }) =>
       send<{ version: Version; change: ChangeAnswer["change"] }>("POST", "v1/versions", { body }),
 

@@ -23,6 +23,7 @@ import { addStop } from "./commands/stop.ts";
 import { addToken } from "./commands/token.ts";
 import { addTypegen } from "./commands/typegen.ts";
 import { addUnlock } from "./commands/unlock.ts";
+import { addVersions } from "./commands/versions.ts";
 import { addWatch } from "./commands/watch.ts";
 import { addWebhook } from "./commands/webhook.ts";
 import type { Io } from "./io.ts";
@@ -65,6 +66,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addDiff(program, io);
   addGet(program, io);
   addRegister(program, io);
+  addVersions(program, io);
   addRollout(program, io);
   addRollback(program, io);
   addUnlock(program, io);

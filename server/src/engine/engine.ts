@@ -35,6 +35,7 @@ import {
 import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing.ts";
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
+import { JsonSchemaChecker } from "./json-schema-checker.ts";
 import { Serial } from "./serial.ts";
 
 /** What a command did. `unchanged` and `already_rolled_back` wrote nothing. */
@@ -87,6 +88,7 @@ export interface EngineListener {
 
 export class Engine {
   readonly history: History;
+  readonly payloads = new JsonSchemaChecker();
   readonly #store: Store;
   readonly #now: () => number;
   readonly #serial = new Serial();
@@ -261,7 +263,7 @@ export class Engine {
   }
 
   #circumstances(actor: Actor): Circumstances {
-    return { actor, now: new Date(this.#now()).toISOString(), digestOf };
+    return { actor, now: new Date(this.#now()).toISOString(), digestOf, payloads: this.payloads };
   }
 }
 

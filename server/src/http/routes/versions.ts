@@ -1,4 +1,5 @@
 /** The version registry. */
+import { versionDiff } from "@flagback/core";
 import { aliasOfVersionId, FlagbackError, Name, ReasonBody, RegisterVersionBody } from "@flagback/schemas";
 import * as z from "zod";
 import { ChangeQuery, change } from "../changes.ts";
@@ -19,6 +20,12 @@ export function versionRoutes(app: App, context: ServerContext): void {
 
   app.get("/v1/versions/:id", { config: { access: "viewer" }, schema: { params: ById } }, (request) =>
     findVersion(context, request.params.id),
+  );
+
+  app.get(
+    "/v1/versions/:id/diff/:other",
+    { config: { access: "viewer" }, schema: { params: z.object({ id: z.string(), other: z.string() }) } },
+    (request) => versionDiff(findVersion(context, request.params.id), findVersion(context, request.params.other)),
   );
 
   app.post(
