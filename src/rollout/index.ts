@@ -28,6 +28,7 @@ export {
   type Alert,
   type Change,
   type Circumstances,
+  type PayloadChecker,
   type StopFinding,
   type Transition,
   type World,

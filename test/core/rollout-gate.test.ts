@@ -11,11 +11,13 @@ import {
 } from "@flagback/core";
 import { Policy, type PolicyInput } from "@flagback/schemas";
 import { expect, test } from "vitest";
+import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
 
 const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },
   now: "2026-01-02T03:04:05.678Z",
   digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
+  payloads: new JsonSchemaChecker(),
 };
 const SOAKED = "2026-01-02T03:14:05.678Z";
 const PROVEN: GateFacts = { isHealthy: true, drills: [] };

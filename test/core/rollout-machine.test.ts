@@ -17,12 +17,14 @@ import {
 } from "@flagback/core";
 import { Policy, type RolloutState } from "@flagback/schemas";
 import { expect, test } from "vitest";
+import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
 
 const NOW = "2026-01-02T03:04:05.678Z";
 const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },
   now: NOW,
   digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
+  payloads: new JsonSchemaChecker(),
 };
 const STATES = Object.keys(MACHINE) as MachineState[];
 const COMMANDS = Object.keys(MACHINE.registered) as MachineCommand[];

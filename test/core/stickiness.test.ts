@@ -14,11 +14,13 @@ import {
 import { Policy, type PolicyInput, type RuntimeAlias, TOTAL_WEIGHT } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
 
 const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },
   now: "2026-01-02T03:04:05.678Z",
   digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
+  payloads: new JsonSchemaChecker(),
 };
 const VERSIONS = ["agent@1", "agent@2", "agent@3"] as const;
 const ROLLBACK: Command = { kind: "rollback", alias: "agent", reason: "bad" };

@@ -16,11 +16,13 @@ import {
 import { ConfigFile, desiredState, Policy, type RuntimeAlias, TOTAL_WEIGHT } from "@flagback/schemas";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
 
 const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },
   now: "2026-01-02T03:04:05.678Z",
   digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
+  payloads: new JsonSchemaChecker(),
 };
 const POLICY = Policy.parse({
   guardrails: [{ metric: "error_rate", max: 0.05 }],

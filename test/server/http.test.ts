@@ -164,13 +164,13 @@ test("a dry run shows the plan as a diff and changes nothing", async () => {
   );
   expect(planned.body.applied).toBe(false);
   expect(planned.body.plan.map((step) => step.target)).toEqual([
+    "alias:agent",
     "version:agent@1",
     "version:agent@2",
     "alias:agent",
     "alias:agent",
-    "alias:agent",
   ]);
-  expect(planned.body.plan[0]?.note).toContain("empty payload");
+  expect(planned.body.plan[1]?.note).toContain("empty payload");
   expect((await server.call("GET", "/v1/aliases")).body).toEqual({ aliases: [] });
 });
 
