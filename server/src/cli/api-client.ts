@@ -165,6 +165,8 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     flags: () => send<{ flags: Flag[] }>("GET", "v1/flags").then((answer) => answer.flags),
     flag: (key: string) => send<Flag>("GET", `v1/flags/${part(key)}`),
 
+    /** The same for a file that was read already. */
+    applyDocument: (body: object, dryRun: boolean) => send<ApplyAnswer>("POST", "v1/apply", { body, query: { dryRun } }),
     apply: (yaml: string, dryRun: boolean) => send<ApplyAnswer>("POST", "v1/apply", { yaml, query: { dryRun } }),
 
     audit: ({ signal, ...query }: AuditQuery) =>

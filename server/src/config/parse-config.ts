@@ -26,7 +26,8 @@ export function parseConfig(text: string): DesiredState {
   return desired(readYaml(text) ?? {});
 }
 
-function readYaml(text: string): unknown {
+/** What a text says in YAML, of which JSON is a part. @throws FlagbackError `malformed_yaml` with line and column */
+export function readYaml(text: string): unknown {
   try {
     return parsedYaml(text);
   } catch (cause) {
