@@ -38,6 +38,7 @@ const BOUNDARY_TYPES = {
   "create-token-body": schemas.CreateTokenBody,
   "create-webhook-body": schemas.CreateWebhookBody,
   "declare-stable-body": schemas.DeclareStableBody,
+  "doctor-answer": schemas.DoctorAnswer,
   "engage-body": schemas.EngageBody,
   "feedback-body": schemas.FeedbackBody,
   "gate-answer": schemas.GateAnswer,

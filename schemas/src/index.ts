@@ -1,5 +1,6 @@
 export * from "./cache.ts";
 export * from "./config.ts";
+export * from "./doctor.ts";
 export * from "./documents.ts";
 export * from "./errors.ts";
 export * from "./feedback.ts";
