@@ -1,6 +1,6 @@
 export type { Command, CommandOf, VersionDraft } from "./commands.ts";
 export { doctor } from "./doctor/doctor.ts";
-export type { DoctorFacts, WebhookFact } from "./doctor/facts.ts";
+export type { DoctorFacts, TrafficFact, WebhookFact } from "./doctor/facts.ts";
 export { type DrillPass, drillFinding } from "./drill-requirement.ts";
 export { hasExpiredFinishing } from "./finishing.ts";
 export { type Gate, type GateCondition, type GateFacts, type GateStep, gateOf } from "./gate.ts";

@@ -51,6 +51,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   [`PUT ${ALIAS}`, LEADS, {}],
   [`GET ${ALIAS}/rollout`, READERS],
   [`GET ${ALIAS}/gate`, READERS],
+  [`GET ${ALIAS}/doctor`, READERS],
   [`POST ${ALIAS}/declare-stable`, LEADS, { version: "support-agent@2.3.3", ...REASON }],
   [`POST ${ALIAS}/rollout`, LEADS, { candidate: "support-agent@2.4.0" }],
   [`POST ${ALIAS}/advance`, LEADS, REASON],

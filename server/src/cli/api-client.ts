@@ -8,6 +8,7 @@ import {
   type AuditEvent,
   type ChangeAnswer,
   type CreateTokenBody,
+  type DoctorAnswer,
   type EngageBody,
   ERROR_STATUS,
   type ErrorCode,
@@ -147,6 +148,7 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
       send<Alias & { readonly feedback: readonly FeedbackSummary[] }>("GET", `v1/aliases/${part(name)}`),
     rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
     gate: (alias: string) => send<GateAnswer>("GET", `v1/aliases/${part(alias)}/gate`),
+    doctor: (alias: string) => send<DoctorAnswer>("GET", `v1/aliases/${part(alias)}/doctor`),
     startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
     advance: (alias: string, body: { readonly reason: string; readonly bypassGate: boolean }) =>
       change("POST", `v1/aliases/${part(alias)}/advance`, body),

@@ -9,6 +9,7 @@ import { addBacktest } from "./commands/backtest.ts";
 import { addBackup } from "./commands/backup.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDiff } from "./commands/diff.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addGet } from "./commands/get.ts";
 import { addIncident } from "./commands/incident.ts";
 import { addIncidents } from "./commands/incidents.ts";
@@ -78,6 +79,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addIncidents(program, io);
   addIncident(program, io);
   addRuntimes(program, io);
+  addDoctor(program, io, setStatus);
   addToken(program, io);
   addBackup(program, io);
   addRestore(program, io);

@@ -36,6 +36,7 @@ export function rolloutOf({ rollouts, unwritten, world }: Counting, key: Rollout
 /** Notes an outcome that is counted; that the run is new was found by `runs.add`. `nowMs` is of the monotonic clock. */
 export function noteOutcome({ unwritten, reported }: Counting, tally: Tally, outcome: Outcome, nowMs: number): void {
   const { runId, status } = outcome;
+  tally.rollout.lastOutcomeMs = nowMs;
   if (tally.arm === "candidate") tally.rollout.lastCandidateOutcomeMs = nowMs;
   tally.statuses ??= reported.of(tally.rollout.key.alias, tally.version);
   tally.statuses[status] += 1;

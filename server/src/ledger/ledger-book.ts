@@ -2,7 +2,16 @@
  * Every ledger of the server in memory: counts what runtimes report, once, in the tick of the assignment, and says what has
  * to be made durable. No I/O.
  */
-import { addCounts, beginStage, beginTick, expectShare, type Ledger, type World, weightOf } from "@flagback/core";
+import {
+  addCounts,
+  beginStage,
+  beginTick,
+  expectShare,
+  type Ledger,
+  type TrafficFact,
+  type World,
+  weightOf,
+} from "@flagback/core";
 import { type Alias, type Observed, Outcome } from "@flagback/schemas";
 import {
   type LedgerKey,
@@ -210,6 +219,22 @@ export class LedgerBook {
 
   totalsOf({ version, ...key }: LedgerKey): LedgerTotals {
     return this.#find(key)?.totalsOf(version) ?? { assigned: 0, settled: 0, missing: 0, failures: 0 };
+  }
+
+  /** How the alias's runs are reported: since the start, and in a rollout with the recovery after it. */
+  trafficOf(key: RolloutKey): TrafficFact {
+    const found = [this.#find(key), this.#find(recoveryKey(key))].filter((each) => each !== undefined);
+    const totals = found.flatMap((rollout) => [...rollout.totals().values()]);
+    const sum = (of: keyof LedgerTotals) => totals.reduce((total, each) => total + each[of], 0);
+    const lastMs = Math.max(...found.map((rollout) => rollout.lastOutcomeMs ?? Number.NEGATIVE_INFINITY));
+    return {
+      reported: this.#counting.reported.totalOf(key.alias),
+      observedMs: this.upMs(),
+      lastOutcomeAgoMs: Number.isFinite(lastMs) ? this.#clock.monotonicMs() - lastMs : null,
+      assigned: sum("assigned"),
+      settled: sum("settled"),
+      missing: sum("missing"),
+    };
   }
 
   /** Numbers of an alias's rollouts that may have runs open, or counts that are not durable yet. */

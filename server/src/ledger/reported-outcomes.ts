@@ -21,6 +21,12 @@ export class ReportedOutcomes {
     return none;
   }
 
+  /** Outcomes of every version of the alias. */
+  totalOf(alias: string): number {
+    const versions = [...(this.#byAlias.get(alias)?.values() ?? [])];
+    return versions.flatMap((counts) => Object.values(counts)).reduce((sum, n) => sum + n, 0);
+  }
+
   /** Every version that an outcome was counted for. */
   *all(): Iterable<{ readonly alias: string; readonly version: string; readonly counts: Readonly<StatusCounts> }> {
     for (const [alias, versions] of this.#byAlias) {

@@ -94,6 +94,8 @@ export class RolloutLedger {
   readonly held = new Map<number, Ledger>();
   /** When the last outcome of the candidate came, on the server's monotonic clock; null before the first of this start. */
   lastCandidateOutcomeMs: number | null = null;
+  /** The same of any version. */
+  lastOutcomeMs: number | null = null;
   /** The last tick in which a run of the candidate began, as far as this start has seen any. */
   lastCandidateTick = Number.NEGATIVE_INFINITY;
   /** The last closed tick when somebody last looked. */

@@ -3,10 +3,10 @@
  */
 import type Database from "better-sqlite3";
 import type { Writes } from "./sqlite-writes.ts";
-import { MAX_ALERT_RETRY_MS, type OutboxRow, type Store } from "./store.ts";
+import { type LastDelivery, MAX_ALERT_RETRY_MS, type OutboxRow, type Store } from "./store.ts";
 
 type Outbox = {
-  [Call in "dueAlerts" | "alertDelivered" | "alertFailed" | "outboxDepth"]: (
+  [Call in "dueAlerts" | "alertDelivered" | "alertFailed" | "lastDelivery" | "outboxDepth"]: (
     ...args: Parameters<Store[Call]>
   ) => Awaited<ReturnType<Store[Call]>>;
 };
@@ -20,6 +20,8 @@ export function outboxStore(database: Database.Database, writes: Writes): Outbox
   // Of a webhook that was removed meanwhile nothing is delivered any more.
   const failed = sql(`UPDATE outbox SET last_error = ?, next_at_ms = ?, attempts = attempts + 1
     WHERE id = ? AND next_at_ms IS NOT NULL`);
+  const last = sql(`SELECT delivered_at AS deliveredAt, CASE WHEN delivered_at IS NULL THEN last_error END AS problem
+    FROM outbox WHERE webhook_id = ? AND attempts > 0 ORDER BY id DESC LIMIT 1`);
   const depth = sql("SELECT count(*) FROM outbox WHERE next_at_ms IS NOT NULL").pluck();
   return {
     dueAlerts: (webhookId, nowMs, limit) =>
@@ -33,6 +35,7 @@ export function outboxStore(database: Database.Database, writes: Writes): Outbox
     alertFailed: writes.make("alert", (id, error, nextAtMs) => {
       failed.run(error, nextAtMs, id);
     }),
+    lastDelivery: (webhookId) => last.get(webhookId) as LastDelivery | undefined,
     outboxDepth: () => depth.get() as number,
   };
 }

@@ -189,6 +189,12 @@ export interface Commit {
   readonly ledger: LedgerWrites;
 }
 
+/** `problem` is null for one that arrived, and `deliveredAt` for one that did not. */
+export interface LastDelivery {
+  readonly problem: string | null;
+  readonly deliveredAt: string | null;
+}
+
 export interface OutboxRow {
   readonly id: number;
   readonly body: Commit["alerts"][number];
@@ -303,6 +309,8 @@ export interface Store {
   alertDelivered(id: number, at: string): Promise<void>;
   /** `nextAtMs` null gives up: the row stays as a dead letter, as do those of a webhook that was removed meanwhile. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
+  /** What became of the webhook's newest alert that was tried; undefined before the first. */
+  lastDelivery(webhookId: string): Promise<LastDelivery | undefined>;
   outboxDepth(): Promise<number>;
   /** Answers how many rows went; fewer than it might have been means that nothing is left. An alert that waits never goes. */
   prune(step: PruneStep): Promise<number>;

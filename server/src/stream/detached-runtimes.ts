@@ -4,12 +4,15 @@
  */
 import type { Runtime } from "@flagback/schemas";
 import { type DropReason, MAX_DETACHED_RUNTIMES } from "../limits.ts";
+import { mayUseAlias } from "./frames.ts";
 
 interface Detached {
   readonly leaseUntilMs: number;
   readonly timer: NodeJS.Timeout;
   /** Null where it does not poll. */
   readonly polling: Runtime | null;
+  /** What its token is scoped to, where it polls. */
+  readonly aliases: readonly string[];
 }
 
 export interface DetachedRuntimesOptions {
@@ -29,11 +32,11 @@ export class DetachedRuntimes {
 
   /** Its stream ended. */
   cutOff(instance: string, leaseUntilMs: number): void {
-    this.#hold(instance, leaseUntilMs, null);
+    this.#hold(instance, leaseUntilMs, null, []);
   }
 
   /** It polled and was given a lease. Beyond the limit it has its lease, and changes don't wait for it. */
-  polled(runtime: Runtime, leaseUntilMs: number): void {
+  polled(runtime: Runtime, leaseUntilMs: number, aliases: readonly string[]): void {
     const before = this.#byInstance.get(runtime.instance);
     if (!before && this.#byInstance.size >= MAX_DETACHED_RUNTIMES) {
       this.#options.dropped("polling_runtime");
@@ -44,7 +47,7 @@ export class DetachedRuntimes {
       connectedAt: before?.polling?.connectedAt ?? runtime.connectedAt,
       lastAppliedMs: runtime.lastAppliedMs ?? before?.polling?.lastAppliedMs ?? null,
     };
-    this.#hold(runtime.instance, Math.max(leaseUntilMs, before?.leaseUntilMs ?? 0), polling);
+    this.#hold(runtime.instance, Math.max(leaseUntilMs, before?.leaseUntilMs ?? 0), polling, aliases);
   }
 
   /** It streams again. Answers when the lease ends that it brings along. */
@@ -55,9 +58,11 @@ export class DetachedRuntimes {
     return before?.leaseUntilMs ?? Number.NEGATIVE_INFINITY;
   }
 
-  /** Those that poll and whose lease is live. */
-  polling(): Runtime[] {
-    return [...this.#byInstance.values()].flatMap(({ polling }) => polling ?? []);
+  /** Those that poll and whose lease is live; only those that may see the alias, where one is named. */
+  polling(alias?: string): Runtime[] {
+    const all = [...this.#byInstance.values()];
+    const seeing = alias === undefined ? all : all.filter(({ aliases }) => mayUseAlias(aliases, alias));
+    return seeing.flatMap(({ polling }) => polling ?? []);
   }
 
   count(): { readonly polling: number; readonly cutOff: number } {
@@ -70,7 +75,7 @@ export class DetachedRuntimes {
     this.#byInstance.clear();
   }
 
-  #hold(instance: string, leaseUntilMs: number, polling: Runtime | null): void {
+  #hold(instance: string, leaseUntilMs: number, polling: Runtime | null, aliases: readonly string[]): void {
     clearTimeout(this.#byInstance.get(instance)?.timer);
     const timer = setTimeout(
       () => {
@@ -80,6 +85,6 @@ export class DetachedRuntimes {
       Math.max(0, leaseUntilMs - this.#options.monotonicMs()),
     );
     timer.unref();
-    this.#byInstance.set(instance, { leaseUntilMs, timer, polling });
+    this.#byInstance.set(instance, { leaseUntilMs, timer, polling, aliases });
   }
 }

@@ -166,6 +166,7 @@ export class Hub implements SessionHost {
         path: "poll",
       },
       leaseUntilMs,
+      token.aliases,
     );
   }
 
@@ -190,6 +191,12 @@ export class Hub implements SessionHost {
   /** Those that stream and those that poll. */
   runtimes(): Runtime[] {
     return [...[...this.#byInstance.values()].map((session) => session.describe()), ...this.#detached.polling()];
+  }
+
+  /** Those of them whose token lets them see the alias. */
+  runtimesOf(alias: string): Runtime[] {
+    const streaming = [...this.#byInstance.values()].filter((session) => session.mayReport(alias));
+    return [...streaming.map((session) => session.describe()), ...this.#detached.polling(alias)];
   }
 
   /** How many runtimes there are, by how they hold their lease; `cut_off` have it still and no connection. */

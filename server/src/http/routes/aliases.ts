@@ -15,6 +15,7 @@ import * as z from "zod";
 import { gateFacts } from "../../evaluator/gate-facts.ts";
 import { ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { doctorAnswer } from "./doctor.ts";
 import { gateAnswer } from "./gate.ts";
 
 const ByName = z.object({ name: z.string() });
@@ -62,6 +63,10 @@ export function aliasRoutes(app: App, context: ServerContext): void {
 
   app.get("/v1/aliases/:name/gate", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
     gateAnswer(context, findAlias(context, request.params.name)),
+  );
+
+  app.get("/v1/aliases/:name/doctor", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
+    doctorAnswer(context, findAlias(context, request.params.name), request.token),
   );
 
   app.post(
