@@ -15,7 +15,7 @@ export async function doctorAnswer(
   const rollout = { alias: alias.name, rolloutNumber: alias.rolloutNumber };
   const deliveries = await Promise.all([...context.webhooks.keys()].map((id) => lastOf(store, id)));
   const facts: DoctorFacts = {
-    drills: gateFacts(book.ledgerOf(rollout)).drills,
+    drills: gateFacts(undefined).drills,
     caller: { role, mayRollBack: isAllowed(role, PEOPLES_COMMANDS.rollback.role) },
     runtimes: hub.runtimesOf(alias.name),
     webhooks: deliveries,
