@@ -44,10 +44,10 @@ export {
 } from "./ledger.ts";
 export type { LedgerPrefix, RuntimeState } from "./prefix.ts";
 export { HEALTHY_LOG_E, isProvenHealthy, reverseLogE } from "./recovery.ts";
-export { runsToStop } from "./runs-to-stop.ts";
 export { asRecoveryOutcome } from "./recovery-outcome.ts";
 export { type RecoveryStanding, recoveryStanding } from "./recovery-standing.ts";
 export { newRelative, type RelativeState, relativeLogE, stepRelative, type TwoArms } from "./relative.ts";
+export { runsToStop } from "./runs-to-stop.ts";
 export type {
   AllowVerdict,
   Carrier,

@@ -23,8 +23,8 @@ export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-
 export { stopDecisionId } from "./rollback.ts";
 export { transition } from "./transition.ts";
 export { canRollBack, isUnderWay } from "./under-way.ts";
-export { type KindOfVersion, MECHANISMS, type RollbackMechanism, VERSION_KINDS } from "./version-kinds.ts";
 export { versionDiff } from "./version-diff.ts";
+export { type KindOfVersion, MECHANISMS, type RollbackMechanism, VERSION_KINDS } from "./version-kinds.ts";
 export { versionDigest } from "./versions.ts";
 export {
   type Alert,

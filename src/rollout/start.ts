@@ -121,7 +121,9 @@ function missingForRollout(
   else if (version.retiredAt) missing.push(`the candidate ${candidate} is retired`);
   else {
     const unmet = payloadProblems(alias, version, payloads);
-    missing.push(...unmet.map((problem) => `the payload of ${candidate} breaks the alias's payload schema: ${problem}`));
+    missing.push(
+      ...unmet.map((problem) => `the payload of ${candidate} breaks the alias's payload schema: ${problem}`),
+    );
   }
 
   if (alias.policy === null) missing.push("the alias has no policy with a guardrail");

@@ -41,13 +41,15 @@ export const VERSION_KINDS: Readonly<Record<VersionKind, KindOfVersion>> = {
     mechanism: "rebaseline",
     targetMs: 10 * MINUTE_MS,
     target: "minutes",
-    beyondTheFlip: "Scores given by the new evaluator don't compare with the old one's: the baseline has to be measured anew.",
+    beyondTheFlip:
+      "Scores given by the new evaluator don't compare with the old one's: the baseline has to be measured anew.",
   },
   data: {
     mechanism: "rebuild",
     targetMs: null,
     target: "as long as its indexes take, which may be hours",
-    beyondTheFlip: "What was written or indexed meanwhile stays until the previous data is restored and its indexes are rebuilt.",
+    beyondTheFlip:
+      "What was written or indexed meanwhile stays until the previous data is restored and its indexes are rebuilt.",
   },
 };
 

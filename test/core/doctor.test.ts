@@ -20,7 +20,14 @@ const HEALTHY: DoctorFacts = {
   runtimes: [{ leaseLive: true, appliedRevision: 5 }],
   webhooks: [{ id: "wh_1", last: { problem: null, at: NOW } }],
   // 60 runs a minute for an hour.
-  traffic: { reported: 3_600, observedMs: 3_600_000, lastOutcomeAgoMs: 200, assigned: 3_600, settled: 3_590, missing: 10 },
+  traffic: {
+    reported: 3_600,
+    observedMs: 3_600_000,
+    lastOutcomeAgoMs: 200,
+    assigned: 3_600,
+    settled: 3_590,
+    missing: 10,
+  },
 };
 
 interface Case {
@@ -60,52 +67,124 @@ const FAILS: readonly (readonly [check: DoctorCheck["check"], what: string, why:
     /payload of agent@2 is not/,
     { world: withVersion("agent@2", { payload: {} }, promoted()) },
   ],
-  ["retention", "the version before a promotion is retired", /agent@1 is retired/, {
-    world: withVersion("agent@1", { retiredAt: NOW }, promoted()),
-  }],
-  ["retention", "the version before a promotion is gone", /agent@1 is gone/, {
-    world: withVersion("agent@1", undefined, promoted()),
-  }],
-  ["locks", "the target is locked", /rollback target has a locked payload: bad/, {
-    world: withAlias({
-      locks: [{ digest: digestOf({ prompt: "one" }), version: "agent@1", reason: "bad", at: NOW, by: "ada" }],
-    }),
-  }],
+  [
+    "retention",
+    "the version before a promotion is retired",
+    /agent@1 is retired/,
+    {
+      world: withVersion("agent@1", { retiredAt: NOW }, promoted()),
+    },
+  ],
+  [
+    "retention",
+    "the version before a promotion is gone",
+    /agent@1 is gone/,
+    {
+      world: withVersion("agent@1", undefined, promoted()),
+    },
+  ],
+  [
+    "locks",
+    "the target is locked",
+    /rollback target has a locked payload: bad/,
+    {
+      world: withAlias({
+        locks: [{ digest: digestOf({ prompt: "one" }), version: "agent@1", reason: "bad", at: NOW, by: "ada" }],
+      }),
+    },
+  ],
   ["guardrails", "there is no policy", /no policy/, { world: withAlias({ policy: null }) }],
-  ["guardrails", "each guardrail asks for approval", /no guardrail rolls back by itself/, {
-    world: ready({ guardrails: [{ metric: "error_rate", max: 0.05, mode: "approval" }] }),
-  }],
-  ["guardrails", "a breach only freezes", /no guardrail rolls back by itself/, {
-    world: ready({ guardrails: [{ metric: "error_rate", max: 0.05, action: "freeze" }] }),
-  }],
-  ["guardrails", "not even complete failure breaks the threshold", /no run of failures would ever be enough/, {
-    world: ready({ guardrails: [{ metric: "error_rate", max: 0.9999 }] }),
-  }],
-  ["outcomes", "nothing is reported during a rollout", /no run of agent was reported/, {
-    world: exposing(),
-    facts: { traffic: { ...HEALTHY.traffic, reported: 0, assigned: 0, settled: 0, missing: 0, lastOutcomeAgoMs: null } },
-  }],
-  ["outcomes", "most runs are never reported", /60 of 100 runs were never reported/, {
-    facts: { traffic: { ...HEALTHY.traffic, assigned: 100, settled: 40, missing: 60 } },
-  }],
+  [
+    "guardrails",
+    "each guardrail asks for approval",
+    /no guardrail rolls back by itself/,
+    {
+      world: ready({ guardrails: [{ metric: "error_rate", max: 0.05, mode: "approval" }] }),
+    },
+  ],
+  [
+    "guardrails",
+    "a breach only freezes",
+    /no guardrail rolls back by itself/,
+    {
+      world: ready({ guardrails: [{ metric: "error_rate", max: 0.05, action: "freeze" }] }),
+    },
+  ],
+  [
+    "guardrails",
+    "not even complete failure breaks the threshold",
+    /no run of failures would ever be enough/,
+    {
+      world: ready({ guardrails: [{ metric: "error_rate", max: 0.9999 }] }),
+    },
+  ],
+  [
+    "outcomes",
+    "nothing is reported during a rollout",
+    /no run of agent was reported/,
+    {
+      world: exposing(),
+      facts: {
+        traffic: { ...HEALTHY.traffic, reported: 0, assigned: 0, settled: 0, missing: 0, lastOutcomeAgoMs: null },
+      },
+    },
+  ],
+  [
+    "outcomes",
+    "most runs are never reported",
+    /60 of 100 runs were never reported/,
+    {
+      facts: { traffic: { ...HEALTHY.traffic, assigned: 100, settled: 40, missing: 60 } },
+    },
+  ],
   ["kill_switches", "the switch that a rollback engages is gone", /no such kill switch/, { world: withoutSwitches() }],
-  ["runtimes", "no runtime is connected during a rollout", /reaches nobody/, {
-    world: exposing(),
-    facts: { runtimes: [] },
-  }],
-  ["runtimes", "no lease is live", /0 of 1 runtimes/, { facts: { runtimes: [{ leaseLive: false, appliedRevision: 5 }] } }],
-  ["webhooks", "the last alert did not arrive", /wh_1: answered 500/, {
-    facts: { webhooks: [{ id: "wh_1", last: { problem: "answered 500", at: null } }] },
-  }],
-  ["authority", "the caller may not roll back", /token \(viewer\) may not/, {
-    facts: { caller: { role: "viewer", mayRollBack: false } },
-  }],
-  ["drill", "the drill that the policy demands never passed", /no drill/, {
-    world: withAlias({ policy: { ...Policy.parse(policyOf({})), requireDrill: "perRelease" } }),
-  }],
-  ["drill", "the drill that the policy demands is too old", /longer ago than 1h/, {
-    world: withAlias({ policy: { ...Policy.parse(policyOf({})), requireDrill: { maxAge: "1h" } } }),
-  }],
+  [
+    "runtimes",
+    "no runtime is connected during a rollout",
+    /reaches nobody/,
+    {
+      world: exposing(),
+      facts: { runtimes: [] },
+    },
+  ],
+  [
+    "runtimes",
+    "no lease is live",
+    /0 of 1 runtimes/,
+    { facts: { runtimes: [{ leaseLive: false, appliedRevision: 5 }] } },
+  ],
+  [
+    "webhooks",
+    "the last alert did not arrive",
+    /wh_1: answered 500/,
+    {
+      facts: { webhooks: [{ id: "wh_1", last: { problem: "answered 500", at: null } }] },
+    },
+  ],
+  [
+    "authority",
+    "the caller may not roll back",
+    /token \(viewer\) may not/,
+    {
+      facts: { caller: { role: "viewer", mayRollBack: false } },
+    },
+  ],
+  [
+    "drill",
+    "the drill that the policy demands never passed",
+    /no drill/,
+    {
+      world: withAlias({ policy: { ...Policy.parse(policyOf({})), requireDrill: "perRelease" } }),
+    },
+  ],
+  [
+    "drill",
+    "the drill that the policy demands is too old",
+    /longer ago than 1h/,
+    {
+      world: withAlias({ policy: { ...Policy.parse(policyOf({})), requireDrill: { maxAge: "1h" } } }),
+    },
+  ],
 ];
 
 describe("fails where", () => {
@@ -123,21 +202,48 @@ describe("fails where", () => {
 });
 
 const WARNS: readonly (readonly [check: DoctorCheck["check"], what: string, why: RegExp, given: Case])[] = [
-  ["mechanism", "data is more than a flip", /data: .*may be hours/, { world: withVersion("agent@1", { kind: "data" }) }],
+  [
+    "mechanism",
+    "data is more than a flip",
+    /data: .*may be hours/,
+    { world: withVersion("agent@1", { kind: "data" }) },
+  ],
   ["mechanism", "code is more than a flip", /10 to 30 minutes/, { world: withVersion("agent@1", { kind: "agent" }) }],
   ["locks", "the policy locks nothing", /locks nothing/, { world: ready({ lockCandidate: false }) }],
-  ["kill_switches", "a rollback engages nothing", /engages no kill switch/, {
-    world: ready({ onBreach: { engage: [] } }),
-  }],
-  ["outcomes", "nothing was reported before a rollout", /no run of agent was reported/, {
-    facts: { traffic: { ...HEALTHY.traffic, reported: 0, assigned: 0, settled: 0, missing: 0, lastOutcomeAgoMs: null } },
-  }],
+  [
+    "kill_switches",
+    "a rollback engages nothing",
+    /engages no kill switch/,
+    {
+      world: ready({ onBreach: { engage: [] } }),
+    },
+  ],
+  [
+    "outcomes",
+    "nothing was reported before a rollout",
+    /no run of agent was reported/,
+    {
+      facts: {
+        traffic: { ...HEALTHY.traffic, reported: 0, assigned: 0, settled: 0, missing: 0, lastOutcomeAgoMs: null },
+      },
+    },
+  ],
   ["runtimes", "nobody is connected before a rollout", /reaches nobody/, { facts: { runtimes: [] } }],
-  ["runtimes", "one has not confirmed the last change", /1 of these have not confirmed/, {
-    world: withAlias({ revision: 6 }),
-  }],
+  [
+    "runtimes",
+    "one has not confirmed the last change",
+    /1 of these have not confirmed/,
+    {
+      world: withAlias({ revision: 6 }),
+    },
+  ],
   ["webhooks", "there is none", /nobody is told/, { facts: { webhooks: [] } }],
-  ["webhooks", "none was ever tried", /no alert was ever sent to wh_1/, { facts: { webhooks: [{ id: "wh_1", last: null }] } }],
+  [
+    "webhooks",
+    "none was ever tried",
+    /no alert was ever sent to wh_1/,
+    { facts: { webhooks: [{ id: "wh_1", last: null }] } },
+  ],
   ["drill", "it was never rehearsed", /never rehearsed/, { facts: { drills: [] } }],
   ["drill", "the last one is long ago", /passed 365 d ago/, { now: "2027-01-01T00:00:00.000Z" }],
 ];

@@ -36,7 +36,10 @@ describe("the difference of two versions", () => {
   });
 
   test("of a prompt is told line by line, and of a reworded line which words changed", () => {
-    const [change] = changes({ prompt: "Be kind.\nAnswer in English.\nStop." }, { prompt: "Be kind.\nAnswer in Dutch.\nStop." });
+    const [change] = changes(
+      { prompt: "Be kind.\nAnswer in English.\nStop." },
+      { prompt: "Be kind.\nAnswer in Dutch.\nStop." },
+    );
     expect(change?.lines).toEqual([
       { kind: "same", text: "Be kind." },
       {

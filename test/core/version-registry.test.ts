@@ -114,7 +114,9 @@ describe("the payload schema of an alias", () => {
   ] as const)("may be OpenFeature's type %s", (type, right, wrong) => {
     const world = done(withoutVersions(), { kind: "putAlias", name: "agent", payloadSchema: type });
     expect(done(world, register("agent@1", right)).versions.get("agent@1")?.payload).toEqual(right);
-    expect(refusal(world, register("agent@2", wrong as Json)).problems).toEqual([`agent@2: the payload must be ${type}`]);
+    expect(refusal(world, register("agent@2", wrong as Json)).problems).toEqual([
+      `agent@2: the payload must be ${type}`,
+    ]);
   });
 
   test("can't be set while the stable version or a rollout's candidate breaks it", () => {

@@ -137,8 +137,7 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     versions: (alias?: string) =>
       send<{ versions: Version[] }>("GET", "v1/versions", { query: { alias } }).then((answer) => answer.versions),
     version: (id: string) => send<Version>("GET", `v1/versions/${part(id)}`),
-    versionDiff: (from: string, to: string) =>
-      send<VersionDiff>("GET", `v1/versions/${part(from)}/diff/${part(to)}`),
+    versionDiff: (from: string, to: string) => send<VersionDiff>("GET", `v1/versions/${part(from)}/diff/${part(to)}`),
     retire: (id: string, reason: string) => change("POST", `v1/versions/${part(id)}/retire`, { reason }),
     register: (body: Partial<RegisterVersionBody> & { id: string }) =>
       send<{ version: Version; change: ChangeAnswer["change"] }>("POST", "v1/versions", { body }),
@@ -168,7 +167,8 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     flag: (key: string) => send<Flag>("GET", `v1/flags/${part(key)}`),
 
     /** The same for a file that was read already. */
-    applyDocument: (body: object, dryRun: boolean) => send<ApplyAnswer>("POST", "v1/apply", { body, query: { dryRun } }),
+    applyDocument: (body: object, dryRun: boolean) =>
+      send<ApplyAnswer>("POST", "v1/apply", { body, query: { dryRun } }),
     apply: (yaml: string, dryRun: boolean) => send<ApplyAnswer>("POST", "v1/apply", { yaml, query: { dryRun } }),
 
     audit: ({ signal, ...query }: AuditQuery) =>

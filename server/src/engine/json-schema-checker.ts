@@ -25,7 +25,6 @@ const OPTIONS: Options = {
   // An annotation in draft 2020-12 by default.
   validateFormats: false,
   ownProperties: true,
-  addUsedSchema: false,
   logger: false,
 };
 
@@ -61,9 +60,11 @@ export class JsonSchemaChecker implements PayloadChecker {
     if ("$async" in schema) return { problem: "$async is not supported" };
     this.#compilations += 1;
     if (this.#compilations % MAX_COMPILED === 0) this.#drafts = newDrafts();
+    // One that has a name is alone with it: another alias may have the same, and nobody refers to anybody else's.
+    const drafts = "$id" in schema ? newDrafts() : this.#drafts;
     const isDraft7 = typeof schema.$schema === "string" && schema.$schema.replace(/#$/, "") === DRAFT_7;
     try {
-      return { validate: this.#drafts[isDraft7 ? "7" : "2020-12"].compile(schema) };
+      return { validate: drafts[isDraft7 ? "7" : "2020-12"].compile(schema) };
     } catch (error) {
       return { problem: (error as Error).message };
     }

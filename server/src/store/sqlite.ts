@@ -229,6 +229,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     dueAlerts: guarded(outbox.dueAlerts),
     alertDelivered: guarded(outbox.alertDelivered),
     alertFailed: guarded(outbox.alertFailed),
+    lastDelivery: guarded(outbox.lastDelivery),
     outboxDepth: guarded(outbox.outboxDepth),
     prune: guarded(pruner(database, writes)),
     probe: guarded(

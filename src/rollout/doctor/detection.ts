@@ -16,10 +16,14 @@ const MAX_MISSING_SHARE = 0.5;
 export function guardrails(subject: Subject): Finding {
   const { alias, policy } = subject;
   if (policy === null) {
-    return fail(`${alias.name} has no policy, so only people roll back`, "Give it a policy with at least one guardrail.");
+    return fail(
+      `${alias.name} has no policy, so only people roll back`,
+      "Give it a policy with at least one guardrail.",
+    );
   }
   const compiled = compiledOf(subject, policy);
-  if (!compiled) return fail("the policy can't be judged", "Correct its guardrails; flagback apply names what is wrong.");
+  if (!compiled)
+    return fail("the policy can't be judged", "Correct its guardrails; flagback apply names what is wrong.");
   const automatic = automaticOf(compiled);
   if (automatic.length === 0) {
     return fail(
@@ -35,7 +39,9 @@ export function guardrails(subject: Subject): Finding {
       "Set thresholds that a failing version breaks.",
     );
   }
-  return ok(`${automatic.map(({ name }) => name).join(", ")} ${automatic.length === 1 ? "rolls" : "roll"} back automatically`);
+  return ok(
+    `${automatic.map(({ name }) => name).join(", ")} ${automatic.length === 1 ? "rolls" : "roll"} back automatically`,
+  );
 }
 
 export function traffic(subject: Subject): Finding {
@@ -57,7 +63,8 @@ export function traffic(subject: Subject): Finding {
     return whole === null ? [] : [{ name: each.name, whole, part }];
   });
   const [first] = needs.sort((a, b) => a.whole - b.whole);
-  if (!first) return warn("how many runs its guardrails need can't be said in advance", "Rehearse it with flagback drill.");
+  if (!first)
+    return warn("how many runs its guardrails need can't be said in advance", "Rehearse it with flagback drill.");
   const wholeMs = first.whole * msPerRun;
   const found = `at ${stage.percent} % (stage ${stage.name}), a complete failure takes ${first.whole} runs, about ${lengthText(wholeMs)}`;
   const slower =
@@ -80,7 +87,9 @@ export function outcomes(subject: Subject): Finding {
   if (assigned === 0 && lastOutcomeAgoMs === null) {
     const why = `no run of ${alias.name} was reported since the server's start`;
     const whatToDo = "Check that its agents use withRun and run.report, or client.track.";
-    return isExposed(subject) && facts.traffic.observedMs > durationMs(policy?.onNoData.after ?? "5m") ? fail(why, whatToDo) : warn(why, whatToDo);
+    return isExposed(subject) && facts.traffic.observedMs > durationMs(policy?.onNoData.after ?? "5m")
+      ? fail(why, whatToDo)
+      : warn(why, whatToDo);
   }
   if (missing > MAX_MISSING_SHARE * (settled + missing)) {
     return fail(

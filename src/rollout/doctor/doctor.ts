@@ -30,5 +30,11 @@ export function doctor(world: World, alias: Alias, facts: DoctorFacts, at: Subje
   const subject = subjectOf(world, alias, facts, at);
   const checks = (Object.keys(CHECKS) as DoctorCheck["check"][]).map((check) => ({ check, ...CHECKS[check](subject) }));
   const worst = (["fail", "warn"] as const).find((status) => checks.some((each) => each.status === status)) ?? "ok";
-  return { alias: alias.name, target: subject.targetId, candidate: subject.candidate?.id ?? null, status: worst, checks };
+  return {
+    alias: alias.name,
+    target: subject.targetId,
+    candidate: subject.candidate?.id ?? null,
+    status: worst,
+    checks,
+  };
 }

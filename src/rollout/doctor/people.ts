@@ -21,11 +21,17 @@ export function runtimes(subject: Subject): Finding {
   const isApplied = (revision: number | null) => revision !== null && revision >= alias.revision;
   const behind = live.filter(({ appliedRevision }) => !isApplied(appliedRevision)).length;
   if (live.length === 0) {
-    return fail(connected, "They are cut off and serve stable by themselves; check the network between them and the server.");
+    return fail(
+      connected,
+      "They are cut off and serve stable by themselves; check the network between them and the server.",
+    );
   }
   if (live.length < all.length || behind > 0) {
     const late = behind > 0 ? `, and ${behind} of these have not confirmed revision ${alias.revision}` : "";
-    return warn(`${connected}${late}`, "flagback runtimes shows which; a rollback waits for no runtime, its proof does.");
+    return warn(
+      `${connected}${late}`,
+      "flagback runtimes shows which; a rollback waits for no runtime, its proof does.",
+    );
   }
   return ok(`${connected} and have confirmed revision ${alias.revision}`);
 }
@@ -68,7 +74,8 @@ export function drill({ alias, facts, policy, target, candidate, at }: Subject):
     return isMet ? ok(why) : fail(why, whatToDo);
   }
   const passed = facts.drills.filter((pass) => pass.alias === alias.name).map((pass) => Date.parse(pass.at));
-  if (passed.length === 0) return warn(`no drill has passed on ${alias.name}: its rollback was never rehearsed`, whatToDo);
+  if (passed.length === 0)
+    return warn(`no drill has passed on ${alias.name}: its rollback was never rehearsed`, whatToDo);
   const ageMs = Date.parse(at.now) - Math.max(...passed);
   const why = `the last drill passed ${lengthText(ageMs)} ago`;
   return ageMs <= OLD_DRILL_MS ? ok(why) : warn(why, whatToDo);

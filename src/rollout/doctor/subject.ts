@@ -49,10 +49,13 @@ export const fail = (why: string, whatToDo: string): Finding => ({ status: "fail
 
 /** A length of time as people say it: `40 s`, `12 min`, `3.5 h`, `2 d`. */
 export function lengthText(ms: number): string {
-  const [unit, name] = ([[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"]] as const).find(([each]) => ms >= each) ?? [
-    1_000,
-    "s",
-  ];
+  const [unit, name] = (
+    [
+      [86_400_000, "d"],
+      [3_600_000, "h"],
+      [60_000, "min"],
+    ] as const
+  ).find(([each]) => ms >= each) ?? [1_000, "s"];
   const value = ms / unit;
   return `${value < 10 ? Number(value.toFixed(1)) : Math.round(value)} ${name}`;
 }

@@ -17,7 +17,10 @@ export function rollbackTarget({ alias, targetId, target }: Subject): Finding {
     );
   }
   if (!target) {
-    return fail(`${targetId} is not registered`, `Register it with its payload: flagback register ${targetId} --payload FILE.`);
+    return fail(
+      `${targetId} is not registered`,
+      `Register it with its payload: flagback register ${targetId} --payload FILE.`,
+    );
   }
   if (target.retiredAt !== undefined) {
     return fail(
@@ -50,8 +53,11 @@ export function targetPayload({ world, alias, target, at }: Subject): Finding {
       "Let the payloadSchema allow it, or roll out a version that meets it.",
     );
   }
-  const meets = alias.payloadSchema === undefined ? "the alias has no payload schema" : "it meets the alias's payload schema";
-  return ok(`the payload of ${versions.map(({ id }) => id).join(" and ")} is the one that was registered, and ${meets}`);
+  const meets =
+    alias.payloadSchema === undefined ? "the alias has no payload schema" : "it meets the alias's payload schema";
+  return ok(
+    `the payload of ${versions.map(({ id }) => id).join(" and ")} is the one that was registered, and ${meets}`,
+  );
 }
 
 export function retention({ world, alias, at }: Subject): Finding {
@@ -59,7 +65,9 @@ export function retention({ world, alias, at }: Subject): Finding {
   if (!previous) return ok("nothing was promoted that a rollback window would be open for");
   const { version: id, until } = previous;
   if (Date.parse(at.now) >= Date.parse(until)) {
-    return ok(`the rollback window of the last promotion ended at ${until}; ${alias.stable} is what the next rollout returns to`);
+    return ok(
+      `the rollback window of the last promotion ended at ${until}; ${alias.stable} is what the next rollout returns to`,
+    );
   }
   const version = world.versions.get(id);
   return version && version.retiredAt === undefined

@@ -34,7 +34,9 @@ export async function registerFrom({ api, answer, paint }: Invocation, options: 
   checkFound(tree, found);
   const versions = found.versions.map((version) => bodyOf(version, tree, options));
   const { applied, revision, plan } = await api.applyDocument({ versions }, options.dryRun);
-  const registered = plan.filter(({ action }) => action === "register").map(({ target }) => target.replace("version:", ""));
+  const registered = plan
+    .filter(({ action }) => action === "register")
+    .map(({ target }) => target.replace("version:", ""));
   const imported: Imported = {
     source: tree.source,
     applied,

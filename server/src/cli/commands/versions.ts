@@ -1,7 +1,13 @@
 /** `flagback versions`: what can be done with registered versions. `flagback get versions` lists them. */
 import type { Command } from "commander";
 import type { Io } from "../io.ts";
-import { addReasonOption, addRemoteOptions, invoke, type ReasonOptions, type RemoteOptions } from "../remote-command.ts";
+import {
+  addReasonOption,
+  addRemoteOptions,
+  invoke,
+  type ReasonOptions,
+  type RemoteOptions,
+} from "../remote-command.ts";
 import { versionDiffText } from "../version-diff-text.ts";
 
 export function addVersions(program: Command, io: Io): void {

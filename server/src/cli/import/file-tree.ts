@@ -36,7 +36,11 @@ export function textOf(path: string, bytes: Uint8Array): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new FlagbackError(
-      { code: "usage", message: `${path} is not UTF-8.`, hint: "Versions are made of text; move other files elsewhere." },
+      {
+        code: "usage",
+        message: `${path} is not UTF-8.`,
+        hint: "Versions are made of text; move other files elsewhere.",
+      },
       { cause },
     );
   }

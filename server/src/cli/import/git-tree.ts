@@ -42,7 +42,10 @@ export async function readGit({ workingFolder, ref, path }: GitPlace): Promise<F
     source,
     files: contents,
     skipped: entries.filter(({ isFile }) => !isFile).map((entry) => entry.path),
-    labelsOf: (file) => ({ "git.commit": commit, "git.path": (folder === "" ? file : `${folder}/${file}`).slice(-256) }),
+    labelsOf: (file) => ({
+      "git.commit": commit,
+      "git.path": (folder === "" ? file : `${folder}/${file}`).slice(-256),
+    }),
   };
 }
 

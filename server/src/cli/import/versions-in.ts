@@ -92,7 +92,9 @@ function ofFile(
 ): Draft | undefined {
   const named = isVersionName(stem) ? stem : undefined;
   if (isText(extension)) {
-    return named === undefined ? undefined : { path, named, body: { kind: "prompt", payload: { prompt: plain(text) } } };
+    return named === undefined
+      ? undefined
+      : { path, named, body: { kind: "prompt", payload: { prompt: plain(text) } } };
   }
   // Whether a file of any name is a version its content says; what can't be read is then no version, and not our concern.
   const value = named === undefined ? readable(readYaml, text) : readYaml(text);
@@ -160,7 +162,10 @@ function twice(versions: readonly FoundVersion[]): string[] {
 
 /** Line ends as Unix has them and none at the end, so that an editor's habit or a checkout's setting makes no other digest. */
 function plain(text: string): string {
-  return text.replace(/^\uFEFF/, "").replaceAll("\r\n", "\n").replace(/\n$/, "");
+  return text
+    .replace(/^\uFEFF/, "")
+    .replaceAll("\r\n", "\n")
+    .replace(/\n$/, "");
 }
 
 function readable(readYaml: ReadYaml, text: string): unknown {
