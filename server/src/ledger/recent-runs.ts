@@ -1,8 +1,10 @@
 /**
  * The last runs that were counted: one outcome counts for each (runId, alias), within a window that survives restarts.
  *
- * A hash table with a ring beside it, of a fixed size: nearly every question is about a run that is new, and is answered by
- * one look at one place in memory. A `Map` of as many strings takes ten, and moves everything whenever it grows.
+ * A hash table with a ring beside it, of a fixed size, of hashes: nearly every question is about a run that is new, and is
+ * answered by one look at one place in memory; and no text outlives its commit, which the collector would have to move. A new
+ * run is taken for one of the window with probability 200 000 / 2^64, or once in 9e13 runs, and nobody who does not know the
+ * key can choose one that is.
  */
 import { HalfSipHash } from "./half-sip-hash.ts";
 
@@ -16,14 +18,13 @@ export class RecentRuns {
   readonly #lastPlace: number;
   /**
    * For each place two numbers, side by side because a look into cold memory is what costs: the entry that stands there,
-   * plus 1, or 0 where none does; and the entry's hash.
+   * plus 1, or 0 where none does; and the low half of the entry's hash.
    */
   readonly #table: Int32Array;
   /** The entries by age, in a ring; `#next` is where the next one goes, and once the ring is full the oldest is. */
-  readonly #aliases: string[] = [];
-  readonly #runIds: string[] = [];
+  readonly #lows: Int32Array;
+  readonly #highs: Int32Array;
   readonly #reporters: string[] = [];
-  readonly #hashOf: Int32Array;
   #next = 0;
 
   constructor(window = RUN_WINDOW) {
@@ -31,57 +32,58 @@ export class RecentRuns {
     this.#window = window;
     this.#lastPlace = places - 1;
     this.#table = new Int32Array(2 * places);
-    this.#hashOf = new Int32Array(window);
+    this.#lows = new Int32Array(window);
+    this.#highs = new Int32Array(window);
   }
 
   has(alias: string, runId: string): boolean {
-    return this.#find(alias, runId, this.#hash.of(alias, runId)) >= 0;
+    return this.#find(this.#hash.of(alias, runId), this.#hash.high) >= 0;
   }
 
   /** The instance or token that reported the run; empty where that was before this start. */
   reporterOf(alias: string, runId: string): string | undefined {
-    const place = this.#find(alias, runId, this.#hash.of(alias, runId));
-    return place < 0 ? undefined : this.#reporters[(this.#table[2 * place] as number) - 1];
+    const entry = this.#find(this.#hash.of(alias, runId), this.#hash.high);
+    return entry < 0 ? undefined : this.#reporters[entry];
   }
 
   /** Answers whether the run is new; if it is, it is remembered. */
   add(alias: string, runId: string, reporter: string): boolean {
-    const hash = this.#hash.of(alias, runId);
-    if (this.#find(alias, runId, hash) >= 0) return false;
+    const low = this.#hash.of(alias, runId);
+    const { high } = this.#hash;
+    if (this.#find(low, high) >= 0) return false;
     const entry = this.#next;
-    if (this.#runIds.length === this.#window) this.#remove(entry);
-    this.#aliases[entry] = alias;
-    this.#runIds[entry] = runId;
+    if (this.#reporters.length === this.#window) this.#remove(entry);
+    this.#lows[entry] = low;
+    this.#highs[entry] = high;
     this.#reporters[entry] = reporter;
-    this.#hashOf[entry] = hash;
-    this.#put(entry, hash);
+    this.#put(entry, low);
     this.#next = (entry + 1) % this.#window;
     return true;
   }
 
-  /** The run's place, or -1. Entries stand at the first free place from where their hash points to. */
-  #find(alias: string, runId: string, hash: number): number {
+  /** The run's entry, or -1. Entries stand at the first free place from where their hash points to. */
+  #find(low: number, high: number): number {
     const table = this.#table;
-    for (let place = hash & this.#lastPlace; table[2 * place] !== 0; place = (place + 1) & this.#lastPlace) {
-      if (table[2 * place + 1] !== hash) continue;
+    for (let place = low & this.#lastPlace; table[2 * place] !== 0; place = (place + 1) & this.#lastPlace) {
+      if (table[2 * place + 1] !== low) continue;
       const entry = (table[2 * place] as number) - 1;
-      if (this.#runIds[entry] === runId && this.#aliases[entry] === alias) return place;
+      if (this.#highs[entry] === high) return entry;
     }
     return -1;
   }
 
-  #put(entry: number, hash: number): void {
-    let place = hash & this.#lastPlace;
+  #put(entry: number, low: number): void {
+    let place = low & this.#lastPlace;
     while (this.#table[2 * place] !== 0) place = (place + 1) & this.#lastPlace;
     this.#table[2 * place] = entry + 1;
-    this.#table[2 * place + 1] = hash;
+    this.#table[2 * place + 1] = low;
   }
 
   /** Closes the gap that it leaves, so that whoever had to go further is still found (Knuth, TAOCP 3, 6.4, algorithm R). */
   #remove(entry: number): void {
     const table = this.#table;
     const last = this.#lastPlace;
-    let gap = (this.#hashOf[entry] as number) & last;
+    let gap = (this.#lows[entry] as number) & last;
     while (table[2 * gap] !== entry + 1) gap = (gap + 1) & last;
     for (let place = (gap + 1) & last; table[2 * place] !== 0; place = (place + 1) & last) {
       const home = (table[2 * place + 1] as number) & last;
