@@ -335,6 +335,8 @@ export const AuditEvent = z.strictObject({
   /** Such as `alias:support-agent` or `kill_switch:writes_disabled`. */
   target: z.string(),
   decision: z.enum(["allow", "stop"]).optional(),
+  /** The version that a decision is about. In answers only: it is `toVersion` of an `allow`, `fromVersion` of a `stop`. */
+  version: VersionId.optional(),
   reason: z.string().optional(),
   fromVersion: VersionId.optional(),
   toVersion: VersionId.optional(),

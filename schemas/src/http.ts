@@ -116,7 +116,7 @@ export type OutcomesAnswer = z.infer<typeof OutcomesAnswer>;
 /** Items are checked one by one. Answered as outcomes are. */
 export const FeedbackBody = z.strictObject({ feedback: z.array(z.unknown()).min(1).max(MAX_BATCH_ITEMS) });
 
-/** What a change answers. `unchanged` and `already_rolled_back` wrote nothing. */
+/** What a change answers. `unchanged` and `already_rolled_back` changed nothing. */
 export const ChangeAnswer = z.object({
   revision: Revision,
   change: z.object({

@@ -98,11 +98,11 @@ test("an excursion whose audit row the disk refused is audited when it is looked
     },
     () => 0,
   );
-  await excursions.see("support-agent", rollout, verdict(3));
-  await expect(excursions.see("support-agent", rollout, verdict(1))).rejects.toThrow("disk full");
+  await excursions.see("support-agent", rollout, verdict(3), () => []);
+  await expect(excursions.see("support-agent", rollout, verdict(1), () => [])).rejects.toThrow("disk full");
   isBroken = false;
-  await excursions.see("support-agent", rollout, verdict(1));
-  await excursions.see("support-agent", rollout, verdict(1));
+  await excursions.see("support-agent", rollout, verdict(1), () => []);
+  await excursions.see("support-agent", rollout, verdict(1), () => []);
   expect(rows).toEqual([expect.stringContaining("rose to 3.00 of 4.60 and fell again")]);
 });
 

@@ -36,9 +36,10 @@ import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
 import { JsonSchemaChecker } from "./json-schema-checker.ts";
+import { RepeatAudit } from "./repeat-audit.ts";
 import { Serial } from "./serial.ts";
 
-/** What a command did. `unchanged` and `already_rolled_back` wrote nothing. */
+/** What a command did. `unchanged` and `already_rolled_back` changed nothing. */
 export interface Executed {
   readonly status: "done" | "unchanged" | "already_rolled_back";
   readonly action: string;
@@ -92,6 +93,7 @@ export class Engine {
   readonly #store: Store;
   readonly #now: () => number;
   readonly #serial = new Serial();
+  readonly #repeats: RepeatAudit;
   readonly #listeners: EngineListener[] = [];
   #world: World;
   #book: LedgerBook | undefined;
@@ -100,6 +102,7 @@ export class Engine {
     const { loaded } = parts;
     this.#store = parts.store;
     this.#now = parts.now;
+    this.#repeats = new RepeatAudit((row) => this.audit(row), parts.now);
     this.history = new History(loaded.epoch, loaded.history);
     this.#world = {
       aliases: new Map(loaded.aliases.map((alias) => [alias.name, alias])),
@@ -135,12 +138,14 @@ export class Engine {
    */
   execute(command: Command, actor: Actor, options: ExecuteOptions = {}): Promise<Executed> {
     return this.#serial.run(async () => {
-      const repeated = await this.#answered<Executed>(options.idempotency);
-      if (repeated) return { ...repeated.answer, auditId: repeated.auditId ?? undefined };
+      const answered = await this.#answered<Executed>(options.idempotency);
+      if (answered) return { ...answered.answer, auditId: answered.auditId ?? undefined };
       checkEdit(this.#world, command, options.ifMatch);
       const at = this.#circumstances(actor);
       const result = accepted(transition(this.#world, command, at));
       if (result.kind === "change") return await this.#commit(result.change, at, options);
+      const repeated = result.kind === "already_rolled_back" ? this.#world.incidents.get(result.incident) : undefined;
+      if (repeated) await this.#repeats.note(repeated, actor);
       const { kind, ...rest } = result;
       const executed = { ...rest, status: kind, revision: this.history.head.revision, isVisible: false };
       if (options.idempotency) await this.#store.putIdempotent({ ...options.idempotency, answer: executed }, at.now);
@@ -165,7 +170,7 @@ export class Engine {
     });
   }
 
-  /** Audits a verdict that changed nothing. */
+  /** Audits what changed no document. */
   audit(row: Omit<AuditEvent, "id" | "timestamp">): Promise<number> {
     return this.#store.appendAudit({ ...row, timestamp: new Date(this.#now()).toISOString() });
   }

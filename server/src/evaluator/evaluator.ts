@@ -139,7 +139,10 @@ export class Evaluator {
       this.#noteRise(name, rollout, verdict, arrivedAtMs);
       if (verdict.kind === "stop") return this.#stop(name, rollout, verdict, ledger, arrivedAtMs);
       if (verdict.kind === "hold") await this.#hold(name, rollout, verdict, ledger, arrivedAtMs);
-      else await this.#excursions.see(name, rollout, verdict);
+      else {
+        const key = { alias: name, rolloutNumber: rollout.rolloutNumber, version: rollout.candidate };
+        await this.#excursions.see(name, rollout, verdict, () => this.#book.lastRunIds(key));
+      }
     }
     if (isUnderWay(alias)) await this.#watchSilence(name, rollout);
     if (verdict?.kind === "allow") await this.#goUp(name, ledger);

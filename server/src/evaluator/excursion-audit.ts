@@ -9,11 +9,18 @@ const ALLOW_AUDIT_INTERVAL_MS = 60_000;
 /** Evidence above this part of what a stop needs is an excursion. */
 const EXCURSION_PART = 0.5;
 
+interface Peak {
+  readonly stage: string;
+  readonly verdict: Verdict;
+  /** The last runs counted by then. */
+  readonly runIds: readonly string[];
+}
+
 export class ExcursionAudit {
   readonly #write: (row: Omit<AuditEvent, "id" | "timestamp" | "actor">) => Promise<unknown>;
   readonly #monotonicMs: () => number;
   /** The highest verdict of the excursion under way, by alias. */
-  readonly #peaks = new Map<string, { readonly stage: string; readonly verdict: Verdict }>();
+  readonly #peaks = new Map<string, Peak>();
   readonly #auditedAt = new Map<string, { readonly stage: string; readonly ms: number }>();
 
   constructor(
@@ -24,12 +31,13 @@ export class ExcursionAudit {
     this.#monotonicMs = monotonicMs;
   }
 
-  async see(alias: string, rollout: Rollout, verdict: Verdict): Promise<void> {
+  /** `lastRunIds` answers the last runs of the candidate that were counted. */
+  async see(alias: string, rollout: Rollout, verdict: Verdict, lastRunIds: () => readonly string[]): Promise<void> {
     const stage = `${rollout.rolloutNumber} ${rollout.stage}`;
     const found = this.#peaks.get(alias);
-    const peak = found?.stage === stage ? found.verdict : undefined;
+    const peak = found?.stage === stage ? found : undefined;
     if (verdict.logE >= EXCURSION_PART * verdict.threshold) {
-      if (!peak || verdict.logE > peak.logE) this.#peaks.set(alias, { stage, verdict });
+      if (!peak || verdict.logE > peak.verdict.logE) this.#peaks.set(alias, { stage, verdict, runIds: lastRunIds() });
       return;
     }
     const nowMs = this.#monotonicMs();
@@ -43,7 +51,11 @@ export class ExcursionAudit {
     this.#peaks.delete(alias);
   }
 
-  #rowOf(alias: string, rollout: Rollout, peak: Verdict): Omit<AuditEvent, "id" | "timestamp" | "actor"> {
+  #rowOf(
+    alias: string,
+    rollout: Rollout,
+    { verdict: peak, runIds }: Peak,
+  ): Omit<AuditEvent, "id" | "timestamp" | "actor"> {
     return {
       action: "verdict",
       target: `alias:${alias}`,
@@ -52,6 +64,7 @@ export class ExcursionAudit {
       toVersion: rollout.candidate,
       stage: rollout.stage,
       evidence: [...peak.guardrails],
+      lastRunIds: [...runIds],
       configHash: rollout.policyHash,
       summary: `Evidence against ${rollout.candidate} rose to ${peak.logE.toFixed(2)} of ${peak.threshold.toFixed(2)} and fell again; the rollout goes on.`,
     };

@@ -22,6 +22,9 @@ const ACTIONS: Readonly<Record<Command["kind"], string>> = {
   removeWebhook: "webhook.delete",
 };
 
+/** Says that a signal came again. Nobody asked for it as a change, and nothing was changed. */
+const REPEATED = "rollback.repeated";
+
 /** Changes that take something away from runtimes: losing one lets them go on. */
 const KILLS: ReadonlySet<Command["kind"]> = new Set(["rollback", "engage", "stop"]);
 
@@ -62,7 +65,7 @@ export function checkChanges(
   const isOpen = [...known.keys()].some((id) => !answered.has(id));
   for (const row of rows) {
     const request = requestIn(row.reason);
-    if (!row.actor.startsWith("token") || claimed.has(row.id)) continue;
+    if (!row.actor.startsWith("token") || claimed.has(row.id) || row.action === REPEATED) continue;
     // Whatever an operator did was answered at last; what nobody was answered with was done once more, or by nobody.
     if (request && refused.has(request)) {
       violations.push({

@@ -1,5 +1,5 @@
 /** What happened and who is there: audit, decisions, runtimes, propagation. */
-import { FlagbackError } from "@flagback/schemas";
+import { type AuditEvent, FlagbackError } from "@flagback/schemas";
 import * as z from "zod";
 import { replayDecision } from "../../evaluator/replay-decision.ts";
 import type { App, ServerContext } from "../context.ts";
@@ -20,7 +20,8 @@ const AuditQuery = z.object({
 export function recordRoutes(app: App, context: ServerContext): void {
   app.get("/v1/audit", { config: { access: "viewer" }, schema: { querystring: AuditQuery } }, async (request) => {
     const { after, limit, target, decision, waitMs } = request.query;
-    const read = () => context.store.readAudit({ after, limit, target, decisionId: decision });
+    const read = async () =>
+      (await context.store.readAudit({ after, limit, target, decisionId: decision })).map(withVersion);
     const next = context.auditSignal.wait(waitMs);
     const events = await read();
     if (events.length > 0 || waitMs === 0) return { events };
@@ -59,4 +60,11 @@ export function recordRoutes(app: App, context: ServerContext): void {
       });
     },
   );
+}
+
+/** Names the version that a decision is about: an allow lets traffic come to it, a stop takes the traffic from it. */
+function withVersion(event: AuditEvent): AuditEvent {
+  const { decision, fromVersion, toVersion } = event;
+  const version = decision === "allow" ? toVersion : decision === "stop" ? fromVersion : undefined;
+  return version === undefined ? event : { ...event, version };
 }
