@@ -1,18 +1,22 @@
 /**
  * What happens after a rollback, with the real server and the real provider: verification, release, escalation (DESIGN 7).
  */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { FlagbackProvider, guardTools, withRun } from "@flagback/provider";
-import type { IncidentSnapshot, Outcome } from "@flagback/schemas";
-import { OpenFeature } from "@openfeature/server-sdk";
-import { expect, onTestFinished, test } from "vitest";
+import type { Outcome } from "@flagback/schemas";
+import { expect, test } from "vitest";
+import {
+  agent,
+  alertReceiver,
+  counted,
+  ENOUGH_FOR_PROOF,
+  failUntilRolledBack,
+  inState,
+  run,
+  runsThatWrite,
+} from "../support/agents.ts";
 import { MovedClock } from "../support/moved-clock.ts";
-import { ALIAS, CANDIDATE, eventually, exposing, type RolloutServer, STABLE } from "../support/rollout.ts";
+import { ALIAS, CANDIDATE, eventually, exposing, STABLE } from "../support/rollout.ts";
 
 const OTHER = "billing-agent";
-/** 71 clean outcomes prove a 5 % guardrail kept (brain-golden.json). */
-const ENOUGH_FOR_PROOF = 71;
 
 test("an agent whose every run writes is let write again once stable is proven healthy, and every time is recorded", async () => {
   const clock = new MovedClock();
@@ -245,99 +249,3 @@ test("an incident keeps what it was, and its report has the facts in place", asy
     expect(report.body).toContain(fact);
   }
 });
-
-interface IncidentAnswer {
-  readonly id: string;
-  readonly state: string;
-  readonly timings: Record<"detectMs" | "decideMs" | "commitMs" | "convergeMs" | "recoverMs", number | null>;
-  readonly recovery: { readonly runs: number };
-  readonly snapshot: IncidentSnapshot;
-  readonly timeline: readonly { readonly text: string }[];
-}
-
-type Agent = Awaited<ReturnType<typeof agent>>;
-
-async function agent({ server }: RolloutServer, domain: string) {
-  const provider = new FlagbackProvider({ url: server.url, token: await server.token("runtime") });
-  await OpenFeature.setProviderAndWait(domain, provider);
-  onTestFinished(() => OpenFeature.clearProviders());
-  return { provider, client: OpenFeature.getClient(domain) };
-}
-
-let runs = 0;
-
-/** One run of the agent, of a key of its own. */
-function run({ client }: Agent, report: (version: string) => Partial<Outcome>, refund: () => void = () => undefined) {
-  runs += 1;
-  return withRun({ client, agent: ALIAS, runId: `run-${runs}` }, async (current) => {
-    const version = await current.pin(ALIAS, "none");
-    const tools = guardTools({ refund: { execute: async (): Promise<unknown> => refund() } }, { writes: ["refund"] });
-    await tools.refund.execute();
-    await current.report({ status: "success", ...report(version) });
-  });
-}
-
-/** Runs on each agent, each of which tries to write. Answers how many did. */
-async function runsThatWrite(agents: readonly Agent[], count: number): Promise<number> {
-  let written = 0;
-  for (let n = 0; n < count; n++) {
-    for (const each of agents) {
-      await run(
-        each,
-        () => ({ status: "success" }),
-        () => {
-          written += 1;
-        },
-      );
-    }
-  }
-  return written;
-}
-
-async function failUntilRolledBack(rollout: RolloutServer, agents: readonly Agent[]): Promise<void> {
-  for (let n = 0; n < 20; n++) {
-    for (const each of agents)
-      await run(each, (version) => ({ status: version === CANDIDATE ? "failure" : "success" }));
-  }
-  await rollout.rolledBack();
-}
-
-function inState({ server }: RolloutServer, state: string): Promise<IncidentAnswer> {
-  return eventually(`an incident is ${state}`, async () => {
-    const { body } = await server.call<{ incidents: IncidentAnswer[] }>("GET", "/v1/incidents");
-    const found = body.incidents.find((each) => each.state === state);
-    return found && (await server.call<IncidentAnswer>("GET", `/v1/incidents/${found.id}`)).body;
-  });
-}
-
-/** Waits until the incident counts so many runs of stable, durably. */
-async function counted({ server }: RolloutServer, runsOfStable: number): Promise<void> {
-  const id = await eventually(`${runsOfStable} runs count for the recovery`, async () => {
-    const { body } = await server.call<{ incidents: IncidentAnswer[] }>("GET", "/v1/incidents");
-    const { body: first } = await server.call<IncidentAnswer>("GET", `/v1/incidents/${body.incidents[0]?.id}`);
-    return first.recovery.runs >= runsOfStable && first.id;
-  });
-  // A change writes the counts first. Else a clock that jumps before they are durable looks like a slow disk to the server.
-  await server.call("POST", `/v1/incidents/${id}/notes`, { text: `${runsOfStable} runs` });
-}
-
-interface Alert {
-  readonly kind: string;
-  readonly text: string;
-}
-
-/** Takes the server's alerts. */
-async function alertReceiver({ server }: RolloutServer) {
-  const alerts: Alert[] = [];
-  const http = createServer(async (request, response) => {
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    alerts.push(JSON.parse(body) as Alert);
-    response.end();
-  });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => new Promise<void>((resolve) => http.close(() => resolve())));
-  const { port } = http.address() as AddressInfo;
-  await server.call("POST", "/v1/webhooks", { url: `http://127.0.0.1:${port}/` });
-  return { next: (kind: string) => eventually(`an alert ${kind}`, () => alerts.find((alert) => alert.kind === kind)) };
-}
