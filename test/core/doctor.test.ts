@@ -241,7 +241,7 @@ const WARNS: readonly (readonly [check: DoctorCheck["check"], what: string, why:
   [
     "webhooks",
     "none was ever tried",
-    /no alert was ever sent to wh_1/,
+    /no alert to wh_1 is on record/,
     { facts: { webhooks: [{ id: "wh_1", last: null }] } },
   ],
   ["drill", "it was never rehearsed", /never rehearsed/, { facts: { drills: [] } }],

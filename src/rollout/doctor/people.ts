@@ -50,7 +50,10 @@ export function webhooks({ facts }: Subject): Finding {
   }
   const untried = all.filter(({ last }) => last === null).map(({ id }) => id);
   if (untried.length === all.length) {
-    return warn(`no alert was ever sent to ${untried.join(", ")}`, "Rehearse it with flagback drill.");
+    return warn(
+      `no alert to ${untried.join(", ")} is on record, so nobody knows whether one would arrive`,
+      "Rehearse it with flagback drill.",
+    );
   }
   return ok(`the last alert arrived (${all.flatMap(({ id, last }) => (last ? [id] : [])).join(", ")})`);
 }

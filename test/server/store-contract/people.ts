@@ -61,9 +61,13 @@ export function peopleContract(make: MakeAdapter): void {
     ];
     expect([first, second, third, fourth]).toEqual([first, second, third, fourth].sort((a, b) => a - b));
     expect((await store.dueAlerts("w", 0, 2)).map(({ id }) => id)).toEqual([first, second]);
+    expect(await store.lastDelivery("w")).toBeUndefined();
     await store.alertDelivered(first, AT);
+    expect(await store.lastDelivery("w")).toEqual({ problem: null, deliveredAt: AT });
     await store.alertFailed(second, "it answered 500", 1_000);
     await store.alertFailed(third, "it answered 410", null);
+    expect(await store.lastDelivery("w")).toEqual({ problem: "it answered 410", deliveredAt: null });
+    expect(await store.lastDelivery("another")).toBeUndefined();
     const due = async (nowMs: number) =>
       (await store.dueAlerts("w", nowMs, ALL)).map(({ id, attempts }) => [id, attempts]);
     expect(await due(999)).toEqual([[fourth, 0]]);

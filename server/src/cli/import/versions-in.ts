@@ -113,7 +113,8 @@ function ofFolder(
   let isAllText = true;
   const put = (path: string, key: string, value: Json) => {
     if (Object.hasOwn(payload, key)) problems.push(`${path}: another file or version.yaml gives ${key} as well`);
-    else Object.defineProperty(payload, key, { value, enumerable: true, configurable: true, writable: true });
+    else if (key === "__proto__") problems.push(`${path}: __proto__ can't be a key`);
+    else payload[key] = value;
   };
   for (const [path, text] of parts) {
     const [, stem = "", extension = ""] = KNOWN.exec(path.slice(folder.length + 1)) ?? [];
