@@ -18,7 +18,7 @@ export const SETTINGS: readonly (readonly [name: string, value: string | number]
   // Bytes.
   ["journal_size_limit", 32 * 1024 * 1024],
   // Negative: KiB.
-  ["cache_size", -32 * 1024],
+  ["cache_size", -8 * 1024],
   ["mmap_size", 0],
   // 2 is memory.
   ["temp_store", 2],

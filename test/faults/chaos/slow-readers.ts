@@ -11,8 +11,9 @@ import type { Operator } from "./operator.ts";
 
 /** Changes of the large document: more than the kernel's buffers and the server's hold together. */
 const CHANGES = 48;
-/** Longer than the two heartbeats after which the server gives up a reader. */
-const NOTICED_AFTER_MS = 4 * HEARTBEAT_MS;
+/** Longer than the two heartbeats after which the server gives up a reader: by then it has, or is gone itself. */
+const NOTICE_TIMEOUT_MS = 4 * HEARTBEAT_MS;
+const LOOK_EVERY_MS = HEARTBEAT_MS / 10;
 
 export class SlowReaders {
   readonly #url: string;
@@ -33,15 +34,29 @@ export class SlowReaders {
 
   /** Connects them and changes what they don't read. */
   async begin(count: number, operator: Operator): Promise<void> {
+    const before = await this.#closedByTheServer();
     for (let i = 0; i < count; i++) this.#connect();
     for (let i = 0; i < CHANGES; i++) await operator.ask({ kind: "bulk" });
-    await setTimeout(NOTICED_AFTER_MS);
     // They hear nothing of it themselves: the close waits behind what they don't read.
-    this.closed += (await this.#closedByTheServer().catch(() => 0)) ?? 0;
+    const deadlineMs = performance.now() + NOTICE_TIMEOUT_MS;
+    let closed = before;
+    while (closed < before + count && performance.now() < deadlineMs) {
+      await setTimeout(LOOK_EVERY_MS);
+      closed = await this.#closedByTheServer();
+    }
+    this.closed += Math.max(0, closed - before);
   }
 
-  /** Of the present server's life; it may be gone. */
+  /** Of the present server's life; 0 where it is gone. */
   async #closedByTheServer(): Promise<number> {
+    try {
+      return await this.#askClosed();
+    } catch {
+      return 0;
+    }
+  }
+
+  async #askClosed(): Promise<number> {
     const headers = { authorization: `Bearer ${this.#viewerToken}` };
     const text = await (await fetch(`${this.#url}/metrics`, { headers })).text();
     return Number(/^flagback_dropped_total\{reason="slow_reader"\} (\d+)/m.exec(text)?.[1] ?? 0);
