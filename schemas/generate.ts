@@ -25,6 +25,7 @@ const BOUNDARY_TYPES = {
   propagation: schemas.Propagation,
   runtime: schemas.Runtime,
   token: schemas.Token,
+  trigger: schemas.Trigger,
   version: schemas.Version,
   webhook: schemas.Webhook,
 
@@ -50,6 +51,7 @@ const BOUNDARY_TYPES = {
   "register-version-body": schemas.RegisterVersionBody,
   "release-body": schemas.ReleaseBody,
   "start-rollout-body": schemas.StartRolloutBody,
+  "trigger-definition": schemas.TriggerDefinition,
   "unlock-body": schemas.UnlockBody,
   "version-diff": schemas.VersionDiff,
 } as const satisfies Record<string, z.ZodType>;

@@ -128,6 +128,8 @@ function changeOf(n: number): Commit {
     ],
     flags: [],
     deletedFlags: [],
+    triggers: [],
+    deletedTriggers: [],
     incidents: [],
     history: { revision: n + 1, mark: "0".repeat(16), touched: [{ kind: "killSwitch", key: "writes_disabled" }] },
     audit: {

@@ -3,7 +3,7 @@
  * Both snippets of the seeds parse as they stand: a `rollback:` block and an `aliases:` block.
  */
 import * as z from "zod";
-import { FailSafe, FlagDefinition, type Slot, VersionKind } from "./documents.ts";
+import { FailSafe, FlagDefinition, type Slot, TriggerDefinition, VersionKind } from "./documents.ts";
 import { MAX_TEXT_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
 import { type Guardrail, Policy } from "./policy.ts";
@@ -58,6 +58,7 @@ export const ConfigFile = z.strictObject({
   rollback: RollbackBlock.optional(),
   killSwitches: z.record(Name, z.strictObject({ failSafe: FailSafe })).optional(),
   flags: z.record(Name, FlagDefinition).optional(),
+  triggers: z.record(Name, TriggerDefinition).optional(),
 });
 export type ConfigFile = z.infer<typeof ConfigFile>;
 
@@ -89,6 +90,7 @@ export interface DesiredState {
   readonly aliases: readonly DesiredAlias[];
   readonly killSwitches: ReadonlyMap<string, FailSafe>;
   readonly flags: ReadonlyMap<string, FlagDefinition>;
+  readonly triggers: ReadonlyMap<string, TriggerDefinition>;
 }
 
 /** The alias that a version id names: the part before `@`, where that is a name. */
@@ -190,6 +192,7 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
       aliases: [...aliases.values()],
       killSwitches: new Map(Object.entries(file.killSwitches ?? {}).map(([key, value]) => [key, value.failSafe])),
       flags: new Map(Object.entries(file.flags ?? {})),
+      triggers: new Map(Object.entries(file.triggers ?? {})),
     },
   };
 }

@@ -2,7 +2,15 @@
  * The documents that the server keeps (DESIGN 3).
  */
 import * as z from "zod";
-import { MAX_FINISHING, MAX_INCIDENT_NOTES, MAX_PAST_STABLES, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";
+import {
+  MAX_ATTRIBUTES,
+  MAX_FINISHING,
+  MAX_INCIDENT_NOTES,
+  MAX_PAST_STABLES,
+  MAX_SHORT_TEXT_LENGTH,
+  MAX_SLOTS,
+  MAX_SWITCH_ENTRIES,
+} from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
 import { GuardrailAction, GuardrailMode, Policy } from "./policy.ts";
 import {
@@ -144,8 +152,8 @@ export type Alias = z.infer<typeof Alias>;
 /** One reason for a kill switch to be engaged. */
 export const SwitchEntry = z.strictObject({
   id: z.string().min(1).max(64),
-  /** `incident:ID`, `token:ID`, or `rollout:ALIAS/NUMBER` while the brain holds a rollout. */
-  owner: z.string().regex(/^(incident|token|rollout):.+$/),
+  /** `incident:ID`, `token:ID`, `trigger:ID`, or `rollout:ALIAS/NUMBER` while the brain holds a rollout. */
+  owner: z.string().regex(/^(incident|token|trigger|rollout):.+$/),
   scope: Scope,
   reason: Text,
   at: Timestamp,
@@ -289,7 +297,7 @@ export const Incident = z.strictObject({
   rolloutNumber: z.int().min(0),
   stage: Name,
   reason: StopReason,
-  /** Whose fault the brain found it; absent where a person rolled back. */
+  /** Whose fault the brain found it; absent where a person or a trigger rolled back. */
   attribution: Attribution.optional(),
   decisionId: Digest,
   state: IncidentState,
@@ -312,15 +320,15 @@ export const Incident = z.strictObject({
 });
 export type Incident = z.infer<typeof Incident>;
 
-export const Role = z.enum(["runtime", "viewer", "operator", "lead", "admin"]);
+export const Role = z.enum(["runtime", "trigger", "viewer", "operator", "lead", "admin"]);
 export type Role = z.infer<typeof Role>;
 
-/** Who did something: a token, the brain, or the server itself. */
+/** Who did something: a token, a trigger that was fired, the brain, or the server itself. */
 export const Actor = z.strictObject({
-  kind: z.enum(["token", "brain", "system"]),
-  /** The token's name, `brain` or `system`. */
+  kind: z.enum(["token", "trigger", "brain", "system"]),
+  /** The token's name, `trigger:ID`, `brain` or `system`. */
   name: z.string(),
-  /** The token's id; absent for the brain and the system. */
+  /** The token's or trigger's id; absent for the brain and the system. */
   id: z.string().optional(),
 });
 export type Actor = z.infer<typeof Actor>;
@@ -362,16 +370,57 @@ export const Token = z.strictObject({
   name: z.string().min(1).max(128),
   /** Runtime tokens may be scoped; empty means all. */
   aliases: z.array(Name),
+  /** The one trigger that a token of role `trigger` may fire. */
+  trigger: Name.optional(),
   createdAt: Timestamp,
   createdBy: z.string(),
   revokedAt: Timestamp.optional(),
 });
 export type Token = z.infer<typeof Token>;
 
-/** Where alerts go. */
+/** Whose words a signal is in: our own, Prometheus Alertmanager's, or those of the payload that Datadog is given. */
+export const TriggerFormat = z.enum(["plain", "alertmanager", "datadog"]);
+export type TriggerFormat = z.infer<typeof TriggerFormat>;
+
+/** What a firing signal does; each of it is done once, however often the signal repeats. */
+export const TriggerAction = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("rollback"),
+    alias: Name,
+    /** What the incident gives as its reason. */
+    reason: StopReason.exclude(["manual"]).default("rollback_required"),
+  }),
+  z.strictObject({ kind: z.literal("engage"), key: Name, scope: Scope.default("*") }),
+  z.strictObject({ kind: z.literal("pause"), alias: Name }),
+]);
+export type TriggerAction = z.infer<typeof TriggerAction>;
+
+/** A trigger as people write it. */
+export const TriggerDefinition = z.strictObject({
+  format: TriggerFormat.default("plain"),
+  action: TriggerAction,
+  /** Labels that an alert must have, all of them; others do nothing. */
+  labels: z
+    .record(z.string().min(1).max(MAX_SHORT_TEXT_LENGTH), z.string().max(MAX_SHORT_TEXT_LENGTH))
+    .refine((labels) => Object.keys(labels).length <= MAX_ATTRIBUTES, `at most ${MAX_ATTRIBUTES} labels`)
+    .default({}),
+});
+export type TriggerDefinition = z.infer<typeof TriggerDefinition>;
+
+/** What a monitoring system outside may do, by firing it. */
+export const Trigger = z.strictObject({ id: Name, ...TriggerDefinition.shape, edit: Edit });
+export type Trigger = z.infer<typeof Trigger>;
+
+/** How a receiver wants alerts: as Standard Webhooks (signed), as messages for Slack, or as events for PagerDuty. */
+export const WebhookFormat = z.enum(["standard", "slack", "pagerduty"]);
+export type WebhookFormat = z.infer<typeof WebhookFormat>;
+
+/** Where alerts go, without its secrets. */
 export const Webhook = z.strictObject({
   id: z.string(),
+  /** Answered as scheme and host only: what follows may be a secret. */
   url: z.url({ protocol: /^https?$/ }),
+  format: WebhookFormat,
   createdAt: Timestamp,
 });
 export type Webhook = z.infer<typeof Webhook>;

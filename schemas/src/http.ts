@@ -2,7 +2,7 @@
  * Bodies of the HTTP API (DESIGN 11).
  */
 import * as z from "zod";
-import { Allocation, FlagDefinition, Propagation, Role, VersionKind } from "./documents.ts";
+import { Allocation, FlagDefinition, Propagation, Role, VersionKind, WebhookFormat } from "./documents.ts";
 import type { FlagbackError } from "./errors.ts";
 import { MAX_BATCH_ITEMS, MAX_TOKEN_ALIASES } from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
@@ -95,6 +95,12 @@ export const CreateTokenBody = z
     name: z.string().min(1).max(128),
     /** Runtime tokens only: the aliases it may see. Empty: all. */
     aliases: z.array(Name).max(MAX_TOKEN_ALIASES).default([]),
+    /** Trigger tokens only: the trigger that it fires. */
+    trigger: Name.optional(),
+  })
+  .refine(({ role, trigger }) => (role === "trigger") === (trigger !== undefined), {
+    path: ["trigger"],
+    message: "a token of role trigger names its one trigger, and no other token does",
   })
   .refine(({ role, aliases }) => role === "runtime" || aliases.length === 0, {
     path: ["aliases"],
@@ -102,7 +108,25 @@ export const CreateTokenBody = z
   });
 export type CreateTokenBody = z.infer<typeof CreateTokenBody>;
 
-export const CreateWebhookBody = z.strictObject({ url: z.url({ protocol: /^https?$/ }) });
+export const CreateWebhookBody = z
+  .strictObject({
+    /** What it is called by; made up where it is left out. */
+    name: Name.optional(),
+    /** May be left out for PagerDuty. */
+    url: z.url({ protocol: /^https?$/ }).optional(),
+    format: WebhookFormat.default("standard"),
+    /** PagerDuty's integration key for the Events API v2. */
+    routingKey: z
+      .string()
+      .regex(/^[A-Za-z0-9]{32}$/, "an integration key has 32 letters and digits")
+      .optional(),
+  })
+  .superRefine(({ url, format, routingKey }, context) => {
+    const problem = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (url === undefined && format !== "pagerduty") problem("url", `a webhook of format ${format} needs one`);
+    if (format === "pagerduty" && routingKey === undefined) problem("routingKey", "PagerDuty needs one");
+    if (format !== "pagerduty" && routingKey !== undefined) problem("routingKey", "only PagerDuty takes one");
+  });
 export type CreateWebhookBody = z.infer<typeof CreateWebhookBody>;
 
 export const OutcomesBody = z.strictObject({ outcomes: z.array(z.unknown()).min(1).max(MAX_BATCH_ITEMS) });

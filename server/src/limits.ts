@@ -74,6 +74,8 @@ export const TIMEOUT_CHECK_MS = 1_000;
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Body of a request, in bytes. */
 export const MAX_BODY_BYTES = 1024 * 1024;
+/** Body of a signal from outside, in bytes: it is hashed before its sender is known. */
+export const MAX_SIGNAL_BYTES = 256 * 1024;
 /** A peer that was refused on a bare socket is cut off after this. */
 export const REFUSED_LINGER_MS = 1_000;
 /** Runtimes without a stream whose lease is remembered until it is over. Changes don't wait for those beyond. */

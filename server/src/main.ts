@@ -3,9 +3,10 @@
  */
 import { join } from "node:path";
 import { hasExpiredFinishing, isUnderWay } from "@flagback/core";
-import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError, type Webhook } from "@flagback/schemas";
+import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
+import { postAlert } from "./alerts/post-alert.ts";
 import { WebhookGuard } from "./alerts/webhook-guard.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { Engine } from "./engine/engine.ts";
@@ -34,6 +35,7 @@ import { ChangeWatch } from "./telemetry/change-watch.ts";
 import { createLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { scrape } from "./telemetry/scrape.ts";
+import { SignalAudit } from "./triggers/signal-audit.ts";
 
 /** How long runtimes may take to close their sockets when the server stops. */
 const DRAIN_DEADLINE_MS = 2_000;
@@ -115,7 +117,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       engine.listen({ committed: () => reach("change.in-memory"), durable: () => reach("ledger.in-memory") });
     }
     const tokens = new Tokens(store, loaded.tokens);
-    const webhooks = new Map<string, Webhook>(loaded.webhooks.map((webhook) => [webhook.id, webhook]));
+    const webhooks = new Map(loaded.webhooks.map((webhook) => [webhook.id, webhook]));
     const auditSignal = new AuditSignal();
     const leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS;
 
@@ -175,7 +177,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       onError: (error, incident) => logUnlessTheDisk(log, error, `the recovery of ${incident} could not be looked at`),
     });
     const webhookGuard = new WebhookGuard(AddressRanges.parse(options.webhookAllow ?? [], "--webhook-allow"));
-    const alerts = new AlertSender({ store, webhooks, guard: webhookGuard, metrics, log, now });
+    const alerts = new AlertSender({
+      store,
+      webhooks,
+      post: (request, signal) => postAlert(request, webhookGuard, signal),
+      metrics,
+      log,
+      now,
+      random: Math.random,
+    });
     engine.listen({
       committed: ({ change }) => {
         for (const alias of change.aliases) {
@@ -245,7 +255,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         recovery,
         tokens,
         webhooks,
+        alerts,
         webhookGuard,
+        signalAudit: new SignalAudit((row) => engine.audit(row), monotonicMs),
         metrics,
         scrape: () => scrape({ engine, book, evaluator, hub, store, health, changes, metrics }),
         now,

@@ -32,7 +32,9 @@ export function apply(world: World, command: CommandOf<"apply">, at: Circumstanc
   for (const intent of intentsOf(world, command)) {
     const result = step(after, intent.command, at);
     if (result.kind === "refused") refusals.push(result.refusal);
-    else if (result.kind === "change") {
+    else if (result.kind === "change" && result.change.triggers.length > 0 && !command.mayChangeTriggers) {
+      refusals.push(triggersNeedAdmin(intent.target));
+    } else if (result.kind === "change") {
       plan.push({
         action: intent.action,
         target: intent.target,
@@ -60,7 +62,7 @@ export function apply(world: World, command: CommandOf<"apply">, at: Circumstanc
 }
 
 function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
-  const { versions, aliases, killSwitches, flags } = command.desired;
+  const { versions, aliases, killSwitches, flags, triggers } = command.desired;
   const intents: Intent[] = [];
   for (const [key, failSafe] of killSwitches) {
     const action = world.killSwitches.has(key) ? "update" : "create";
@@ -83,6 +85,10 @@ function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
     const action = world.flags.has(key) ? "update" : "create";
     intents.push({ command: { kind: "putFlag", key, definition }, action, target: `flag:${key}` });
   }
+  for (const [id, definition] of triggers) {
+    const action = world.triggers.has(id) ? "update" : "create";
+    intents.push({ command: { kind: "putTrigger", id, definition }, action, target: `trigger:${id}` });
+  }
   return intents;
 }
 
@@ -95,6 +101,15 @@ function settingsIntents(world: World, { name, salt, policy, payloadSchema }: De
 }
 
 /** Which of its versions serve. */
+/** A trigger lends an operator's power to whoever has its token. */
+function triggersNeedAdmin(target: string): Refusal {
+  return {
+    code: "forbidden",
+    message: `The file changes ${target}, which needs an admin.`,
+    hint: "Let an admin apply it, or leave the triggers out.",
+  };
+}
+
 function aliasIntents(world: World, desired: DesiredAlias): Intent[] {
   const before = world.aliases.get(desired.name);
   const target = `alias:${desired.name}`;
@@ -148,6 +163,7 @@ function joined(changes: readonly Change[]): Change {
       changes.flatMap((change) => change.flags),
       (flag) => flag.key,
     ),
+    triggers: changes.flatMap((change) => change.triggers),
     alerts: changes.flatMap((change) => change.alerts),
   };
 }
@@ -159,6 +175,7 @@ function differences(world: World, change: Change): PlanStep["changes"] {
     ...change.aliases.map((alias) => [world.aliases.get(alias.name), alias] as const),
     ...change.killSwitches.map((killSwitch) => [world.killSwitches.get(killSwitch.key), killSwitch] as const),
     ...change.flags.map((flag) => [world.flags.get(flag.key), flag] as const),
+    ...change.triggers.map((trigger) => [world.triggers.get(trigger.id), trigger] as const),
   ];
   const ignored = new Set(["revision", "edit", "createdAt", "createdBy", "rolloutNumber"]);
   return pairs.flatMap(([before, after]) =>

@@ -12,6 +12,8 @@ import type {
   Policy,
   Recovery,
   Slot,
+  StopReason,
+  TriggerDefinition,
   VersionKind,
 } from "@flagback/schemas";
 import type { DrillPass } from "./drill-requirement.ts";
@@ -91,6 +93,8 @@ export type Command =
       readonly alias: string;
       readonly reason: string;
       readonly finding?: StopFinding;
+      /** Where neither the brain nor a person rolls back: what a signal from outside stands for. */
+      readonly signalled?: Exclude<StopReason, "manual">;
       /** The rollout that is meant; without it, whichever there is. In another one by now, the command changes nothing. */
       readonly rolloutNumber?: number;
     }
@@ -137,7 +141,14 @@ export type Command =
   | { readonly kind: "putKillSwitch"; readonly key: string; readonly failSafe: FailSafe }
   | { readonly kind: "putFlag"; readonly key: string; readonly definition: FlagDefinition }
   | { readonly kind: "deleteFlag"; readonly key: string }
-  | { readonly kind: "apply"; readonly desired: DesiredState };
+  | { readonly kind: "putTrigger"; readonly id: string; readonly definition: TriggerDefinition }
+  | { readonly kind: "deleteTrigger"; readonly id: string }
+  | {
+      readonly kind: "apply";
+      readonly desired: DesiredState;
+      /** Whether who commands may say what can be done from outside; else a file that changes triggers is refused. */
+      readonly mayChangeTriggers?: boolean;
+    };
 
 /** Narrows the union to one kind. */
 export type CommandOf<Kind extends Command["kind"]> = Extract<Command, { kind: Kind }>;

@@ -64,7 +64,14 @@ export function releaseIncident(world: World, command: CommandOf<"releaseInciden
   const text = `Released without proof of recovery: ${keys}.`;
   const closed: Incident = isUnsettled(incident) ? { ...incident, state: "closed", settledAt: at.now } : incident;
   const change = changeOf(action, closed, at, `${text} Reason: ${command.reason}`);
-  return changed({ ...change, killSwitches: released, audit: { ...change.audit, reason: command.reason } });
+  const { id, alias } = incident;
+  const said = `Closed ${alias}: ${at.actor.name} took ${id} on without a proof of recovery, reason=${command.reason}`;
+  return changed({
+    ...change,
+    killSwitches: released,
+    alerts: isUnsettled(incident) ? [{ kind: "closed", text: said, alias, incident: id }] : [],
+    audit: { ...change.audit, reason: command.reason },
+  });
 }
 
 /** Adds a note, or the root cause, which is one too. */
@@ -83,7 +90,12 @@ export function noteIncident(world: World, command: CommandOf<"noteIncident">, a
     : { ...incident, notes: [...incident.notes, { at: at.now, by: at.actor.name, text: command.text }] };
   const what = command.isRootCause ? "the root cause of" : "a note on";
   const change = emptyChange("incident.note", `alias:${incident.alias}`, `Added ${what} ${incident.id}.`);
-  return changed({ ...change, incidents: [noted], audit: { incident: incident.id, reason: command.text } });
+  return changed({
+    ...change,
+    incidents: [noted],
+    alerts: isFirstWord(incident) ? [acknowledgement(incident, at)] : [],
+    audit: { incident: incident.id, reason: command.text },
+  });
 }
 
 /** Whether its recovery may still be concluded: also when the window has passed, because a proof may come later. */
@@ -103,6 +115,15 @@ export function withRootCause(incident: Incident, text: string, at: Circumstance
 /** Nobody, neither a proof nor a person, has answered for it yet. */
 export function isUnsettled({ state }: Incident): boolean {
   return state !== "recovered" && state !== "closed";
+}
+
+/** Nobody has said anything about it but what opened it, and it still waits for somebody. */
+function isFirstWord(incident: Incident): boolean {
+  return isUnsettled(incident) && incident.notes.every(({ at }) => at === incident.openedAt);
+}
+
+function acknowledgement({ id, alias }: Incident, { actor }: Circumstances): Alert {
+  return { kind: "acknowledged", text: `Acknowledged ${alias}: ${actor.name} looks at ${id}.`, alias, incident: id };
 }
 
 function changeOf(action: string, incident: Incident, at: Circumstances, text: string): Change {

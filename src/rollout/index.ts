@@ -22,6 +22,7 @@ export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";
 export { stopDecisionId } from "./rollback.ts";
 export { transition } from "./transition.ts";
+export { triggerNotFound } from "./triggers.ts";
 export { canRollBack, isUnderWay } from "./under-way.ts";
 export { versionDiff } from "./version-diff.ts";
 export { type KindOfVersion, MECHANISMS, type RollbackMechanism, VERSION_KINDS } from "./version-kinds.ts";

@@ -134,6 +134,6 @@ export function putKillSwitch(world: World, command: CommandOf<"putKillSwitch">)
   });
 }
 
-function ownerOf(at: Circumstances): string {
-  return `token:${at.actor.id ?? at.actor.name}`;
+function ownerOf({ actor }: Circumstances): string {
+  return `${actor.kind === "trigger" ? "trigger" : "token"}:${actor.id ?? actor.name}`;
 }

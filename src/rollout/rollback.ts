@@ -13,7 +13,7 @@ export function stopDecisionId(alias: string, rollout: Rollout, digestOf: Circum
   return digestOf([alias, rollout.candidateDigest, rollout.rolloutNumber, "stop"]);
 }
 
-/** Stops the alias's rollout, for a person or for the brain. Signals after the first change nothing. */
+/** Stops the alias's rollout, for a person, a trigger or the brain. Signals after the first change nothing. */
 export function rollback(world: World, command: CommandOf<"rollback">, at: Circumstances): Transition {
   const { alias, rollout } = rolloutOf(world, command.alias);
   const id = stopDecisionId(alias.name, rollout, at.digestOf);
@@ -28,7 +28,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     };
   }
   const finding = command.finding;
-  const reason: StopReason = finding?.reason ?? "manual";
+  const reason: StopReason = finding?.reason ?? command.signalled ?? "manual";
   const incidentId = `inc_${id.slice(0, 12)}`;
   const text = rollbackText(rollout, reason);
   const evidence = [...(finding?.evidence ?? [])];
@@ -71,7 +71,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     alerts: [{ kind: "rollback", text, alias: alias.name, incident: incidentId }],
     audit: {
       decision: "stop",
-      reason: finding ? reason : `manual: ${command.reason}`,
+      reason: finding ? reason : `${reason}: ${command.reason}`,
       fromVersion: rollout.candidate,
       toVersion: rollout.target,
       stage: rollout.stage,

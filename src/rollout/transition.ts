@@ -9,6 +9,7 @@ import { deleteFlag, putFlag } from "./flags.ts";
 import { convergeIncident, noteIncident, releaseIncident, settleIncident } from "./incidents.ts";
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
 import { rolloutStep } from "./rollout-step.ts";
+import { deleteTrigger, putTrigger } from "./triggers.ts";
 import { registerVersion, retireVersion } from "./versions.ts";
 import type { Circumstances, Transition, World } from "./world.ts";
 
@@ -57,6 +58,10 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return putFlag(world, command);
     case "deleteFlag":
       return deleteFlag(world, command);
+    case "putTrigger":
+      return putTrigger(world, command);
+    case "deleteTrigger":
+      return deleteTrigger(world, command);
     case "apply":
       return apply(world, command, at, transition);
   }

@@ -15,6 +15,7 @@ import type {
   PlanStep,
   Refusal,
   StopReason,
+  Trigger,
   Version,
 } from "@flagback/schemas";
 
@@ -27,6 +28,7 @@ export interface World {
   /** Ids of the decisions that were carried out, with the incident that each opened. */
   readonly decisions: ReadonlyMap<string, string>;
   readonly incidents: ReadonlyMap<string, Incident>;
+  readonly triggers: ReadonlyMap<string, Trigger>;
 }
 
 /** Checks payloads by JSON Schema. */
@@ -60,7 +62,16 @@ export interface StopFinding {
 
 /** A message for people, delivered by webhook from the outbox. */
 export interface Alert {
-  readonly kind: "rollback" | "stop" | "hold" | "bypass" | "recovered" | "unverified" | "not_recovered";
+  readonly kind:
+    | "rollback"
+    | "stop"
+    | "hold"
+    | "bypass"
+    | "recovered"
+    | "unverified"
+    | "not_recovered"
+    | "acknowledged"
+    | "closed";
   readonly text: string;
   readonly alias?: string;
   readonly incident?: string;
@@ -76,6 +87,8 @@ export interface Change {
   readonly killSwitches: readonly KillSwitch[];
   readonly flags: readonly Flag[];
   readonly deletedFlags: readonly string[];
+  readonly triggers: readonly Trigger[];
+  readonly deletedTriggers: readonly string[];
   /** Columns of the audit row beyond action, target, summary, actor and time. */
   readonly audit: Partial<AuditEvent>;
   readonly decision?: Decision;
@@ -116,6 +129,8 @@ export function emptyChange(action: string, target: string, summary: string): Ch
     killSwitches: [],
     flags: [],
     deletedFlags: [],
+    triggers: [],
+    deletedTriggers: [],
     audit: {},
     incidents: [],
     alerts: [],
@@ -140,6 +155,8 @@ export function worldAfter(world: World, change: Change): World {
   };
   const flags = new Map(put(world.flags, change.flags, (flag) => flag.key));
   for (const key of change.deletedFlags) flags.delete(key);
+  const triggers = new Map(put(world.triggers, change.triggers, (trigger) => trigger.id));
+  for (const id of change.deletedTriggers) triggers.delete(id);
   return {
     aliases: put(world.aliases, change.aliases, (alias) => alias.name),
     versions: put(world.versions, change.versions, (version) => version.id),
@@ -154,5 +171,6 @@ export function worldAfter(world: World, change: Change): World {
       change.incident ? [...change.incidents, change.incident] : change.incidents,
       (incident) => incident.id,
     ),
+    triggers,
   };
 }

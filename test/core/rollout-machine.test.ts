@@ -181,6 +181,7 @@ function world(): World {
     flags: new Map(),
     decisions: new Map(),
     incidents: new Map(),
+    triggers: new Map(),
   };
   empty = after(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2", "agent@3", "agent@bad"]) {

@@ -232,6 +232,7 @@ function ready(over: Partial<PolicyInput> = {}): World {
     flags: new Map(),
     decisions: new Map(),
     incidents: new Map(),
+    triggers: new Map(),
   };
   let world: World = done(empty, {
     kind: "putKillSwitch",

@@ -501,6 +501,7 @@ test("no sequence of commands gives weight to a locked version, leaves a sum oth
           versions: [],
           killSwitches: new Map(),
           flags: new Map(),
+          triggers: new Map(),
           aliases: [{ name: "agent", stable: id, candidates: [] }],
         },
       }),
@@ -569,6 +570,7 @@ function withSwitch(): World {
     flags: new Map(),
     decisions: new Map(),
     incidents: new Map(),
+    triggers: new Map(),
   };
   return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }

@@ -168,7 +168,13 @@ describe("bad files", () => {
 
 describe("what a file leaves out", () => {
   test("an empty file asks for nothing", () => {
-    expect(desired({}).state).toEqual({ versions: [], aliases: [], killSwitches: new Map(), flags: new Map() });
+    expect(desired({}).state).toEqual({
+      versions: [],
+      aliases: [],
+      killSwitches: new Map(),
+      flags: new Map(),
+      triggers: new Map(),
+    });
   });
 
   test("a declared version is not replaced by a mere mention of it", () => {

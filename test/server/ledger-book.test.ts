@@ -329,6 +329,7 @@ const WORLD: World = {
   flags: new Map(),
   decisions: new Map(),
   incidents: new Map(),
+  triggers: new Map(),
 };
 
 const LATENCY = Policy.parse({
@@ -357,6 +358,7 @@ const NOTHING: Loaded = {
   history: [],
   tokens: [],
   webhooks: [],
+  triggers: [],
   tick: 0,
   instances: [],
   assignments: [],

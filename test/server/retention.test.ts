@@ -389,6 +389,7 @@ const EMPTY_WORLD: World = {
   flags: new Map(),
   decisions: new Map(),
   incidents: new Map(),
+  triggers: new Map(),
 };
 
 const quiet = {

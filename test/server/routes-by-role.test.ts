@@ -12,11 +12,22 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openServer, SUPPORT_AGENT, type TestServer } from "../support/server.ts";
 
 type Caller = Role | "nobody" | "revoked" | "malformed";
-const CALLERS: readonly Caller[] = ["runtime", "viewer", "operator", "lead", "admin", "nobody", "revoked", "malformed"];
+const CALLERS: readonly Caller[] = [
+  "runtime",
+  "trigger",
+  "viewer",
+  "operator",
+  "lead",
+  "admin",
+  "nobody",
+  "revoked",
+  "malformed",
+];
 
 /** Who is let in. Of the others, those with a valid token are answered 403 and the rest 401. */
 const EVERYBODY = CALLERS;
 const RUNTIMES: readonly Caller[] = ["runtime"];
+const TRIGGERS: readonly Caller[] = ["trigger"];
 const READERS: readonly Caller[] = ["viewer", "operator", "lead", "admin"];
 const ON_CALL: readonly Caller[] = ["operator", "lead", "admin"];
 const LEADS: readonly Caller[] = ["lead", "admin"];
@@ -26,6 +37,7 @@ const ALIAS = "/v1/aliases/:name";
 const SWITCH = "/v1/kill-switches/:key";
 const REASON = { reason: "a test" };
 const FLAG = { state: "ENABLED", variants: { on: true }, defaultVariant: "on" };
+const TRIGGER = { action: { kind: "pause", alias: "support-agent" } };
 const OUTCOME = { runId: "r", alias: "support-agent", version: "support-agent@2.3.3", status: "success" };
 
 /** Route, who may call it, and a body that it takes. */
@@ -84,12 +96,23 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["GET /v1/runtimes", READERS],
   ["GET /v1/propagation/:revision", READERS],
 
+  ["GET /v1/triggers", READERS],
+  ["GET /v1/triggers/:id", READERS],
+  ["PUT /v1/triggers/:id", ADMINS, TRIGGER],
+  ["POST /v1/triggers/:id", TRIGGERS, {}],
+  // After the others: it removes the one that they are about.
+  ["DELETE /v1/triggers/:id", ADMINS],
+
   ["GET /v1/tokens", ADMINS],
   ["POST /v1/tokens", ADMINS, { role: "viewer", name: "made by the table" }],
   ["DELETE /v1/tokens/:id", ADMINS],
   ["GET /v1/webhooks", ADMINS],
   ["POST /v1/webhooks", ADMINS, { url: "https://hooks.example.com/alerts" }],
   ["DELETE /v1/webhooks/:id", ADMINS],
+  ["POST /v1/webhooks/:id/rotate", ADMINS],
+  ["POST /v1/webhooks/:id/test", ON_CALL],
+  ["POST /v1/webhooks/:id/redeliver", ON_CALL, {}],
+  ["GET /v1/webhooks/:id/deliveries", READERS],
   ["POST /v1/backup", ADMINS],
 ];
 
@@ -124,6 +147,7 @@ beforeAll(async () => {
   server = await openServer({ dataDir, limits: { authFailuresPerMinute: 10_000 } });
   unsubscribe("fastify.initialization", listen);
   await server.call("POST", "/v1/apply", SUPPORT_AGENT);
+  await server.call("PUT", `/v1/triggers/${PARAMS[":id"]}`, TRIGGER);
   headersOf = await callers();
 });
 
@@ -168,6 +192,15 @@ async function callers(): Promise<Record<Caller, Record<string, string>>> {
   await server.call("DELETE", `/v1/tokens/${revoked.body.token.id}`);
   return {
     runtime: await made("runtime"),
+    trigger: bearer(
+      (
+        await server.call<{ secret: string }>("POST", "/v1/tokens", {
+          role: "trigger",
+          name: "trigger",
+          trigger: PARAMS[":id"],
+        })
+      ).body.secret,
+    ),
     viewer: await made("viewer"),
     operator: await made("operator"),
     lead: await made("lead"),

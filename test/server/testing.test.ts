@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { FlagbackProvider } from "@flagback/provider";
-import { FlagbackError, type Role } from "@flagback/schemas";
+import { FlagbackError } from "@flagback/schemas";
 import { startTestServer, type TestServer } from "flagback/testing";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 
@@ -52,7 +52,7 @@ describe("startTestServer", () => {
 
   test("has a token of each role, which may what its role may", async () => {
     await using server = await startTestServer();
-    const statusOf = async (role: Role, method: string, path: string, body?: object) => {
+    const statusOf = async (role: keyof typeof server.tokens, method: string, path: string, body?: object) => {
       const headers = { authorization: `Bearer ${server.tokens[role]}`, "content-type": "application/json" };
       return (await fetch(server.url + path, { method, headers, body: body && JSON.stringify(body) })).status;
     };

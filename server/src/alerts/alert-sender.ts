@@ -1,56 +1,68 @@
 /**
- * Delivers alerts from the outbox to webhooks: at least once, oldest first for each webhook, retried with backoff, dead
- * letters kept. One webhook never waits for another.
+ * Delivers alerts from the outbox to webhooks: at least once, in order for each incident, retried with backoff, dead letters
+ * kept. One webhook never waits for another.
  */
-import type { Webhook } from "@flagback/schemas";
 import type { Logger } from "pino";
-import { MAX_ALERT_RETRY_MS, type OutboxRow, type Store } from "../store/store.ts";
+import { signedHeaders } from "../auth/standard-webhooks.ts";
+import type { OutboxAlert, OutboxRow, Store, StoredWebhook } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { beginSpan, carrierOf, contextOf, failSpan, SpanKind } from "../telemetry/tracing.ts";
-import { postAlert } from "./post-alert.ts";
-import type { WebhookGuard } from "./webhook-guard.ts";
+import { deliveryId } from "./delivery-id.ts";
+import { payloadOf } from "./payload.ts";
+import type { AlertRequest } from "./post-alert.ts";
+import { nextAttemptMs } from "./retry-plan.ts";
 
-/** Attempts before an alert becomes a dead letter. */
-const MAX_ATTEMPTS = 10;
-const FIRST_RETRY_MS = 1_000;
 const BATCH = 20;
 
+/** Sends one request. Answers what went wrong, and `undefined` where the alert was taken. */
+export type Post = (request: AlertRequest, signal: AbortSignal) => Promise<string | undefined>;
+
 export class AlertSender {
-  readonly #store: Store;
-  readonly #webhooks: ReadonlyMap<string, Webhook>;
-  readonly #guard: WebhookGuard;
+  readonly #store: Pick<Store, "dueAlerts" | "alertDelivered" | "alertFailed">;
+  readonly #webhooks: ReadonlyMap<string, StoredWebhook>;
+  readonly #post: Post;
   readonly #metrics: Pick<Metrics, "alerts">;
-  readonly #log: Logger;
+  readonly #log: Pick<Logger, "warn" | "error">;
   readonly #now: () => number;
+  readonly #random: () => number;
   readonly #running = new Map<string, Promise<void>>();
   /** Deliveries under way; `close` ends them. */
   readonly #deliveries = new Set<AbortController>();
   #isClosed = false;
 
   constructor(parts: {
-    readonly store: Store;
-    readonly webhooks: ReadonlyMap<string, Webhook>;
-    readonly guard: WebhookGuard;
+    readonly store: Pick<Store, "dueAlerts" | "alertDelivered" | "alertFailed">;
+    readonly webhooks: ReadonlyMap<string, StoredWebhook>;
+    readonly post: Post;
     readonly metrics: Pick<Metrics, "alerts">;
-    readonly log: Logger;
+    readonly log: Pick<Logger, "warn" | "error">;
     readonly now: () => number;
+    /** Uniform in [0, 1). */
+    readonly random: () => number;
   }) {
     this.#store = parts.store;
     this.#webhooks = parts.webhooks;
-    this.#guard = parts.guard;
+    this.#post = parts.post;
     this.#metrics = parts.metrics;
     this.#log = parts.log;
     this.#now = parts.now;
+    this.#random = parts.random;
   }
 
   /** There may be something to deliver: call it after each commit with alerts, and every so often for the retries. */
   wake(): void {
     if (this.#isClosed) return;
-    for (const webhook of this.#webhooks.values()) {
-      if (this.#running.has(webhook.id)) continue;
-      const run = this.#run(webhook).finally(() => this.#running.delete(webhook.id));
-      this.#running.set(webhook.id, run);
+    for (const { id } of this.#webhooks.values()) {
+      if (this.#running.has(id)) continue;
+      const run = this.#run(id).finally(() => this.#running.delete(id));
+      this.#running.set(id, run);
     }
+  }
+
+  /** Sends something that nobody need know, now and once. Answers what went wrong. */
+  test(webhook: StoredWebhook, id: string): Promise<string | undefined> {
+    const alert: OutboxAlert = { kind: "test", text: `A test: alerts of flagback reach ${webhook.id}.` };
+    return this.#send(webhook, id, { ...alert, timestamp: new Date(this.#now()).toISOString() }, {});
   }
 
   /** Safe twice. What is not delivered stays in the outbox. */
@@ -60,39 +72,45 @@ export class AlertSender {
     await Promise.all(this.#running.values());
   }
 
-  async #run(webhook: Webhook): Promise<void> {
+  /** Goes on while something is due: each that is delivered lets the next of its incident go. */
+  async #run(webhookId: string): Promise<void> {
     try {
-      for (const row of await this.#store.dueAlerts(webhook.id, this.#now(), BATCH)) {
-        if (this.#isClosed || !(await this.#deliver(webhook, row))) return;
+      for (;;) {
+        const rows = await this.#store.dueAlerts(webhookId, this.#now(), BATCH);
+        if (rows.length === 0) return;
+        for (const row of rows) {
+          const webhook = this.#webhooks.get(webhookId);
+          if (this.#isClosed || !webhook || !(await this.#deliver(webhook, row))) return;
+        }
       }
     } catch (error) {
       this.#log.error({ error: (error as Error).message }, "the alert outbox can't be used");
     }
   }
 
-  async #deliver(webhook: Webhook, row: OutboxRow): Promise<boolean> {
-    const problem = await this.#post(webhook.url, row);
+  async #deliver(webhook: StoredWebhook, row: OutboxRow): Promise<boolean> {
+    const problem = await this.#attempt(webhook, row);
     if (this.#isClosed && problem !== undefined) return false;
+    const nowMs = this.#now();
     if (problem === undefined) {
-      await this.#store.alertDelivered(row.id, new Date(this.#now()).toISOString());
+      await this.#store.alertDelivered(row.id, new Date(nowMs).toISOString());
       this.#metrics.alerts.inc({ result: "delivered" });
       return true;
     }
-    const givesUp = row.attempts + 1 >= MAX_ATTEMPTS;
+    const attempts = row.attempts + 1;
+    const nextAtMs = nextAttemptMs({ attempts, retryUntilMs: row.retryUntilMs }, nowMs, this.#random());
+    const givesUp = nextAtMs === null;
     this.#metrics.alerts.inc({ result: givesUp ? "given_up" : "failed" });
-    const retryMs = Math.min(MAX_ALERT_RETRY_MS, FIRST_RETRY_MS * 2 ** row.attempts);
-    await this.#store.alertFailed(row.id, problem, givesUp ? null : this.#now() + retryMs);
+    await this.#store.alertFailed(row.id, problem, nextAtMs);
     this.#log.warn(
-      { alert: row.id, incident: row.body.incident, attempts: row.attempts + 1, problem, givesUp },
+      { alert: row.id, webhook: webhook.id, incident: row.body.incident, attempts, problem, givesUp },
       "an alert was not delivered",
     );
     return false;
   }
 
-  async #post(url: string, row: OutboxRow): Promise<string | undefined> {
-    const delivery = new AbortController();
-    this.#deliveries.add(delivery);
-    const { trace, ...body } = row.body;
+  async #attempt(webhook: StoredWebhook, row: OutboxRow): Promise<string | undefined> {
+    const { trace, ...alert } = row.body;
     const { span, context } = beginSpan(
       "flagback.alert",
       {
@@ -100,20 +118,43 @@ export class AlertSender {
         attributes: {
           "flagback.alert": row.id,
           "flagback.attempt": row.attempts + 1,
-          "flagback.incident": body.incident,
+          "flagback.incident": alert.incident,
         },
       },
       contextOf(trace),
     );
     try {
-      const id = `flagback-${row.id}`;
-      const alert = { url, id, body: JSON.stringify(body), trace: carrierOf(context) };
-      const problem = await postAlert(alert, this.#guard, delivery.signal);
+      const fact = { ...alert, timestamp: row.createdAt };
+      const problem = await this.#send(webhook, deliveryId(row.id), fact, carrierOf(context) ?? {});
       if (problem !== undefined) failSpan(span, problem);
       return problem;
     } finally {
       span.end();
+    }
+  }
+
+  async #send(
+    webhook: StoredWebhook,
+    id: string,
+    fact: Parameters<typeof payloadOf>[1],
+    trace: Readonly<Record<string, string>>,
+  ): Promise<string | undefined> {
+    const delivery = new AbortController();
+    this.#deliveries.add(delivery);
+    try {
+      const body = JSON.stringify(payloadOf(webhook, fact));
+      const secrets = liveSecrets(webhook, this.#now());
+      const signature =
+        secrets.length === 0 ? {} : signedHeaders({ id, atSeconds: Math.floor(this.#now() / 1_000), body }, secrets);
+      const headers = { ...signature, ...trace };
+      return await this.#post({ url: webhook.url, id, body, headers }, delivery.signal);
+    } finally {
       this.#deliveries.delete(delivery);
     }
   }
+}
+
+/** The newest, and the one before for as long as receivers may still know only that. */
+function liveSecrets({ secrets }: StoredWebhook, nowMs: number): string[] {
+  return secrets.filter(({ until }) => until === undefined || nowMs < Date.parse(until)).map(({ secret }) => secret);
 }

@@ -11,16 +11,20 @@ const DELIVERY_TIMEOUT_MS = 5_000;
 /** Headers of an answer, in bytes. */
 const MAX_ANSWER_HEADER_BYTES = 16 * 1024;
 
-interface Alert {
+export interface AlertRequest {
   readonly url: string;
   readonly id: string;
   readonly body: string;
-  /** Headers that let the receiver go on with the trace. */
-  readonly trace?: Readonly<Record<string, string>>;
+  /** Beside what every alert has: its signature, and what lets the receiver go on with the trace. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Answers what went wrong; `undefined` where the alert was taken. Never says the URL, which may hold a secret. */
-export async function postAlert(alert: Alert, guard: WebhookGuard, signal: AbortSignal): Promise<string | undefined> {
+export async function postAlert(
+  alert: AlertRequest,
+  guard: WebhookGuard,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   try {
     const url = new URL(alert.url);
     guard.check(url);
@@ -32,7 +36,12 @@ export async function postAlert(alert: Alert, guard: WebhookGuard, signal: Abort
   }
 }
 
-function post(url: URL, { id, body, trace }: Alert, guard: WebhookGuard, signal: AbortSignal): Promise<number> {
+function post(
+  url: URL,
+  { id, body, headers }: AlertRequest,
+  guard: WebhookGuard,
+  signal: AbortSignal,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
       method: "POST",
@@ -40,7 +49,7 @@ function post(url: URL, { id, body, trace }: Alert, guard: WebhookGuard, signal:
         "content-type": "application/json",
         "content-length": Buffer.byteLength(body),
         "webhook-id": id,
-        ...trace,
+        ...headers,
       },
       // A connection of its own: one from a pool could be to an address that was found under other rules.
       agent: false,

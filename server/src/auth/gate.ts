@@ -37,8 +37,13 @@ export class Gate {
 
   /** The token that an `Authorization` header carries. @throws FlagbackError `unauthorized` or `too_many_failures`. */
   authenticate(header: string | undefined, clientAddress: string): StoredToken {
+    return this.check(() => this.#tokens.authenticate(header), clientAddress);
+  }
+
+  /** The token that an attempt finds. @throws FlagbackError what the attempt throws, or `too_many_failures`. */
+  check(attempt: () => StoredToken, clientAddress: string): StoredToken {
     try {
-      return this.#tokens.authenticate(header);
+      return attempt();
     } catch (error) {
       if (!(error instanceof FlagbackError)) throw error;
       const waitMs = this.#failed.count(senderOf(clientAddress), this.#monotonicMs());

@@ -4,16 +4,32 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { FlagbackError, type Role, type Token } from "@flagback/schemas";
 import type { Store, StoredToken, WriteRecord } from "../store/store.ts";
+import { isSignedBy, type SignedMessage, secretOf } from "./standard-webhooks.ts";
 
 const SELECTOR_BYTES = 6;
 const SECRET_BYTES = 24;
-/** viewer < operator < lead < admin, each includes the former; runtime stands apart. */
-const RANK: Readonly<Record<Exclude<Role, "runtime">, number>> = { viewer: 0, operator: 1, lead: 2, admin: 3 };
+/** viewer < operator < lead < admin, each includes the former; runtime and trigger stand apart, at no rank. */
+const RANK: Readonly<Record<Role, number>> = {
+  runtime: Number.NaN,
+  trigger: Number.NaN,
+  viewer: 0,
+  operator: 1,
+  lead: 2,
+  admin: 3,
+};
+/** Tokens of one trigger that are not revoked: an unsigned stranger's signal is checked against each. */
+const MAX_TRIGGER_TOKENS = 4;
 
 /** Whether a token of role `has` may do what needs role `needs`. */
 export function isAllowed(has: Role, needs: Role): boolean {
-  if (has === "runtime" || needs === "runtime") return has === needs;
-  return RANK[has] >= RANK[needs];
+  return has === needs || RANK[has] >= RANK[needs];
+}
+
+export interface CreatedToken {
+  readonly token: Token;
+  readonly secret: string;
+  /** Of a trigger's token: what its signals may be signed with instead. */
+  readonly signingSecret?: string;
 }
 
 export class Tokens {
@@ -33,20 +49,29 @@ export class Tokens {
     return this.#byId.size === 0;
   }
 
-  /** Makes a token. The secret is answered here once and kept nowhere. `recordOf` says what is written with it. */
+  /**
+   * Makes a token. The secret is answered here once and kept nowhere. `recordOf` says what is written with it.
+   * @throws FlagbackError `bad_request` where the trigger has as many as there may be
+   */
   async create(
-    draft: Pick<Token, "role" | "name" | "aliases">,
+    draft: Pick<Token, "role" | "name" | "aliases" | "trigger">,
     by: string,
     at: string,
     recordOf?: (token: Token) => WriteRecord,
-  ): Promise<{ readonly token: Token; readonly secret: string }> {
+  ): Promise<CreatedToken> {
+    if (draft.trigger !== undefined) this.#assertRoom(draft.trigger);
     const id = randomBytes(SELECTOR_BYTES).toString("hex");
     const secretPart = randomBytes(SECRET_BYTES).toString("hex");
     // In one order, so that equal scopes share what is encoded for them.
     const aliases = [...new Set(draft.aliases)].sort();
     const token: Token = { id, ...draft, aliases, createdAt: at, createdBy: by };
-    await this.#keep({ ...token, secretHash: hash(secretPart).toString("hex") }, recordOf?.(token));
-    return { token, secret: `fb_${draft.role}_${id}_${secretPart}` };
+    const secretHash = hash(secretPart).toString("hex");
+    await this.#keep({ ...token, secretHash }, recordOf?.(token));
+    return {
+      token,
+      secret: `fb_${draft.role}_${id}_${secretPart}`,
+      ...(draft.role === "trigger" && { signingSecret: signingSecretOf({ secretHash }) }),
+    };
   }
 
   async revoke(id: string, at: string, recordOf: (token: Token) => WriteRecord): Promise<Token> {
@@ -75,9 +100,29 @@ export class Tokens {
     );
   }
 
+  /** The token of a trigger whose signing secret made one of a message's signatures. @throws FlagbackError `unauthorized` */
+  authenticateSigned(trigger: string, message: SignedMessage, signatures: string): StoredToken {
+    const found = this.#liveOf(trigger).find((token) => isSignedBy(message, signatures, signingSecretOf(token)));
+    if (found) return found;
+    throw unauthorized("The signature is of no secret that is known here for this trigger.");
+  }
+
   /** For what outlives the check at its beginning, such as a long poll. @throws FlagbackError `unauthorized` */
   assertLive(token: Token): void {
     if (this.#byId.get(token.id)?.revokedAt !== undefined) throw unauthorized("The token was revoked.");
+  }
+
+  #liveOf(trigger: string): StoredToken[] {
+    return [...this.#byId.values()].filter((token) => token.trigger === trigger && token.revokedAt === undefined);
+  }
+
+  #assertRoom(trigger: string): void {
+    if (this.#liveOf(trigger).length < MAX_TRIGGER_TOKENS) return;
+    throw new FlagbackError({
+      code: "bad_request",
+      message: `The trigger ${trigger} has ${MAX_TRIGGER_TOKENS} tokens, which is the limit.`,
+      hint: "Revoke one that is not used: flagback token list.",
+    });
   }
 
   async #keep(token: StoredToken, record: WriteRecord | undefined): Promise<void> {
@@ -86,7 +131,15 @@ export class Tokens {
   }
 }
 
-function unauthorized(message: string): FlagbackError {
+/**
+ * What a trigger's signals are signed with, where their sender signs instead of showing its token. It is the token's hash, so
+ * there is nothing more to store or to revoke, and who learns it can sign but not show the token.
+ */
+function signingSecretOf({ secretHash }: Pick<StoredToken, "secretHash">): string {
+  return secretOf(Buffer.from(secretHash, "hex"));
+}
+
+export function unauthorized(message: string): FlagbackError {
   const hint = 'Send "Authorization: Bearer fb_..."; an admin creates tokens with flagback token create.';
   return new FlagbackError({ code: "unauthorized", message, hint });
 }

@@ -10,7 +10,9 @@ import type {
   Recovery,
   StoredFeedback,
   Token,
+  Webhook,
 } from "@flagback/schemas";
+import type { Delivery } from "../store/store.ts";
 
 /** Runs of one version since the rollout began. */
 export interface VersionTraffic {
@@ -18,6 +20,15 @@ export interface VersionTraffic {
   readonly assigned: number;
   readonly settled: number;
   readonly failures: number;
+}
+
+/** `GET /v1/aliases/{name}/rollout?wait=settled`. */
+export interface AwaitedRollout extends RolloutStatus {
+  readonly waitedFor: {
+    readonly rolloutNumber: number;
+    /** Null where it is not settled yet. */
+    readonly result: "promoted" | "rolled_back" | null;
+  };
 }
 
 /** `GET /v1/aliases/{name}/rollout`. */
@@ -78,6 +89,30 @@ export interface CreatedToken {
   readonly token: Token;
   /** Shown this once. */
   readonly secret: string;
+  /** Of a trigger's token: what its signals may be signed with instead; shown this once too. */
+  readonly signingSecret?: string;
+}
+
+export interface CreatedWebhook {
+  readonly webhook: Webhook;
+  /** Shown this once; only of the format `standard`. */
+  readonly secret?: string;
+}
+
+export interface RotatedWebhook extends Required<CreatedWebhook> {
+  /** Until when alerts are signed with the secret before as well. */
+  readonly previousUntil: string;
+}
+
+export interface TestedWebhook {
+  readonly delivered: boolean;
+  readonly problem: string | null;
+}
+
+/** One row of `GET /v1/webhooks/{id}/deliveries`. */
+export interface DeliveryAnswer extends Omit<Delivery, "id"> {
+  /** As the receiver sees it in `webhook-id`. */
+  readonly id: string;
 }
 
 export interface AuditQuery {

@@ -9,6 +9,7 @@ import {
   type ChangeAnswer,
   type CreateTokenBody,
   type DoctorAnswer,
+  type CreateWebhookBody,
   type EngageBody,
   ERROR_STATUS,
   type ErrorCode,
@@ -25,20 +26,28 @@ import {
   type Runtime,
   type StartRolloutBody,
   type Token,
+  type Trigger,
+  type TriggerDefinition,
   type UnlockBody,
   type Version,
   type VersionDiff,
   type Webhook,
 } from "@flagback/schemas";
+import type * as z from "zod";
 import type { Replayed } from "../evaluator/replay-decision.ts";
 import type {
   AuditQuery,
+  AwaitedRollout,
   CreatedToken,
+  CreatedWebhook,
+  DeliveryAnswer,
   FeedbackQuery,
   FeedbackRow,
   IncidentReport,
   PropagationStatus,
   RolloutStatus,
+  RotatedWebhook,
+  TestedWebhook,
 } from "./api-answers.ts";
 import { anySignal, timeoutSignal } from "./signals.ts";
 
@@ -146,6 +155,12 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     alias: (name: string) =>
       send<Alias & { readonly feedback: readonly FeedbackSummary[] }>("GET", `v1/aliases/${part(name)}`),
     rollout: (alias: string) => send<RolloutStatus>("GET", `v1/aliases/${part(alias)}/rollout`),
+    /** Answers when the rollout is promoted or rolled back, and after `timeoutMs` at the latest. */
+    awaitRollout: (alias: string, query: { readonly timeoutMs: number; readonly rollout?: number }) =>
+      send<AwaitedRollout>("GET", `v1/aliases/${part(alias)}/rollout`, {
+        query: { wait: "settled", ...query },
+        waitMs: query.timeoutMs,
+      }),
     gate: (alias: string) => send<GateAnswer>("GET", `v1/aliases/${part(alias)}/gate`),
     doctor: (alias: string) => send<DoctorAnswer>("GET", `v1/aliases/${part(alias)}/doctor`),
     startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
@@ -200,8 +215,20 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
       send<CreatedToken>("POST", "v1/tokens", { body }),
     revokeToken: (id: string) => send<{ token: Token }>("DELETE", `v1/tokens/${part(id)}`),
 
+    triggers: () => send<{ triggers: Trigger[] }>("GET", "v1/triggers").then((answer) => answer.triggers),
+    putTrigger: (id: string, body: z.input<typeof TriggerDefinition>) => change("PUT", `v1/triggers/${part(id)}`, body),
+    removeTrigger: (id: string) => change("DELETE", `v1/triggers/${part(id)}`),
+
     webhooks: () => send<{ webhooks: Webhook[] }>("GET", "v1/webhooks").then((answer) => answer.webhooks),
-    addWebhook: (url: string) => send<{ webhook: Webhook }>("POST", "v1/webhooks", { body: { url } }),
+    addWebhook: (body: Partial<CreateWebhookBody>) => send<CreatedWebhook>("POST", "v1/webhooks", { body }),
+    rotateWebhook: (id: string) => send<RotatedWebhook>("POST", `v1/webhooks/${part(id)}/rotate`),
+    testWebhook: (id: string) => send<TestedWebhook>("POST", `v1/webhooks/${part(id)}/test`),
+    deliveries: (id: string, query: { readonly state?: DeliveryAnswer["state"]; readonly limit?: number }) =>
+      send<{ deliveries: DeliveryAnswer[] }>("GET", `v1/webhooks/${part(id)}/deliveries`, { query }).then(
+        (answer) => answer.deliveries,
+      ),
+    redeliver: (id: string, delivery?: string) =>
+      send<{ waiting: number }>("POST", `v1/webhooks/${part(id)}/redeliver`, { body: { delivery } }),
     removeWebhook: (id: string) => send<{ deleted: string }>("DELETE", `v1/webhooks/${part(id)}`),
   };
 }

@@ -22,6 +22,7 @@ import { addRuntimes } from "./commands/runtimes.ts";
 import { addServe } from "./commands/serve.ts";
 import { addStop } from "./commands/stop.ts";
 import { addToken } from "./commands/token.ts";
+import { addTrigger } from "./commands/trigger.ts";
 import { addTypegen } from "./commands/typegen.ts";
 import { addUnlock } from "./commands/unlock.ts";
 import { addVersions } from "./commands/versions.ts";
@@ -58,7 +59,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
     .addHelpText(
       "after",
       "\nThe server's address and your token: --url and --token, or FLAGBACK_URL and FLAGBACK_TOKEN." +
-        "\nExit status: 0 done, 1 refused, 2 bad use, 3 unreachable.",
+        "\nExit status: 0 done, 1 refused, 2 bad use, 3 unreachable, 4 timed out (rollout status --wait).",
     );
 
   addServe(program, io);
@@ -68,7 +69,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addGet(program, io);
   addRegister(program, io);
   addVersions(program, io);
-  addRollout(program, io);
+  addRollout(program, io, setStatus);
   addRollback(program, io);
   addUnlock(program, io);
   addStop(program, io);
@@ -84,7 +85,8 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addBackup(program, io);
   addRestore(program, io);
   addTypegen(program, io, setStatus);
-  addWebhook(program, io);
+  addWebhook(program, io, setStatus);
+  addTrigger(program, io);
   return program;
 }
 

@@ -1,7 +1,7 @@
 /**
  * What every command that talks to a server has in common: its options, its client and its way of answering.
  */
-import { type ChangeAnswer, FlagbackError } from "@flagback/schemas";
+import { type ChangeAnswer, Duration, FlagbackError } from "@flagback/schemas";
 import { type Command, InvalidArgumentError } from "commander";
 import { type Api, connectApi } from "./api-client.ts";
 import type { Io } from "./io.ts";
@@ -86,6 +86,12 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
     if (value >= least && value <= most) return value;
     throw new InvalidArgumentError(`Give a whole number from ${least} to ${most}.`);
   };
+}
+
+/** Parser of an option that is a length of time, such as `30m`. */
+export function duration(text: string): string {
+  if (Duration.safeParse(text).success) return text;
+  throw new InvalidArgumentError("Give a time such as 500ms, 10s, 30m or 2h.");
 }
 
 /** Parser of an option that may be given several times. */

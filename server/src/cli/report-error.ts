@@ -5,7 +5,7 @@ import { FlagbackError, problemOf } from "@flagback/schemas";
 import type { Io } from "./io.ts";
 import { painter } from "./text.ts";
 
-export const EXIT = { done: 0, refused: 1, badUse: 2, unreachable: 3 } as const;
+export const EXIT = { done: 0, refused: 1, badUse: 2, unreachable: 3, timedOut: 4 } as const;
 
 function exitStatus(error: FlagbackError): number {
   if (error.code === "unreachable") return EXIT.unreachable;

@@ -111,6 +111,7 @@ export class Engine {
       flags: new Map(loaded.flags.map((flag) => [flag.key, flag])),
       decisions: new Map(loaded.decisions.map((decision) => [decision.id, decision.incident])),
       incidents: new Map(loaded.incidents.map((incident) => [incident.id, incident])),
+      triggers: new Map(loaded.triggers.map((trigger) => [trigger.id, trigger])),
     };
   }
 
@@ -205,6 +206,8 @@ export class Engine {
       killSwitches: stamped.killSwitches,
       flags: stamped.flags,
       deletedFlags: stamped.deletedFlags,
+      triggers: stamped.triggers,
+      deletedTriggers: stamped.deletedTriggers,
       history,
       audit: auditRow(stamped, at, history?.revision),
       decision: stamped.decision,
@@ -315,6 +318,7 @@ function stamp(world: World, change: Change, touched: HistoryEntry["touched"], r
       stamped("killSwitch", each.key, world.killSwitches.get(each.key), each),
     ),
     flags: change.flags.map((each) => stamped("flag", each.key, world.flags.get(each.key), each)),
+    triggers: change.triggers.map((each) => ({ ...each, edit: Math.max(each.edit + 1, revision) })),
     ...(change.incident && touched.length > 0 ? { incident: { ...change.incident, revision } } : {}),
   };
 }
@@ -377,6 +381,9 @@ function documentOf(
     case "putFlag":
     case "deleteFlag":
       return { document: world.flags.get(command.key) };
+    case "putTrigger":
+    case "deleteTrigger":
+      return { document: world.triggers.get(command.id) };
     case "registerVersion":
     case "retireVersion":
     case "pauseRollout":

@@ -12,6 +12,7 @@ import {
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
 import { MAX_BODY_BYTES } from "../limits.ts";
+import { SignalSender } from "../triggers/signal-sender.ts";
 import { guardRoutes } from "./access.ts";
 import { parseBodies } from "./body-parsers.ts";
 import type { App, ServerContext } from "./context.ts";
@@ -31,6 +32,7 @@ import { outcomeRoutes } from "./routes/outcomes.ts";
 import { recordRoutes } from "./routes/records.ts";
 import { snapshotRoute } from "./routes/snapshot.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
+import { triggerRoutes } from "./routes/triggers.ts";
 import { versionRoutes } from "./routes/versions.ts";
 import { webhookRoutes } from "./routes/webhooks.ts";
 
@@ -84,6 +86,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   incidentRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);
+  triggerRoutes(app, context, new SignalSender({ tokens: context.tokens, door, now: context.now }));
   backupRoute(app, context);
   door.takeUpgrades(app.server);
   return app;

@@ -103,11 +103,16 @@ function requestKeyOf(request: ChangeRequest): RequestKey | undefined {
   return { tokenId: request.token.id, key, bodyHash };
 }
 
-async function answer(context: ServerContext, executed: Executed, query: ChangeQuery): Promise<ChangeAnswer> {
+/** What a change answers; with `wait`, how far it has spread by then. */
+export async function answer(
+  context: ServerContext,
+  executed: Executed,
+  query: Partial<ChangeQuery>,
+): Promise<ChangeAnswer> {
   const { status, action, summary, auditId, decisionId, incident, revision } = executed;
   const body: ChangeAnswer = { revision, change: { status, action, summary, auditId, decisionId, incident } };
   if (query.wait !== "applied") return body;
-  await context.hub.propagation.settled(revision, query.timeoutMs);
+  await context.hub.propagation.settled(revision, query.timeoutMs ?? DEFAULT_WAIT_MS);
   const spread = context.hub.propagation.find(revision);
   if (!spread) return body;
   const { acknowledgements, ...propagation } = spread;

@@ -1,7 +1,7 @@
 /**
  * What the routes need of the server, and how each is told who asks.
  */
-import type { Actor, Token, Webhook } from "@flagback/schemas";
+import type { Actor, Token } from "@flagback/schemas";
 import type {
   FastifyBaseLogger,
   FastifyInstance,
@@ -10,6 +10,7 @@ import type {
   RawServerDefault,
 } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import type { AlertSender } from "../alerts/alert-sender.ts";
 import type { WebhookGuard } from "../alerts/webhook-guard.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -20,9 +21,10 @@ import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { RecoveryWatch } from "../recovery/recovery-watch.ts";
 import type { Backups } from "../store/backup.ts";
 import type { DiskHealth } from "../store/disk-health.ts";
-import type { Store } from "../store/store.ts";
+import type { Store, StoredWebhook } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { SignalAudit } from "../triggers/signal-audit.ts";
 
 /** Fastify with zod schemas. */
 export type App = FastifyInstance<
@@ -45,8 +47,10 @@ export interface ServerContext {
   readonly hub: Hub;
   readonly recovery: RecoveryWatch;
   readonly tokens: Tokens;
-  readonly webhooks: Map<string, Webhook>;
+  readonly webhooks: Map<string, StoredWebhook>;
+  readonly alerts: Pick<AlertSender, "test" | "wake">;
   readonly webhookGuard: WebhookGuard;
+  readonly signalAudit: SignalAudit;
   readonly metrics: Metrics;
   /** The metrics in Prometheus' text format. */
   readonly scrape: () => Promise<string>;
@@ -65,6 +69,11 @@ export class AuditSignal {
     const waiting = this.#waiting;
     this.#waiting = new Set();
     for (const wake of waiting) wake();
+  }
+
+  /** True once nobody may wait any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Lets everybody go who waits, and nobody wait again. */

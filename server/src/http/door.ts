@@ -112,6 +112,11 @@ export class Door {
     return this.#gate.authenticate(request.headers.authorization, clientAddress(request, this.#trustedProxies));
   }
 
+  /** The token of a request that is known by something else. Failures count as all others of its sender. */
+  check(request: IncomingMessage, attempt: () => StoredToken): StoredToken {
+    return this.#gate.check(attempt, clientAddress(request, this.#trustedProxies));
+  }
+
   /** Makes a listener. Fastify asks for one on each address that its host's name has. */
   listener(handle: RequestListener): Server {
     const options = {

@@ -102,6 +102,14 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE incidents ADD COLUMN snapshot TEXT;
   `,
+  // Alerts of one topic, an incident or an alias, are delivered in their order, and tried again until a moment of their own.
+  `
+  ALTER TABLE outbox ADD COLUMN topic TEXT;
+  ALTER TABLE outbox ADD COLUMN retry_until_ms INTEGER;
+  UPDATE outbox SET topic = coalesce(body ->> '$.incident', 'alias:' || (body ->> '$.alias'));
+  CREATE INDEX outbox_in_order ON outbox (webhook_id, topic, id) WHERE next_at_ms IS NOT NULL;
+  CREATE INDEX outbox_by_webhook ON outbox (webhook_id, id);
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

@@ -4,7 +4,7 @@
 import type Database from "better-sqlite3";
 import { loadLedger } from "./sqlite-ledger.ts";
 import { parseIncident } from "./sqlite-read.ts";
-import type { Loaded } from "./store.ts";
+import type { Loaded, StoredWebhook } from "./store.ts";
 
 export function load(database: Database.Database, limits: { readonly history: number; readonly runs: number }): Loaded {
   const documents = <T>(kind: string): T[] =>
@@ -26,11 +26,18 @@ export function load(database: Database.Database, limits: { readonly history: nu
     versions: documents("version"),
     killSwitches: documents("killSwitch"),
     flags: documents("flag"),
-    webhooks: documents("webhook"),
+    triggers: documents("trigger"),
+    webhooks: documents<StoredWebhook>("webhook").map(completed),
     decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
     incidents: database.prepare("SELECT document FROM incidents").pluck().all().map(parseIncident),
     history: history.reverse().map((row) => ({ ...row, touched: JSON.parse(row.touched) })),
     tokens: tokens.map((row) => ({ ...JSON.parse(row.document), secretHash: row.secretHash })),
     ...loadLedger(database, limits.runs),
   };
+}
+
+/** One that was made before there were formats and signatures. */
+function completed(webhook: StoredWebhook): StoredWebhook {
+  const { format = "standard", secrets = [] } = webhook;
+  return { ...webhook, format, secrets };
 }

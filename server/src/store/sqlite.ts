@@ -4,7 +4,6 @@
 import { statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Webhook } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { copyDatabase } from "./backup.ts";
 import type { Reach } from "./failpoints.ts";
@@ -17,7 +16,15 @@ import { outboxStore } from "./sqlite-outbox.ts";
 import { pruner } from "./sqlite-prune.ts";
 import { readAudit, readDecision, readIncidents } from "./sqlite-read.ts";
 import { type StoreEvents, Writes } from "./sqlite-writes.ts";
-import type { AnsweredRequest, Commit, PropagationRow, Store, StoredToken, WriteRecord } from "./store.ts";
+import type {
+  AnsweredRequest,
+  Commit,
+  PropagationRow,
+  Store,
+  StoredToken,
+  StoredWebhook,
+  WriteRecord,
+} from "./store.ts";
 import { Witness } from "./witness.ts";
 
 export interface SqliteOptions extends StoreEvents {
@@ -55,7 +62,6 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     journal.kept();
   };
   const feedback = feedbackStore(database, writes);
-  const outbox = outboxStore(database, writes);
   const sql = (text: string) => database.prepare(text);
   const statements = {
     putDocument: sql("INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
@@ -72,8 +78,6 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     ),
     updateIncident: sql("UPDATE incidents SET document = ? WHERE id = ?"),
     putCommitMs: sql("UPDATE incidents SET commit_ms = ? WHERE id = ?"),
-    putAlert: sql(`INSERT INTO outbox (webhook_id, body, created_at, next_at_ms)
-      SELECT key, ?, ?, 0 FROM documents WHERE kind = 'webhook'`),
     putPropagation: sql(
       "INSERT INTO propagation VALUES (?, ?) ON CONFLICT DO UPDATE SET switch_status = excluded.switch_status",
     ),
@@ -119,6 +123,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     const auditId = insertAudit(audit);
     if (idempotency) insertAnswer(idempotency, auditId, audit.timestamp);
   };
+  const outbox = outboxStore(database, writes, insertRecord);
 
   const commit = writes.make("change", (change: Commit): number => {
     // The counts that a decision was judged on come first, so that the decision can be replayed from the file.
@@ -128,6 +133,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     for (const each of change.killSwitches) statements.putDocument.run("killSwitch", each.key, JSON.stringify(each));
     for (const flag of change.flags) statements.putDocument.run("flag", flag.key, JSON.stringify(flag));
     for (const key of change.deletedFlags) statements.deleteDocument.run("flag", key);
+    for (const each of change.triggers) statements.putDocument.run("trigger", each.id, JSON.stringify(each));
+    for (const id of change.deletedTriggers) statements.deleteDocument.run("trigger", id);
     if (change.history) {
       const { revision, mark, touched } = change.history;
       statements.putHistory.run(revision, mark, JSON.stringify(touched), change.at);
@@ -147,7 +154,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       );
     }
     for (const each of change.incidents) statements.updateIncident.run(JSON.stringify(each), each.id);
-    for (const alert of change.alerts) statements.putAlert.run(JSON.stringify(alert), change.at);
+    for (const alert of change.alerts) outbox.put(alert, change.at);
     const auditId = insertAudit(change.audit);
     if (change.idempotency) insertAnswer(change.idempotency, auditId, change.at);
     return auditId;
@@ -172,7 +179,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     statements.putToken.run(token.id, secretHash, JSON.stringify(token));
     if (record) insertRecord(record);
   });
-  const putWebhook = writes.make("webhook", (webhook: Webhook, record: WriteRecord) => {
+  const putWebhook = writes.make("webhook", (webhook: StoredWebhook, record: WriteRecord) => {
     statements.putDocument.run("webhook", webhook.id, JSON.stringify(webhook));
     insertRecord(record);
   });
@@ -231,6 +238,9 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     alertFailed: guarded(outbox.alertFailed),
     lastDelivery: guarded(outbox.lastDelivery),
     outboxDepth: guarded(outbox.outboxDepth),
+    deadLetters: guarded(outbox.deadLetters),
+    readDeliveries: guarded(outbox.readDeliveries),
+    redeliver: guarded(outbox.redeliver),
     prune: guarded(pruner(database, writes)),
     probe: guarded(
       writes.make("probe", (bytes) => {

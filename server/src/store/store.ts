@@ -3,7 +3,7 @@
  * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
  */
 
-import type { Counts, CountsRow, Ledger } from "@flagback/core";
+import type { Alert, Counts, CountsRow, Ledger } from "@flagback/core";
 import type {
   Alias,
   AuditEvent,
@@ -16,6 +16,7 @@ import type {
   RuntimeDocument,
   StoredFeedback,
   Token,
+  Trigger,
   Version,
   Webhook,
 } from "@flagback/schemas";
@@ -31,6 +32,14 @@ export interface HistoryEntry {
 export interface StoredToken extends Token {
   /** SHA-256 of the secret, in hex. */
   readonly secretHash: string;
+}
+
+/** A webhook with what nobody is shown. */
+export interface StoredWebhook extends Webhook {
+  /** Secrets that alerts are signed with, the newest first; one with `until` only up to that moment. */
+  readonly secrets: readonly { readonly secret: string; readonly until?: string }[];
+  /** PagerDuty's integration key. */
+  readonly routingKey?: string;
 }
 
 /** How a decision was reached and carried out, for its incident. Milliseconds. */
@@ -171,20 +180,15 @@ export interface Commit {
   readonly killSwitches: readonly KillSwitch[];
   readonly flags: readonly Flag[];
   readonly deletedFlags: readonly string[];
+  readonly triggers: readonly Trigger[];
+  readonly deletedTriggers: readonly string[];
   readonly history?: HistoryEntry;
   readonly audit: Omit<AuditEvent, "id">;
   readonly decision?: Decision;
   readonly incident?: Omit<StoredIncident, "timings"> & Omit<Timings, "commitMs">;
   /** Incidents that were there before. */
   readonly incidents: readonly Incident[];
-  readonly alerts: readonly {
-    readonly kind: string;
-    readonly text: string;
-    readonly alias?: string;
-    readonly incident?: string;
-    /** The trace of its change, for the delivery and not for the webhook's receiver to read. */
-    readonly trace?: Readonly<Record<string, string>>;
-  }[];
+  readonly alerts: readonly OutboxAlert[];
   readonly idempotency?: AnsweredRequest;
   readonly ledger: LedgerWrites;
 }
@@ -195,10 +199,43 @@ export interface LastDelivery {
   readonly deliveredAt: string | null;
 }
 
+/** An alert as it is kept, or one that was asked for to see whether it arrives. */
+export interface OutboxAlert extends Omit<Alert, "kind"> {
+  readonly kind: Alert["kind"] | "test";
+  /** The trace of its change, for the delivery and not for the webhook's receiver to read. */
+  readonly trace?: Readonly<Record<string, string>>;
+}
+
 export interface OutboxRow {
   readonly id: number;
-  readonly body: Commit["alerts"][number];
+  readonly body: OutboxAlert;
+  readonly createdAt: string;
   readonly attempts: number;
+  /** Until when it is worth trying, in milliseconds since 1970. */
+  readonly retryUntilMs: number;
+}
+
+export type DeliveryState = "waiting" | "delivered" | "dead";
+
+/** How far an alert has come on its way to one webhook. */
+export interface Delivery {
+  readonly id: number;
+  readonly kind: OutboxAlert["kind"];
+  readonly text: string;
+  readonly alias?: string;
+  readonly incident?: string;
+  readonly createdAt: string;
+  readonly state: DeliveryState;
+  readonly attempts: number;
+  /** What the last failed attempt met. */
+  readonly problem: string | null;
+  readonly deliveredAt: string | null;
+}
+
+export interface DeliveryQuery {
+  readonly webhookId: string;
+  readonly state?: DeliveryState;
+  readonly limit: number;
 }
 
 /** What is dropped once it is over and past its term. `requests` are answers kept for an `Idempotency-Key`. */
@@ -235,7 +272,8 @@ export interface Loaded {
   /** The last entries, oldest first. */
   readonly history: readonly HistoryEntry[];
   readonly tokens: readonly StoredToken[];
-  readonly webhooks: readonly Webhook[];
+  readonly webhooks: readonly StoredWebhook[];
+  readonly triggers: readonly Trigger[];
   readonly tick: number;
   readonly instances: readonly InstanceRow[];
   readonly assignments: readonly AssignmentRow[];
@@ -270,6 +308,8 @@ export interface NumberedFeedback extends StoredFeedback {
 
 /** No alert is planned to be tried again later than this. */
 export const MAX_ALERT_RETRY_MS = 60_000;
+/** How long an alert that is not taken is tried again, from when it was raised or asked for again. */
+export const RETRY_ALERTS_FOR_MS = 86_400_000;
 
 export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;
@@ -302,16 +342,30 @@ export interface Store {
   /** What was said about each version of an alias that anything was said about, by the version's id. */
   feedbackSummaries(alias: string): Promise<FeedbackSummary[]>;
   putToken(token: StoredToken, record?: WriteRecord): Promise<void>;
-  putWebhook(webhook: Webhook, record: WriteRecord): Promise<void>;
+  /** Makes a webhook, or replaces it. */
+  putWebhook(webhook: StoredWebhook, record: WriteRecord): Promise<void>;
   deleteWebhook(id: string, record: WriteRecord): Promise<boolean>;
-  /** A webhook's rows to deliver now, oldest first, also those whose time was planned by a clock that was set back since. */
+  /**
+   * A webhook's rows to deliver now, oldest first, also those whose time was planned by a clock that was set back since. Of
+   * one incident, or of one alias without an incident, only the oldest that is neither delivered nor given up.
+   */
   dueAlerts(webhookId: string, nowMs: number, limit: number): Promise<OutboxRow[]>;
   alertDelivered(id: number, at: string): Promise<void>;
   /** `nextAtMs` null gives up: the row stays as a dead letter, as do those of a webhook that was removed meanwhile. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
   /** What became of the webhook's newest alert that was tried; undefined before the first. */
   lastDelivery(webhookId: string): Promise<LastDelivery | undefined>;
+  /** Alerts that wait, and those that were given up. */
   outboxDepth(): Promise<number>;
+  deadLetters(): Promise<number>;
+  /** What became of a webhook's alerts, newest first. */
+  readDeliveries(query: DeliveryQuery): Promise<Delivery[]>;
+  /** Lets dead letters wait again: all of the webhook, or the one of this id. Answers how many, and records nothing for none. */
+  redeliver(
+    what: { readonly webhookId: string; readonly id?: number },
+    nowMs: number,
+    record: WriteRecord,
+  ): Promise<number>;
   /** Answers how many rows went; fewer than it might have been means that nothing is left. An alert that waits never goes. */
   prune(step: PruneStep): Promise<number>;
   /** Writes so many bytes that nobody needs, to see whether it can. */

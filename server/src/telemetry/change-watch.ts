@@ -22,7 +22,7 @@ export class ChangeWatch {
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #now: () => number;
-  readonly #rollbacks = new Map<string, { brain: number; person: number }>();
+  readonly #rollbacks = new Map<string, Record<RollbackBy, number>>();
   /** Changes on their way, by revision. */
   readonly #spreading = new Map<number, { readonly ids: ChangeIds; readonly span: Span }>();
   /** Since when each incident keeps a kill switch engaged, in milliseconds since 1970. */
@@ -41,7 +41,7 @@ export class ChangeWatch {
   }
 
   /** Rollbacks of the alias since the start. */
-  rollbacksOf(alias: string): { readonly brain: number; readonly person: number } {
+  rollbacksOf(alias: string): Readonly<Record<RollbackBy, number>> {
     return this.#rollbacks.get(alias) ?? NO_ROLLBACKS;
   }
 
@@ -60,7 +60,7 @@ export class ChangeWatch {
       const { alias } = change.decision;
       const counted = this.#rollbacks.get(alias) ?? { ...NO_ROLLBACKS };
       this.#rollbacks.set(alias, counted);
-      counted[actor.kind === "brain" ? "brain" : "person"] += 1;
+      counted[rollbackBy(actor.kind)] += 1;
       const { detectMs, decideMs } = options;
       if (detectMs !== undefined) this.#observe("detect", detectMs);
       if (decideMs !== undefined) this.#observe("decide", decideMs);
@@ -128,7 +128,15 @@ function attributesOf(change: Change, ids: ChangeIds): Attributes {
   };
 }
 
-const NO_ROLLBACKS = { brain: 0, person: 0 };
+/** Who commanded a rollback: the brain, a person, or a monitoring system outside. */
+export const ROLLBACK_BY = ["brain", "person", "trigger"] as const;
+type RollbackBy = (typeof ROLLBACK_BY)[number];
+
+function rollbackBy(kind: Committed["actor"]["kind"]): RollbackBy {
+  return kind === "brain" || kind === "trigger" ? kind : "person";
+}
+
+const NO_ROLLBACKS = { brain: 0, person: 0, trigger: 0 };
 const INCIDENT = "incident:";
 
 /** Incidents that keep a kill switch engaged, with since when. */

@@ -208,10 +208,21 @@ function serverMetrics(registers: Registry[]) {
       registers,
     }),
     outboxDepth: new Gauge({ name: "flagback_outbox_depth", help: "Alerts that wait for delivery.", registers }),
+    deadLetters: new Gauge({
+      name: "flagback_dead_letters",
+      help: "Alerts that were given up and are kept.",
+      registers,
+    }),
     alerts: new Counter({
       name: "flagback_alerts_total",
       help: "Attempts to deliver an alert, by how they ended.",
       labelNames: ["result"],
+      registers,
+    }),
+    signals: new Counter({
+      name: "flagback_signals_total",
+      help: "Signals from outside, by what became of them.",
+      labelNames: ["trigger", "result"],
       registers,
     }),
     requestSeconds: new Histogram({

@@ -10,7 +10,7 @@ import type { LedgerBook } from "../ledger/ledger-book.ts";
 import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
-import type { ChangeWatch } from "./change-watch.ts";
+import { type ChangeWatch, ROLLBACK_BY } from "./change-watch.ts";
 import { Labels, MAX_LABELLED_SCOPES, MAX_LABELLED_SWITCHES, OTHER } from "./labels.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -29,6 +29,7 @@ export interface ScrapeParts {
 export async function scrape(parts: ScrapeParts): Promise<string> {
   const { store, health, metrics } = parts;
   await read(metrics.outboxDepth, () => store.outboxDepth());
+  await read(metrics.deadLetters, () => store.deadLetters());
   await read(metrics.databaseBytes, () => store.sizeBytes());
   await read(metrics.diskFreeBytes, () => store.freeBytes());
   metrics.databaseWritable.set((await health.check()) === undefined ? 1 : 0);
@@ -53,9 +54,8 @@ function readAliases({ engine, evaluator, metrics, changes }: ScrapeParts, label
   for (const { name, allocation, candidates, rollout } of engine.world.aliases.values()) {
     const alias = labels.alias(name);
     // From 0, so that the first one is an increase.
-    const { brain, person } = changes.rollbacksOf(name);
-    rollbacks.inc({ alias, by: "brain" }, brain);
-    rollbacks.inc({ alias, by: "person" }, person);
+    const counted = changes.rollbacksOf(name);
+    for (const by of ROLLBACK_BY) rollbacks.inc({ alias, by }, counted[by]);
     if (alias === OTHER) continue;
     for (const id of candidates) {
       candidateWeight.inc({ alias, version: labels.version(name, id) }, weightOf(allocation, id) / TOTAL_WEIGHT);

@@ -25,8 +25,8 @@ export interface TestServerOptions extends Partial<Omit<ServerOptions, "dataDir"
 export interface TestServer extends AsyncDisposable {
   /** Such as `http://127.0.0.1:40123`. */
   readonly url: string;
-  /** A token of each role; `runtime` is the one for a `FlagbackProvider`. */
-  readonly tokens: Readonly<Record<Role, string>>;
+  /** A token of each role but `trigger`; `runtime` is the one for a `FlagbackProvider`. */
+  readonly tokens: Readonly<Record<Exclude<Role, "trigger">, string>>;
   /** The HTTP API as functions, with the admin's token. @throws FlagbackError as the server refuses */
   readonly api: Api;
   /** Makes the documents say what the configuration says. @throws FlagbackError that lists what is wrong with it */

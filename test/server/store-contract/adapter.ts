@@ -2,8 +2,14 @@
  * What the contract suite needs of a store to be tested, and the documents that its tests write.
  */
 import type { Counts } from "@flagback/core";
-import type { Alias, AuditEvent, Decision, KillSwitch, StoredFeedback, Version, Webhook } from "@flagback/schemas";
-import { type Commit, NO_LEDGER_WRITES, type Store, type StoredToken } from "../../../server/src/store/store.ts";
+import type { Alias, AuditEvent, Decision, KillSwitch, StoredFeedback, Trigger, Version } from "@flagback/schemas";
+import {
+  type Commit,
+  NO_LEDGER_WRITES,
+  type Store,
+  type StoredToken,
+  type StoredWebhook,
+} from "../../../server/src/store/store.ts";
 
 /** Where a write can be made to fail: before anything of it, after it began, and when all of it is done but the commit. */
 export const MOMENTS = ["before-begin", "after-begin", "before-commit"] as const;
@@ -35,10 +41,14 @@ export async function everythingIn(adapter: Adapter) {
     const loaded = store.load({ history: ALL, runs: ALL });
     const decisions = await Promise.all(loaded.decisions.map(({ id }) => store.readDecision(id)));
     const due = await Promise.all(loaded.webhooks.map(({ id }) => store.dueAlerts(id, Number.MAX_SAFE_INTEGER, ALL)));
+    const deliveries = await Promise.all(
+      loaded.webhooks.map(({ id }) => store.readDeliveries({ webhookId: id, limit: ALL })),
+    );
     return {
       ...loaded,
       decided: decisions,
       due,
+      deliveries,
       audit: await store.readAudit({ after: 0, limit: ALL }),
       incidents: await store.readIncidents(),
       feedback: await store.readFeedback({ limit: ALL }),
@@ -68,6 +78,8 @@ export function change(parts: Partial<Commit> = {}): Commit {
     killSwitches: [],
     flags: [],
     deletedFlags: [],
+    triggers: [],
+    deletedTriggers: [],
     incidents: [],
     audit: audited("change"),
     alerts: [],
@@ -183,8 +195,18 @@ export function token(id: string, parts: Partial<StoredToken> = {}): StoredToken
   };
 }
 
-export function webhook(id: string): Webhook {
-  return { id, url: `https://example.com/${id}`, createdAt: AT };
+export function webhook(id: string): StoredWebhook {
+  return {
+    id,
+    url: `https://example.com/${id}`,
+    format: "standard",
+    createdAt: AT,
+    secrets: [{ secret: "whsec_c2VjcmV0" }],
+  };
+}
+
+export function trigger(id: string): Trigger {
+  return { id, format: "plain", action: { kind: "engage", key: "writes_disabled", scope: "*" }, labels: {}, edit: 1 };
 }
 
 export function feedback(id: string, parts: Partial<StoredFeedback> = {}): StoredFeedback {

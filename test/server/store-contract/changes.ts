@@ -17,6 +17,7 @@ import {
   request,
   revised,
   stopped,
+  trigger,
   version,
   webhook,
 } from "./adapter.ts";
@@ -50,6 +51,7 @@ export function changesContract(make: MakeAdapter): void {
       versions: [version("agent@1"), version("agent@2", "Be quick.")],
       killSwitches: [killSwitch("writes_disabled", 7)],
       flags: [{ key: "f", definition: { state: "ENABLED" as const, variants: { on: true } }, revision: 7, edit: 7 }],
+      triggers: [trigger("t1")],
     };
     const { auditId, commitMs } = await store.commit(
       change({

@@ -20,6 +20,7 @@ import {
   revised,
   stopped,
   token,
+  trigger,
   version,
   webhook,
 } from "./adapter.ts";
@@ -34,6 +35,8 @@ const WRITES: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
         aliases: [alias("agent", 2)],
         killSwitches: [killSwitch("writes_disabled", 2)],
         deletedFlags: ["f"],
+        triggers: [trigger("t2")],
+        deletedTriggers: ["t1"],
         history: revised(2),
         alerts: [{ kind: "rollback", text: "Rolled back." }],
         idempotency: request("twice"),
@@ -48,6 +51,7 @@ const WRITES: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
   putToken: (store) => store.putToken(token("t2"), { audit: audited("token.create"), idempotency: request("twice") }),
   putWebhook: (store) => store.putWebhook(webhook("w2"), { audit: audited("webhook.add") }),
   deleteWebhook: (store) => store.deleteWebhook("w", { audit: audited("webhook.remove") }),
+  redeliver: (store) => store.redeliver({ webhookId: "w", id: 2 }, 0, { audit: audited("webhook.redeliver") }),
   alertDelivered: (store) => store.alertDelivered(1, AT),
   alertFailed: (store) => store.alertFailed(1, "it answered 500", 5),
   "prune of audit rows": (store) => store.prune({ what: "audit", before: LATER, rows: ALL }),
@@ -123,12 +127,15 @@ async function used(make: MakeAdapter): Promise<Adapter> {
     change({
       ...stopped("1"),
       flags: [flag],
+      triggers: [trigger("t1")],
       history: revised(1),
       alerts: [{ kind: "rollback", text: "Rolled back." }],
       audit: audited("rollback", { revision: 1 }),
       idempotency: request("once"),
     }),
   );
+  await store.commit(change({ alerts: [{ kind: "stop", text: "Stopped." }] }));
+  await store.alertFailed(2, "it answered 410", null);
   await store.putFeedback([feedback("a")]);
   store.close();
   return adapter;

@@ -1,7 +1,7 @@
 /**
  * Any sequence of calls, restarts and broken writes leaves what a plain model of the port says.
  */
-import type { AuditEvent, KillSwitch, StoredFeedback, Version, Webhook } from "@flagback/schemas";
+import type { AuditEvent, KillSwitch, StoredFeedback, Version } from "@flagback/schemas";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
@@ -10,6 +10,7 @@ import {
   NO_LEDGER_WRITES,
   type Store,
   type StoredToken,
+  type StoredWebhook,
 } from "../../../server/src/store/store.ts";
 import {
   type Adapter,
@@ -37,7 +38,7 @@ class Model {
   readonly versions = new Map<string, Version>();
   readonly killSwitches = new Map<string, KillSwitch>();
   readonly tokens = new Map<string, StoredToken>();
-  readonly webhooks = new Map<string, Webhook>();
+  readonly webhooks = new Map<string, StoredWebhook>();
   readonly instances = new Map<string, number>();
   readonly totals = new Map<string, LedgerTotals>();
   readonly runs: string[] = [];
@@ -144,7 +145,7 @@ async function carryOut(store: Store, model: Model, each: Call, n: number): Prom
         versions: each.version === undefined ? [] : [version(each.version, `of step ${n}`)],
         history: revised(revision),
       };
-      const alerts = each.alert ? [{ kind: "stop", text: `of step ${n}` }] : [];
+      const alerts = each.alert ? [{ kind: "stop" as const, text: `of step ${n}` }] : [];
       const ledger = { ...NO_LEDGER_WRITES, tick: model.tick };
       await store.commit(change({ ...documents, alerts, ledger, audit: audited(`change ${n}`, { revision }) }));
       return {

@@ -95,6 +95,79 @@ export function peopleContract(make: MakeAdapter): void {
     store.close();
   });
 
+  test("of one incident, and of one alias without an incident, only the oldest alert that waits is due", async () => {
+    const store = (await make()).open();
+    await store.putWebhook(webhook("w"), { audit: audited("webhook.add") });
+    await store.putWebhook(webhook("other"), { audit: audited("webhook.add") });
+    const raised = [
+      { text: "A1", incident: "inc_a", alias: "agent" },
+      { text: "hold", alias: "agent" },
+      { text: "A2", incident: "inc_a", alias: "agent" },
+      { text: "B1", incident: "inc_b", alias: "agent" },
+      { text: "free 1" },
+      { text: "resumed", alias: "agent" },
+      { text: "free 2" },
+    ];
+    for (const each of raised) await store.commit(change({ alerts: [{ kind: "hold", ...each }] }));
+    const due = async (id = "w") =>
+      (await store.dueAlerts(id, 0, ALL)).map(({ id: row, body }) => [row, body.text] as const);
+    const texts = async () => (await due()).map(([, text]) => text);
+    const rowOf = async (wanted: string) => (await due()).find(([, text]) => text === wanted)?.[0] as number;
+    expect(await texts()).toEqual(["A1", "hold", "B1", "free 1", "free 2"]);
+    await store.alertFailed(await rowOf("A1"), "it answered 500", 60_000);
+    expect(await texts()).toEqual(["hold", "B1", "free 1", "free 2"]);
+    await store.alertDelivered(await rowOf("hold"), AT);
+    expect(await texts()).toEqual(["B1", "free 1", "resumed", "free 2"]);
+    const [first] = await store.dueAlerts("w", 60_000, 1);
+    await store.alertFailed(first?.id as number, "it answered 500", null);
+    expect(await texts()).toEqual(["A2", "B1", "free 1", "resumed", "free 2"]);
+    expect((await due("other")).map(([, text]) => text)).toEqual(["A1", "hold", "B1", "free 1", "free 2"]);
+    store.close();
+  });
+
+  test("what became of alerts is read newest first, and dead letters wait again when somebody asks", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    await store.putWebhook(webhook("w"), { audit: audited("webhook.add") });
+    const incident = "inc_a";
+    for (const text of ["1", "2", "3"]) await store.commit(change({ alerts: [{ kind: "rollback", text, incident }] }));
+    const next = async () => (await store.dueAlerts("w", 0, 1))[0]?.id as number;
+    const first = await next();
+    await store.alertDelivered(first, LATER);
+    const second = await next();
+    await store.alertFailed(second, "it answered 410", null);
+    const states = async (state?: "waiting" | "delivered" | "dead") =>
+      (await store.readDeliveries({ webhookId: "w", state, limit: ALL })).map((each) => [each.text, each.state]);
+    expect(await states()).toEqual([
+      ["3", "waiting"],
+      ["2", "dead"],
+      ["1", "delivered"],
+    ]);
+    expect(await store.readDeliveries({ webhookId: "w", state: "dead", limit: ALL })).toMatchObject([
+      {
+        id: second,
+        kind: "rollback",
+        incident,
+        createdAt: AT,
+        attempts: 1,
+        problem: "it answered 410",
+        deliveredAt: null,
+      },
+    ]);
+    expect(await store.deadLetters()).toBe(1);
+    expect(await store.readDeliveries({ webhookId: "w", limit: 1 })).toHaveLength(1);
+    const record = { audit: audited("webhook.redeliver") };
+    expect(await store.redeliver({ webhookId: "w", id: first }, 5_000, record)).toBe(0);
+    expect(await store.redeliver({ webhookId: "nobody" }, 5_000, record)).toBe(0);
+    expect(await store.redeliver({ webhookId: "w" }, 5_000, record)).toBe(1);
+    // Before the one that came after it, for another day of tries.
+    expect(await store.dueAlerts("w", 0, ALL)).toMatchObject([{ id: second, attempts: 0, retryUntilMs: 86_405_000 }]);
+    expect(await store.deadLetters()).toBe(0);
+    store.close();
+    const { audit } = await everythingIn(adapter);
+    expect(audit.filter(({ action }) => action === "webhook.redeliver")).toHaveLength(1);
+  });
+
   test("with a webhook its waiting alerts go; one that was not there is not removed, and nothing is recorded", async () => {
     const adapter = await make();
     const store = adapter.open();

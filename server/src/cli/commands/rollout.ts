@@ -1,16 +1,19 @@
 /** `flagback rollout`: a candidate's way to traffic. */
-import type { GateAnswer } from "@flagback/schemas";
-import type { Command } from "commander";
+import { durationMs, type GateAnswer } from "@flagback/schemas";
+import { type Command, Option } from "commander";
 import type { RolloutStatus } from "../api-answers.ts";
+import { awaitRollout } from "../await-rollout.ts";
 import type { Io } from "../io.ts";
 import {
   addReasonOption,
   addRemoteOptions,
   addWaitOption,
+  duration,
   invoke,
   type ReasonOptions,
   type RemoteOptions,
 } from "../remote-command.ts";
+import { EXIT } from "../report-error.ts";
 import { percent, table } from "../text.ts";
 
 interface StartOptions extends RemoteOptions {
@@ -26,7 +29,12 @@ const STEPS = [
   ["promote", "make the candidate the stable version, with all the traffic"],
 ] as const;
 
-export function addRollout(program: Command, io: Io): void {
+interface StatusOptions extends Omit<RemoteOptions, "wait"> {
+  readonly wait?: boolean;
+  readonly timeout: string;
+}
+
+export function addRollout(program: Command, io: Io, setStatus: (status: number) => void): void {
   const rollout = program.command("rollout").summary("start a rollout, move it on, and see how it goes");
 
   const start = rollout
@@ -76,13 +84,32 @@ export function addRollout(program: Command, io: Io): void {
   const status = rollout
     .command("status")
     .summary("show the stage, the traffic and the evidence against the candidate")
-    .argument("<alias>");
-  addRemoteOptions(status).action(async (alias: string, options: RemoteOptions) => {
+    .argument("<alias>")
+    .option("--wait", "until it is promoted or rolled back")
+    .addOption(new Option("--timeout <time>", "with --wait: how long at most").default("30m").argParser(duration))
+    .addHelpText(
+      "after",
+      "\nWith --wait the exit status says how it ended: 0 promoted, 1 rolled back, 4 not yet, 3 no server answers.",
+    );
+  addRemoteOptions(status).action(async (alias: string, { wait, timeout, ...options }: StatusOptions) => {
     const { api, answer } = invoke(io, options);
-    const state = await api.rollout(alias);
-    answer(state, () => statusText(state));
+    if (!wait) {
+      const state = await api.rollout(alias);
+      return answer(state, () => statusText(state));
+    }
+    const onUnreachable = (error: Error) => io.stderr.write(`${error.message} Trying on.\n`);
+    const state = await awaitRollout(api, alias, { timeoutMs: durationMs(timeout), onUnreachable });
+    answer(state, () => `${statusText(state)}\n\n${RESULT_TEXT[state.waitedFor.result ?? "none"]}`);
+    setStatus(RESULT_STATUS[state.waitedFor.result ?? "none"]);
   });
 }
+
+const RESULT_STATUS = { promoted: EXIT.done, rolled_back: EXIT.refused, none: EXIT.timedOut } as const;
+const RESULT_TEXT = {
+  promoted: "It is promoted.",
+  rolled_back: "It is rolled back.",
+  none: "It is neither promoted nor rolled back yet.",
+} as const;
 
 function gateText({ alias, candidate, stage, next, isOpen, advance, conditions }: GateAnswer): string {
   const closed = conditions.filter(({ isMet }) => !isMet).length;

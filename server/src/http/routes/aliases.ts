@@ -13,12 +13,23 @@ import {
 } from "@flagback/schemas";
 import * as z from "zod";
 import { gateFacts } from "../../evaluator/gate-facts.ts";
+import { resultOf, untilSettled } from "../../evaluator/rollout-result.ts";
 import { ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
 import { doctorAnswer } from "./doctor.ts";
 import { gateAnswer } from "./gate.ts";
 
 const ByName = z.object({ name: z.string() });
+
+/** Longest that a request for a rollout's end is held; who still waits then asks again. */
+const MAX_SETTLE_WAIT_MS = 30_000;
+const StatusQuery = z.object({
+  /** Answer once the rollout is promoted or rolled back, or after `timeoutMs`. */
+  wait: z.literal("settled").optional(),
+  timeoutMs: z.coerce.number().int().min(0).max(MAX_SETTLE_WAIT_MS).default(MAX_SETTLE_WAIT_MS),
+  /** The number of the rollout that is meant; default the last one. */
+  rollout: z.coerce.number().int().min(1).optional(),
+});
 
 export function aliasRoutes(app: App, context: ServerContext): void {
   app.get("/v1/aliases", { config: { access: "viewer" } }, () => ({
@@ -57,8 +68,20 @@ export function aliasRoutes(app: App, context: ServerContext): void {
     (request) => change(context, request, { kind: "startRollout", alias: request.params.name, ...request.body }),
   );
 
-  app.get("/v1/aliases/:name/rollout", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
-    rolloutStatus(context, findAlias(context, request.params.name)),
+  app.get(
+    "/v1/aliases/:name/rollout",
+    { config: { access: "viewer" }, schema: { params: ByName, querystring: StatusQuery } },
+    async (request) => {
+      const { wait, timeoutMs } = request.query;
+      const { name } = request.params;
+      if (wait === undefined) return rolloutStatus(context, findAlias(context, name));
+      const rolloutNumber = request.query.rollout ?? currentRollout(findAlias(context, name)).rolloutNumber;
+      await untilSettled(context, { alias: name, rolloutNumber }, timeoutMs);
+      // Revoking rings too: a poll that waited since before it learns nothing more.
+      context.tokens.assertLive(request.token);
+      const result = resultOf(context.engine.world, { alias: name, rolloutNumber });
+      return { ...(await rolloutStatus(context, findAlias(context, name))), waitedFor: { rolloutNumber, result } };
+    },
   );
 
   app.get("/v1/aliases/:name/gate", { config: { access: "viewer" }, schema: { params: ByName } }, (request) =>
@@ -146,16 +169,18 @@ function findAlias(context: ServerContext, name: string): Alias {
   });
 }
 
+function currentRollout({ name, rollout }: Alias): NonNullable<Alias["rollout"]> {
+  if (rollout) return rollout;
+  throw new FlagbackError({
+    code: "rollout_not_active",
+    message: `${name} has had no rollout.`,
+    hint: `Start one with flagback rollout start ${name}.`,
+  });
+}
+
 /** How the alias's last rollout stands: weight, evidence, traffic and what was said of its versions. */
 async function rolloutStatus(context: ServerContext, alias: Alias) {
-  const { rollout } = alias;
-  if (!rollout) {
-    throw new FlagbackError({
-      code: "rollout_not_active",
-      message: `${alias.name} has had no rollout.`,
-      hint: `Start one with flagback rollout start ${alias.name}.`,
-    });
-  }
+  const rollout = currentRollout(alias);
   const verdict = context.evaluator.standingOf(alias.name)?.verdict;
   const versions = [...new Set([rollout.target, rollout.candidate])];
   const feedback = await context.store.feedbackSummaries(alias.name);

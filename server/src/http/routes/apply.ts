@@ -1,6 +1,7 @@
 /** Configuration as code: the plan, and carrying it out. */
 import type { ApplyAnswer } from "@flagback/schemas";
 import * as z from "zod";
+import { isAllowed } from "../../auth/tokens.ts";
 import { desired, parseConfig } from "../../config/parse-config.ts";
 import { optionsOf } from "../changes.ts";
 import { type App, actorOf, type ServerContext } from "../context.ts";
@@ -15,7 +16,8 @@ export function applyRoute(app: App, context: ServerContext): void {
     async (request): Promise<ApplyAnswer> => {
       const { body } = request;
       const state = typeof body === "string" ? parseConfig(body) : desired(body ?? {});
-      const command = { kind: "apply", desired: state } as const;
+      const mayChangeTriggers = isAllowed(request.token.role, "admin");
+      const command = { kind: "apply", desired: state, mayChangeTriggers } as const;
       const { head } = context.engine.history;
       if (request.query.dryRun === "true") {
         const preview = context.engine.preview(command, actorOf(request.token));

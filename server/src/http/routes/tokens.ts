@@ -1,5 +1,6 @@
 /** Tokens: made once, listed without secrets, revoked at once. */
-import { CreateTokenBody } from "@flagback/schemas";
+import { triggerNotFound } from "@flagback/core";
+import { CreateTokenBody, FlagbackError } from "@flagback/schemas";
 import * as z from "zod";
 import { administer } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
@@ -8,8 +9,12 @@ export function tokenRoutes(app: App, context: ServerContext): void {
   app.get("/v1/tokens", { config: { access: "admin" } }, () => ({ tokens: context.tokens.list() }));
 
   app.post("/v1/tokens", { config: { access: "admin" }, schema: { body: CreateTokenBody } }, (request) =>
-    administer(context, request, (recordOf, at) =>
-      context.tokens.create(request.body, request.token.name, at, (token) =>
+    administer(context, request, async (recordOf, at) => {
+      const { trigger } = request.body;
+      if (trigger !== undefined && !context.engine.world.triggers.has(trigger)) {
+        throw new FlagbackError(triggerNotFound(trigger));
+      }
+      return context.tokens.create(request.body, request.token.name, at, (token) =>
         recordOf(
           {
             action: "token.create",
@@ -21,8 +26,8 @@ export function tokenRoutes(app: App, context: ServerContext): void {
             hint: "The secret was in the first answer and is kept nowhere. If that was lost, revoke this token and create another.",
           },
         ),
-      ),
-    ),
+      );
+    }),
   );
 
   app.delete(

@@ -1,0 +1,37 @@
+/**
+ * How a rollout ended, for those who wait for it.
+ */
+import { isUnderWay, type World } from "@flagback/core";
+import type { AuditSignal } from "../http/context.ts";
+import type { RolloutKey } from "../store/store.ts";
+
+export type RolloutResult = "promoted" | "rolled_back";
+
+/** Null while it is under way, also where it is paused or held. A promotion that is taken back is a rollback. */
+export function resultOf(world: World, { alias: name, rolloutNumber }: RolloutKey): RolloutResult | null {
+  const alias = world.aliases.get(name);
+  if (!alias?.rollout || alias.rolloutNumber < rolloutNumber) return null;
+  if (alias.rolloutNumber === rolloutNumber) {
+    if (isUnderWay(alias)) return null;
+    return alias.rollout.state === "promoted" ? "promoted" : "rolled_back";
+  }
+  // Another one has begun since; of an earlier one only a rollback leaves an incident.
+  const isRolledBack = [...world.incidents.values()].some(
+    (incident) => incident.alias === name && incident.rolloutNumber === rolloutNumber,
+  );
+  return isRolledBack ? "rolled_back" : "promoted";
+}
+
+/** Resolves when the rollout has ended, or after the time. Looks again at each change; nothing is held meanwhile but the request. */
+export async function untilSettled(
+  parts: { readonly engine: { readonly world: World }; readonly auditSignal: Pick<AuditSignal, "wait" | "isClosed"> },
+  rollout: RolloutKey,
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0 || parts.auditSignal.isClosed || resultOf(parts.engine.world, rollout) !== null) return;
+    await parts.auditSignal.wait(leftMs);
+  }
+}

@@ -1,0 +1,411 @@
+/** Triggers end to end: who may fire one, what it does, and that it does it once. */
+import { createHmac } from "node:crypto";
+import type { AuditEvent } from "@flagback/schemas";
+import { describe, expect, test } from "vitest";
+import { alertReceiver } from "../support/alert-receiver.ts";
+import { MovedClock } from "../support/moved-clock.ts";
+import { ALIAS, CANDIDATE, exposing, STABLE } from "../support/rollout.ts";
+import { eventually, type TestServer, testServer } from "../support/server.ts";
+
+const FIRING = JSON.stringify({ reason: "checkout fails" });
+const ALERT = JSON.stringify({
+  version: "4",
+  alerts: [{ status: "firing", labels: { alertname: "ErrorRateHigh" }, annotations: {} }],
+});
+
+interface Credentials {
+  readonly id: string;
+  readonly token: string;
+  readonly signingSecret: string;
+}
+
+interface Fired {
+  readonly status: number;
+  readonly code?: string;
+  readonly detail?: string;
+  readonly change?: { readonly status: string; readonly summary: string; readonly decisionId?: string };
+  readonly retryAfter: string | null;
+}
+
+async function set(server: TestServer, id: string, definition: object): Promise<Credentials> {
+  expect((await server.call("PUT", `/v1/triggers/${id}`, definition)).status).toBe(200);
+  return tokenFor(server, id);
+}
+
+async function tokenFor(server: TestServer, trigger: string): Promise<Credentials> {
+  const { body } = await server.call<{ token: { id: string }; secret: string; signingSecret: string }>(
+    "POST",
+    "/v1/tokens",
+    { role: "trigger", name: "monitoring", trigger },
+  );
+  return { id: body.token.id, token: body.secret, signingSecret: body.signingSecret };
+}
+
+async function fire(
+  server: TestServer,
+  id: string,
+  headers: Record<string, string>,
+  body: string | Buffer = FIRING,
+): Promise<Fired> {
+  const answer = await fetch(`${server.url}/v1/triggers/${id}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body,
+  });
+  const told = (await answer.json()) as Omit<Fired, "status" | "retryAfter">;
+  return { ...told, status: answer.status, retryAfter: answer.headers.get("retry-after") };
+}
+
+const bearer = ({ token }: Credentials) => ({ authorization: `Bearer ${token}` });
+
+/** Signs as the specification says, without its package. */
+function signed({ signingSecret }: Credentials, id: string, body = FIRING, atMs = Date.now()): Record<string, string> {
+  const at = Math.floor(atMs / 1_000);
+  const key = Buffer.from(signingSecret.replace(/^whsec_/, ""), "base64");
+  const signature = createHmac("sha256", key).update(`${id}.${at}.${body}`).digest("base64");
+  return { "webhook-id": id, "webhook-timestamp": String(at), "webhook-signature": `v1,${signature}` };
+}
+
+const ENGAGE = { action: { kind: "engage", key: "writes_disabled", scope: "agent=support-agent" } };
+const ROLLBACK = { format: "alertmanager", action: { kind: "rollback", alias: ALIAS, reason: "sla_breach" } };
+
+async function auditOf(server: TestServer, action: string): Promise<AuditEvent[]> {
+  const { body } = await server.call<{ events: AuditEvent[] }>("GET", "/v1/audit?limit=1000");
+  return body.events.filter((event) => event.action === action);
+}
+
+async function entriesOf(server: TestServer) {
+  const { body } = await server.call<{
+    killSwitches: { engaged: { owner: string; scope: string; reason: string }[] }[];
+  }>("GET", "/v1/kill-switches");
+  return body.killSwitches[0]?.engaged ?? [];
+}
+
+describe("a signal", () => {
+  test("rolls back in the trigger's name, once: repeats say so under the same decision, and one alert goes out", async () => {
+    const receiver = await alertReceiver();
+    const { server, ...rollout } = await exposing().then((each) => ({
+      server: each.server,
+      incidents: () => each.incidents(),
+      allocation: () => each.allocation(),
+    }));
+    await server.call("POST", "/v1/webhooks", { url: receiver.url });
+    const credentials = await set(server, "sla", ROLLBACK);
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => fire(server, "sla", bearer(credentials), ALERT)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 200));
+    expect(answers.map(({ change }) => change?.status).sort()).toEqual([
+      ...Array.from({ length: 9 }, () => "already_rolled_back"),
+      "done",
+    ]);
+    expect(new Set(answers.map(({ change }) => change?.decisionId)).size).toBe(1);
+    expect(await rollout.allocation()).toEqual({ [STABLE]: 100_000 });
+    expect(await rollout.incidents()).toMatchObject([{ reason: "sla_breach", candidate: CANDIDATE }]);
+    const [row, ...others] = await auditOf(server, "rollback");
+    expect(others).toEqual([]);
+    expect(row).toMatchObject({
+      actor: { kind: "trigger", name: "trigger:sla", id: "sla" },
+      decision: "stop",
+      reason: "sla_breach: trigger:sla: ErrorRateHigh",
+      fromVersion: CANDIDATE,
+      toVersion: STABLE,
+    });
+    const repeats = await auditOf(server, "trigger.signal");
+    expect(repeats).toHaveLength(9);
+    expect(new Set(repeats.map(({ decisionId }) => decisionId))).toEqual(new Set([row?.decisionId]));
+    await server.call("POST", "/v1/stop", { reason: "the last one" });
+    await eventually("the last alert", () => receiver.received.some(({ body }) => body.includes("the last one")));
+    const texts = receiver.received.map(({ body }) => (JSON.parse(body) as { text: string }).text);
+    expect(texts.filter((text) => text.startsWith("Rollback triggered"))).toEqual([
+      "Rollback triggered support-agent@2.4.0 -> 2.3.3, reason=sla_breach, stage=half",
+    ]);
+  });
+
+  test("engages a switch as the trigger's own entry, once, and what is resolved releases nothing", async () => {
+    const server = await testServer();
+    const credentials = await set(server, "checkout", ENGAGE);
+    expect(await fire(server, "checkout", bearer(credentials))).toMatchObject({
+      status: 200,
+      change: { status: "done" },
+    });
+    expect(await fire(server, "checkout", bearer(credentials))).toMatchObject({ change: { status: "unchanged" } });
+    const resolved = await fire(server, "checkout", bearer(credentials), JSON.stringify({ state: "resolved" }));
+    expect(resolved).toMatchObject({ status: 200, change: { status: "unchanged" } });
+    expect(await entriesOf(server)).toMatchObject([
+      { owner: "trigger:checkout", scope: "agent=support-agent", reason: "trigger:checkout: checkout fails" },
+    ]);
+    expect(await auditOf(server, "trigger.signal")).toMatchObject([
+      { actor: { name: "trigger:checkout" }, target: "trigger:checkout", summary: expect.stringContaining("already") },
+      { summary: expect.stringContaining("all is well") },
+    ]);
+    const metrics = (await server.call<string>("GET", "/metrics")).body;
+    for (const result of ["acted", "unchanged", "ignored"]) {
+      expect(metrics).toContain(`flagback_signals_total{trigger="checkout",result="${result}"} 1`);
+    }
+  });
+
+  test("pauses a rollout", async () => {
+    const rollout = await exposing();
+    const credentials = await set(rollout.server, "slow", { action: { kind: "pause", alias: ALIAS } });
+    expect(await fire(rollout.server, "slow", bearer(credentials))).toMatchObject({ change: { status: "done" } });
+    expect(await rollout.standing()).toMatchObject({ state: "paused" });
+  });
+
+  test("that can't be carried out says where the rollout stands, and changes nothing", async () => {
+    const rollout = await exposing();
+    const credentials = await set(rollout.server, "slow", { action: { kind: "pause", alias: ALIAS } });
+    await rollout.act("rollback");
+    expect(await fire(rollout.server, "slow", bearer(credentials))).toMatchObject({
+      status: 409,
+      code: "rollout_not_active",
+    });
+    expect(await auditOf(rollout.server, "trigger.refused")).toHaveLength(1);
+  });
+
+  test("with other labels does nothing", async () => {
+    const server = await testServer();
+    const credentials = await set(server, "prod", { ...ENGAGE, labels: { env: "prod" } });
+    const answer = await fire(server, "prod", bearer(credentials), JSON.stringify({ labels: { env: "staging" } }));
+    expect(answer).toMatchObject({
+      status: 200,
+      change: { status: "unchanged", summary: expect.stringContaining("env=prod") },
+    });
+    expect(await entriesOf(server)).toEqual([]);
+  });
+});
+
+describe("a signed signal", () => {
+  test("needs no token, and is carried out once however often it is sent, also after a restart and a release", async () => {
+    const server = await testServer();
+    const credentials = await set(server, "checkout", ENGAGE);
+    const headers = signed(credentials, "msg_1");
+    const first = await fire(server, "checkout", headers);
+    expect(first).toMatchObject({ status: 200, change: { status: "done" } });
+    await server.call("POST", "/v1/kill-switches/writes_disabled/release", {
+      scope: "agent=support-agent",
+      reason: "well",
+    });
+    expect(await fire(server, "checkout", headers)).toMatchObject({ status: 200, change: first.change });
+    expect(await entriesOf(server)).toEqual([]);
+    const restarted = await server.restart();
+    expect(await fire(restarted, "checkout", headers)).toMatchObject({ status: 200 });
+    expect(await entriesOf(restarted)).toEqual([]);
+    expect(await fire(restarted, "checkout", signed(credentials, "msg_2"))).toMatchObject({
+      change: { status: "done" },
+    });
+    expect(await entriesOf(restarted)).toHaveLength(1);
+  });
+
+  test("is refused where a byte of it differs, where it is old or from the future, and with another trigger's secret", async () => {
+    const clock = new MovedClock();
+    const server = await testServer({ clock });
+    const credentials = await set(server, "checkout", ENGAGE);
+    const other = await set(server, "other", ENGAGE);
+    const good = signed(credentials, "msg_1");
+    const cases: readonly (readonly [Record<string, string>, string?])[] = [
+      [good, `${FIRING} `],
+      [{ ...good, "webhook-id": "msg_2" }],
+      [{ ...good, "webhook-timestamp": String(Number(good["webhook-timestamp"]) + 1) }],
+      [{ ...good, "webhook-timestamp": "soon" }],
+      [{ "webhook-signature": good["webhook-signature"] ?? "" }],
+      [{ ...good, "webhook-signature": "v1,AAAA" }],
+      [{ ...good, "webhook-signature": "" }],
+      [{ ...good, "webhook-id": "x".repeat(101) }],
+      [signed(credentials, "msg_1", FIRING, Date.now() - 301_000)],
+      [signed(credentials, "msg_1", FIRING, Date.now() + 302_000)],
+      [signed(other, "msg_1")],
+    ];
+    for (const [headers, body] of cases) {
+      expect(await fire(server, "checkout", headers, body)).toMatchObject({ status: 401, code: "unauthorized" });
+    }
+    expect(await entriesOf(server)).toEqual([]);
+    // However many are refused, a minute has one row, and who sends rightly is answered.
+    expect(await auditOf(server, "trigger.refused")).toMatchObject([
+      { actor: { kind: "system" }, target: "trigger:checkout" },
+    ]);
+    expect(await fire(server, "checkout", good)).toMatchObject({ status: 200 });
+    clock.passSeconds(61);
+    await fire(server, "checkout", {});
+    expect(await auditOf(server, "trigger.refused")).toHaveLength(2);
+  });
+
+  test("is known by either of two tokens while one takes the other's place, and by none that is revoked", async () => {
+    const server = await testServer();
+    const before = await set(server, "checkout", ENGAGE);
+    const after = await tokenFor(server, "checkout");
+    expect(await fire(server, "checkout", signed(before, "1"))).toMatchObject({ status: 200 });
+    expect(await fire(server, "checkout", signed(after, "2"))).toMatchObject({ status: 200 });
+    await server.call("DELETE", `/v1/tokens/${before.id}`);
+    expect(await fire(server, "checkout", signed(before, "3"))).toMatchObject({ status: 401 });
+    expect(await fire(server, "checkout", bearer(before))).toMatchObject({ status: 401 });
+    expect(await fire(server, "checkout", signed(after, "4"))).toMatchObject({ status: 200 });
+  });
+});
+
+describe("a trigger's token", () => {
+  test("is taken as bearer and as the password of basic authentication", async () => {
+    const server = await testServer();
+    const credentials = await set(server, "checkout", ENGAGE);
+    const basic = `Basic ${Buffer.from(`anybody:${credentials.token}`).toString("base64")}`;
+    expect(await fire(server, "checkout", { authorization: basic })).toMatchObject({ status: 200 });
+    for (const bad of ["Basic !", "Basic AAAA", `Basic ${Buffer.from("fb:no").toString("base64")}`, "Bearer x", ""]) {
+      expect(await fire(server, "checkout", { authorization: bad })).toMatchObject({ status: 401 });
+    }
+  });
+
+  test("fires its own trigger and does nothing else", async () => {
+    const server = await testServer();
+    const credentials = await set(server, "checkout", ENGAGE);
+    await set(server, "other", ENGAGE);
+    expect(await fire(server, "other", bearer(credentials))).toMatchObject({ status: 403, code: "forbidden" });
+    const options = { token: credentials.token };
+    for (const [method, path] of [
+      ["GET", "/v1/triggers"],
+      ["GET", "/v1/aliases"],
+      ["GET", "/v1/snapshot"],
+      ["DELETE", "/v1/triggers/checkout"],
+      ["GET", "/metrics"],
+    ] as const) {
+      expect(await server.call(method, path, undefined, options)).toMatchObject({ status: 403 });
+    }
+    await server.call("DELETE", "/v1/triggers/checkout");
+    expect(await fire(server, "checkout", bearer(credentials))).toMatchObject({
+      status: 404,
+      code: "trigger_not_found",
+    });
+  });
+
+  test("is of a trigger that there is, names it, and has three others beside it at most", async () => {
+    const server = await testServer();
+    const make = (body: object) => server.call("POST", "/v1/tokens", { name: "m", ...body });
+    expect(await make({ role: "trigger", trigger: "nobody" })).toMatchObject({
+      status: 404,
+      body: { code: "trigger_not_found" },
+    });
+    expect(await make({ role: "trigger" })).toMatchObject({ status: 400 });
+    await set(server, "checkout", ENGAGE);
+    expect(await make({ role: "viewer", trigger: "checkout" })).toMatchObject({ status: 400 });
+    for (let n = 0; n < 3; n++) expect((await make({ role: "trigger", trigger: "checkout" })).status).toBe(200);
+    expect(await make({ role: "trigger", trigger: "checkout" })).toMatchObject({
+      status: 400,
+      body: { detail: expect.stringContaining("4 tokens") },
+    });
+  });
+
+  test("that is wrong too often is slowed like any other, and the right one passes from the same address", async () => {
+    const server = await testServer({ limits: { authFailuresPerMinute: 3 } });
+    const credentials = await set(server, "checkout", ENGAGE);
+    const statuses: number[] = [];
+    for (let n = 0; n < 5; n++)
+      statuses.push((await fire(server, "checkout", { ...signed(credentials, "1"), "webhook-id": "2" })).status);
+    expect(statuses).toEqual([401, 401, 401, 429, 429]);
+    expect((await fire(server, "nobody", { "webhook-signature": "v1,x" })).retryAfter).not.toBeNull();
+    expect(await fire(server, "checkout", signed(credentials, "3"))).toMatchObject({ status: 200 });
+  });
+
+  test("and its signing secret are in no answer but the first, and in no audit row", async () => {
+    const server = await testServer();
+    await server.call("PUT", "/v1/triggers/checkout", ENGAGE);
+    const body = { role: "trigger", name: "m", trigger: "checkout" };
+    const options = { headers: { "idempotency-key": "k" } };
+    const first = await server.call<Record<string, string>>("POST", "/v1/tokens", body, options);
+    const said = [await server.call("POST", "/v1/tokens", body, options)];
+    for (const path of ["/v1/tokens", "/v1/triggers", "/v1/audit"]) said.push(await server.call("GET", path));
+    const { secret = "", signingSecret = "" } = first.body;
+    expect(signingSecret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    const text = JSON.stringify(said);
+    expect(text).toContain("checkout");
+    expect([secret, signingSecret].filter((each) => text.includes(each))).toEqual([]);
+  });
+});
+
+test.each([
+  ["no JSON", "{", "is no JSON"],
+  ["not UTF-8", Buffer.from([0xff]), "is not UTF-8"],
+  ["empty", "", "is no JSON"],
+  ["of another shape", "[]", "format plain"],
+])("a body that is %s is refused for who may send it, and is not looked at for others", async (_what, body, says) => {
+  const server = await testServer();
+  const credentials = await set(server, "checkout", ENGAGE);
+  expect(await fire(server, "checkout", bearer(credentials), body)).toMatchObject({
+    status: 400,
+    code: "signal_invalid",
+    detail: expect.stringContaining(says),
+  });
+  expect(await fire(server, "checkout", {}, body)).toMatchObject({ status: 401 });
+});
+
+test("a body over the limit is refused", async () => {
+  const server = await testServer();
+  const credentials = await set(server, "checkout", ENGAGE);
+  const body = JSON.stringify({ reason: "x".repeat(256 * 1024) });
+  expect(await fire(server, "checkout", bearer(credentials), body)).toMatchObject({
+    status: 413,
+    code: "payload_too_large",
+  });
+});
+
+describe("a trigger", () => {
+  test("is a document of the configuration: applied by an admin, shown in the plan, and not by a lead", async () => {
+    const server = await testServer();
+    const lead = { token: await server.token("lead") };
+    const file = `
+aliases:
+  support-agent: {}
+triggers:
+  sla:
+    format: alertmanager
+    action: {kind: rollback, alias: support-agent, reason: sla_breach}
+    labels: {severity: critical}
+`;
+    expect(await server.call("POST", "/v1/apply", file, lead)).toMatchObject({
+      status: 403,
+      body: { code: "forbidden" },
+    });
+    const plan = await server.call<{ plan: { action: string; target: string }[] }>(
+      "POST",
+      "/v1/apply?dryRun=true",
+      file,
+    );
+    expect(plan.body.plan.map(({ action, target }) => [action, target])).toContainEqual(["create", "trigger:sla"]);
+    expect((await server.call("POST", "/v1/apply", file)).status).toBe(200);
+    const found = await server.call("GET", "/v1/triggers/sla");
+    expect(found.body).toMatchObject({ id: "sla", format: "alertmanager", labels: { severity: "critical" } });
+    // What changes nothing a lead may apply too.
+    expect(await server.call("POST", "/v1/apply", file, lead)).toMatchObject({ status: 200, body: { applied: false } });
+    const restarted = await server.restart();
+    expect((await restarted.call("GET", "/v1/triggers/sla")).body).toEqual(found.body);
+  });
+
+  test("is changed under the edit that was read, and begins with a new one when it is made anew", async () => {
+    const server = await testServer();
+    await set(server, "checkout", ENGAGE);
+    const read = () => server.call<{ edit: number }>("GET", "/v1/triggers/checkout");
+    const first = await read();
+    const ifMatch = { headers: { "if-match": first.headers.get("etag") ?? "" } };
+    const changed = { ...ENGAGE, labels: { env: "prod" } };
+    expect((await server.call("PUT", "/v1/triggers/checkout", changed, ifMatch)).status).toBe(200);
+    expect(await server.call("PUT", "/v1/triggers/checkout", ENGAGE, ifMatch)).toMatchObject({
+      status: 409,
+      body: { code: "revision_conflict" },
+    });
+    expect((await server.call("PUT", "/v1/triggers/checkout", changed)).body).toMatchObject({
+      change: { status: "unchanged" },
+    });
+    await server.call("DELETE", "/v1/triggers/checkout");
+    expect((await server.call("DELETE", "/v1/triggers/checkout")).status).toBe(404);
+    expect((await read()).status).toBe(404);
+  });
+
+  test.each([
+    ["an alias that is not there", { action: { kind: "rollback", alias: "nobody" } }, "alias_not_found"],
+    ["a switch that is not there", { action: { kind: "engage", key: "nobody" } }, "kill_switch_not_found"],
+    ["a reason that is a person's", { action: { kind: "rollback", alias: "a", reason: "manual" } }, "bad_request"],
+    ["two things", { action: { kind: "pause", alias: "a", key: "k" } }, "unknown_key"],
+    ["nothing", {}, "bad_request"],
+  ])("for %s is refused", async (_what, definition, code) => {
+    const server = await testServer();
+    expect((await server.call("PUT", "/v1/triggers/t", definition)).body).toMatchObject({ code });
+  });
+});
