@@ -310,6 +310,7 @@ function ready(policy: Partial<PolicyInput> = {}): World {
     flags: new Map(),
     decisions: new Map(),
     incidents: new Map(),
+    triggers: new Map(),
   };
   const commands: Command[] = [
     { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } },

@@ -232,6 +232,7 @@ function withoutVersions(): World {
     flags: new Map(),
     decisions: new Map(),
     incidents: new Map(),
+    triggers: new Map(),
   };
   return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }
