@@ -36,7 +36,7 @@ test("a rollback by the brain moves what belongs to it, phase by phase, and noth
   const { server } = setup;
   const before = await metricsOf(server);
   expect(before.value("flagback_rollbacks_total", { alias: ALIAS, by: "brain" })).toBe(0);
-  expect(before.samples.filter(({ name }) => name === "flagback_rollbacks_total")).toHaveLength(2);
+  expect(before.samples.filter(({ name }) => name === "flagback_rollbacks_total")).toHaveLength(3);
   expect(before.value("flagback_candidate_weight", { alias: ALIAS, version: CANDIDATE })).toBe(0.5);
   expect(before.value("flagback_rollout_state", { alias: ALIAS, state: "exposing" })).toBe(1);
 

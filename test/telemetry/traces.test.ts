@@ -72,7 +72,7 @@ describe("with an SDK", () => {
     // The receiver can go on with the trace, and hears nothing else that the caller sent along.
     expect(told[0]?.headers.traceparent).toBe(`00-${TRACE_ID}-${delivery.spanContext().spanId}-01`);
     expect(JSON.stringify(told[0])).not.toContain("planted");
-    expect(told[0]?.body).toEqual({ kind: "stop", text: expect.any(String) });
+    expect(told[0]?.body).toEqual({ kind: "stop", text: expect.any(String), timestamp: expect.any(String) });
   });
 
   test("a rollback by the brain is a trace of its own, from the outcome that completed the evidence", async () => {
@@ -160,7 +160,7 @@ test("without an SDK nothing is sent along and nothing is kept", async () => {
   await server.call("POST", "/v1/stop", { reason: "x" }, TRACED);
   await eventually("the webhook is told", () => told.length === 1);
   expect(told[0]?.headers.traceparent).toBeUndefined();
-  expect(told[0]?.body).toEqual({ kind: "stop", text: expect.any(String) });
+  expect(told[0]?.body).toEqual({ kind: "stop", text: expect.any(String), timestamp: expect.any(String) });
 });
 
 const TRACED = { headers: { traceparent: TRACEPARENT } };
