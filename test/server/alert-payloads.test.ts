@@ -1,7 +1,8 @@
 /** What receivers are sent: shapes by hand from the vendors' documentation. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Fact, payloadOf } from "../../server/src/alerts/payload.ts";
+import type { Fact } from "../../server/src/alerts/fact.ts";
+import { payloadOf } from "../../server/src/alerts/payload.ts";
 import { isSignedBy, newSecret, signedHeaders } from "../../server/src/auth/standard-webhooks.ts";
 
 const ROLLBACK: Fact = {

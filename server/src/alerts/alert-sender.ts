@@ -8,6 +8,7 @@ import type { OutboxAlert, OutboxRow, Store, StoredWebhook } from "../store/stor
 import type { Metrics } from "../telemetry/metrics.ts";
 import { beginSpan, carrierOf, contextOf, failSpan, SpanKind } from "../telemetry/tracing.ts";
 import { deliveryId } from "./delivery-id.ts";
+import type { Fact } from "./fact.ts";
 import { payloadOf } from "./payload.ts";
 import type { AlertRequest } from "./post-alert.ts";
 import { nextAttemptMs } from "./retry-plan.ts";
@@ -136,7 +137,7 @@ export class AlertSender {
   async #send(
     webhook: StoredWebhook,
     id: string,
-    fact: Parameters<typeof payloadOf>[1],
+    fact: Fact,
     trace: Readonly<Record<string, string>>,
   ): Promise<string | undefined> {
     const delivery = new AbortController();

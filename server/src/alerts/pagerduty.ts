@@ -2,7 +2,7 @@
  * An alert as an event for PagerDuty's Events API v2. All events of one incident of ours bear its id as `dedup_key`, so they
  * are one incident there: opened by the rollback, acknowledged and resolved by what follows.
  */
-import type { Fact } from "./payload.ts";
+import type { Fact } from "./fact.ts";
 
 /** Where events go unless a webhook names another address, such as the one for the EU. */
 export const PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue";

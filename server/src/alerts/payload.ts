@@ -1,15 +1,10 @@
 /**
  * What a receiver is sent for an alert, in the form that it understands. The same alert gives the same body at each attempt.
  */
-import type { OutboxAlert, StoredWebhook } from "../store/store.ts";
+import type { StoredWebhook } from "../store/store.ts";
+import type { Fact } from "./fact.ts";
 import { pagerDutyEvent } from "./pagerduty.ts";
 import { slackMessage } from "./slack.ts";
-
-/** One thing that happened, for people. */
-export interface Fact extends Omit<OutboxAlert, "trace"> {
-  /** When it happened. */
-  readonly timestamp: string;
-}
 
 export function payloadOf(
   { format, routingKey = "" }: Pick<StoredWebhook, "format" | "routingKey">,

@@ -2,7 +2,7 @@
  * An alert as a message for Slack's incoming webhooks: `text` for notifications, blocks for the channel
  * (docs.slack.dev, "Sending messages using incoming webhooks" and "Section block").
  */
-import type { Fact } from "./payload.ts";
+import type { Fact } from "./fact.ts";
 
 /** Characters of a section's text, once it is escaped. */
 const MAX_SECTION_LENGTH = 3_000;

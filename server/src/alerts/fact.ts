@@ -1,0 +1,10 @@
+/**
+ * What an alert tells, for whichever receiver.
+ */
+import type { OutboxAlert } from "../store/store.ts";
+
+/** One thing that happened, for people. */
+export interface Fact extends Omit<OutboxAlert, "trace"> {
+  /** When it happened. */
+  readonly timestamp: string;
+}
