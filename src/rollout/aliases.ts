@@ -31,7 +31,7 @@ export function putAlias(world: World, command: CommandOf<"putAlias">, at: Circu
   if (payloadSchema !== undefined && JSON.stringify(payloadSchema) !== JSON.stringify(alias.payloadSchema ?? null)) {
     const { payloadSchema: _before, ...without } = alias;
     alias = payloadSchema === null ? without : { ...without, payloadSchema };
-    const problem = schemaRefusal(world, alias, at.payloads);
+    const problem = schemaRefusal(world, alias, at);
     if (problem) return refused(problem);
   }
   if (before && command.salt !== undefined && command.salt !== before.salt && isUnderWay(before)) {

@@ -3,7 +3,8 @@
  * new code can read whatever a rollout or a rollback serves.
  */
 import type { Alias, Json, JsonSchema, PayloadSchema, Refusal, Version } from "@flagback/schemas";
-import type { PayloadChecker, World } from "./world.ts";
+import { canRollBack } from "./under-way.ts";
+import type { Circumstances, PayloadChecker, World } from "./world.ts";
 
 /** Why a payload does not meet the alias's schema, if it does not. Without a schema every payload does. */
 export function payloadRefusal(
@@ -33,7 +34,11 @@ export function payloadProblems(
 }
 
 /** Why an alias can't have a schema: it is none, or what the alias serves or returns to would break it. */
-export function schemaRefusal(world: World, alias: Alias, checker: PayloadChecker): Refusal | undefined {
+export function schemaRefusal(
+  world: World,
+  alias: Alias,
+  { payloads: checker, now }: Pick<Circumstances, "payloads" | "now">,
+): Refusal | undefined {
   if (alias.payloadSchema === undefined) return undefined;
   const problem = checker.schemaProblem(jsonSchemaOf(alias.payloadSchema));
   if (problem !== undefined) {
@@ -43,7 +48,7 @@ export function schemaRefusal(world: World, alias: Alias, checker: PayloadChecke
       hint: `Give ${TYPES}, or a JSON Schema of draft 2020-12 or draft 7 without references to other documents.`,
     };
   }
-  const problems = versionsInUse(world, alias).flatMap((version) =>
+  const problems = versionsInUse(world, alias, now).flatMap((version) =>
     payloadProblems(alias, version, checker).map((each) => `${version.id}: ${each}`),
   );
   if (problems.length === 0) return undefined;
@@ -69,14 +74,14 @@ const OF_TYPE = {
   object: { type: "object" },
 } as const satisfies Record<Extract<PayloadSchema, string>, JsonSchema>;
 
-function versionsInUse(world: World, alias: Alias): Version[] {
-  const { stable, previousStable, allocation, rollout } = alias;
-  const isUnderWay = rollout?.state === "exposing" || rollout?.state === "paused";
+/** What is served, what conversations may finish on, and what a rollback returns to. */
+function versionsInUse(world: World, alias: Alias, now: string): Version[] {
+  const { stable, allocation, finishing = [], rollout } = alias;
   const ids = [
     stable,
-    previousStable?.version,
+    canRollBack(alias, now) ? rollout?.target : undefined,
     ...allocation.filter(({ weight }) => weight > 0).map(({ version }) => version),
-    ...(isUnderWay ? [rollout.candidate] : []),
+    ...finishing.map(({ version }) => version),
   ];
   return [...new Set(ids)].flatMap((id) => world.versions.get(id ?? "") ?? []);
 }

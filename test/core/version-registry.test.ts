@@ -2,8 +2,17 @@
  * The registry's two promises: what a rollback may need stays, and what an alias serves its readers can read.
  */
 import { createHash } from "node:crypto";
-import { type Command, type Transition, transition, type World, worldAfter } from "@flagback/core";
+import {
+  type Command,
+  canRollBack,
+  runtimeDocuments,
+  type Transition,
+  transition,
+  type World,
+  worldAfter,
+} from "@flagback/core";
 import { ConfigFile, desiredState, type Json, type PayloadSchema, Policy } from "@flagback/schemas";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
 
@@ -134,6 +143,8 @@ describe("the payload schema of an alias", () => {
     const promoted = promote(ready(), "agent@2", 0);
     const strict = putSchema({ type: "object", properties: { prompt: { const: "two" } } });
     expect(refusal(promoted, strict).problems).toEqual(["agent@1: /prompt must be equal to constant"]);
+    // Once the promotion is final nothing returns there.
+    expect(done(promoted, strict, day(7)).aliases.get("agent")?.payloadSchema).toBeDefined();
   });
 
   test("lets no version start a rollout, get weight or become stable that was registered before it and breaks it", () => {
@@ -154,6 +165,61 @@ describe("the payload schema of an alias", () => {
     });
     const declare = { kind: "declareStable", alias: "agent", version: "agent@1", reason: "serves" } as const;
     expect(refusal(undeclared, declare).code).toBe("payload_invalid");
+  });
+
+  test("is met by whatever runtimes are sent and a rollback returns to, after any sequence of commands", () => {
+    const version = fc.constantFrom("agent@1", "agent@2", "agent@3", "agent@4");
+    const schema = fc
+      .subarray(["one", "two", "three", "four"])
+      .map((prompts) => (prompts.length === 4 ? null : { properties: { prompt: { enum: prompts } }, type: "object" }));
+    const command: fc.Arbitrary<Command> = fc.oneof(
+      schema.map(putSchema),
+      version.map(start),
+      fc.constant<Command>(register("agent@4", { prompt: "four" })),
+      fc.constantFrom<Command>(
+        { kind: "rollback", alias: "agent", reason: "r" },
+        { kind: "promote", alias: "agent", reason: "r" },
+      ),
+      fc.tuple(version, fc.constantFrom(0, 10_000)).map(
+        ([id, weight]): Command => ({
+          kind: "putAlias",
+          name: "agent",
+          allocation: [
+            { version: id, weight },
+            { version: "agent@1", weight: 100_000 - weight },
+          ],
+        }),
+      ),
+    );
+    let met = 0;
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 20 }), (commands) => {
+        // Conversations may finish on what lost its weight.
+        const policy = { ...POLICY, onWithdraw: "finish", stickiness: "conversation" } as const;
+        let world = done(ready(), { kind: "putAlias", name: "agent", policy });
+        for (const each of commands) {
+          const result = transition(world, each, at(START));
+          if (result.kind === "change") world = worldAfter(world, result.change);
+          const agent = world.aliases.get("agent");
+          const demanded = agent?.payloadSchema;
+          if (!agent || typeof demanded !== "object") continue;
+          const allowed = (demanded.properties as { prompt: { enum: string[] } }).prompt.enum;
+          const target = canRollBack(agent, START)
+            ? world.versions.get(agent.rollout?.target ?? "")?.payload
+            : undefined;
+          const sent = runtimeDocuments(world).flatMap((document) =>
+            document.kind === "alias" ? Object.values(document.versions).map(({ payload }) => payload) : [],
+          );
+          for (const payload of [...sent, ...(target === undefined ? [] : [target])]) {
+            expect(allowed).toContain((payload as { prompt: string }).prompt);
+            met += 1;
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+    // It is no empty promise: schemas were set, and payloads met them.
+    expect(met).toBeGreaterThan(100);
   });
 
   test("does not stand in the way of a rollback", () => {
