@@ -17,6 +17,8 @@ export async function rollbacks(): Promise<(field: keyof AuditEvent) => void> {
   await failUntilRolledBack(rollout, [one]);
   await stopped(one);
   const between = Date.now();
+  const [incident] = await rollout.incidents();
+  await server.call("POST", `/v1/incidents/${incident?.id}/release`, { reason: "reviewed" });
   await rollout.act("unlock", { version: CANDIDATE, reason: "fixed", rootCause: "a broken tool" });
   await rollout.act("rollout", { candidate: CANDIDATE });
   await server.call(
@@ -26,6 +28,7 @@ export async function rollbacks(): Promise<(field: keyof AuditEvent) => void> {
     { token: onCall },
   );
   const ended = Date.now();
+  await one.provider.onClose();
   // A server that stops writes down how far each change has come.
   const [automatic, manual] = await (await rollout.restart()).audit("rollback");
 

@@ -109,6 +109,9 @@ export const MISTAKES: readonly Mistake[] = [
       const one = await agent(rollout, "locked");
       await failUntilRolledBack(rollout, [one]);
       await stopped(one);
+      // Nothing but the lock stands in the way: the incident is answered for.
+      const [incident] = await rollout.incidents();
+      await rollout.server.call("POST", `/v1/incidents/${incident?.id}/release`, { reason: "reviewed" });
       await rollout.server.call("POST", "/v1/versions", { id: TWIN, payload: { prompt: "Be brief." } });
       const answers = await Promise.all([CANDIDATE, TWIN].map((candidate) => rollout.act("rollout", { candidate })));
       const served = new Set<string>();
