@@ -55,7 +55,7 @@ export function outboxStore(
   const failed = sql(`UPDATE outbox SET last_error = ?, next_at_ms = ?, attempts = attempts + 1
     WHERE id = ? AND next_at_ms IS NOT NULL`);
   const last = sql(`SELECT delivered_at AS deliveredAt, CASE WHEN delivered_at IS NULL THEN last_error END AS problem
-    FROM outbox WHERE webhook_id = ? AND attempts > 0 ORDER BY id DESC LIMIT 1`);
+    FROM outbox WHERE webhook_id = ? AND attempts > 0 ORDER BY next_at_ms IS NOT NULL DESC, id DESC LIMIT 1`);
   const depth = sql("SELECT count(*) FROM outbox WHERE next_at_ms IS NOT NULL").pluck();
   const dead = sql(`SELECT count(*) FROM outbox WHERE ${STATES.dead}`).pluck();
   const again = sql(`UPDATE outbox SET next_at_ms = 0, attempts = 0, retry_until_ms = :retryUntilMs

@@ -353,7 +353,7 @@ export interface Store {
   alertDelivered(id: number, at: string): Promise<void>;
   /** `nextAtMs` null gives up: the row stays as a dead letter, as do those of a webhook that was removed meanwhile. */
   alertFailed(id: number, error: string, nextAtMs: number | null): Promise<void>;
-  /** What became of the webhook's newest alert that was tried; undefined before the first. */
+  /** What became of the webhook's alert that has to be tried again, or else of its newest that was tried; undefined before the first. */
   lastDelivery(webhookId: string): Promise<LastDelivery | undefined>;
   /** Alerts that wait, and those that were given up. */
   outboxDepth(): Promise<number>;

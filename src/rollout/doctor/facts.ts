@@ -24,7 +24,7 @@ export interface RuntimeFact {
 
 export interface WebhookFact {
   readonly id: string;
-  /** What became of the newest alert that was tried; null before the first. */
+  /** What became of an alert that has to be tried again, or else of the newest that was tried; null before the first. */
   readonly last: { readonly problem: string | null; readonly at: string | null } | null;
 }
 
