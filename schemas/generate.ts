@@ -12,6 +12,7 @@ export const JSON_FOLDER = fileURLToPath(new URL("json/", import.meta.url));
 /** By file name without `.schema.json`. Each may refer to the others. */
 const BOUNDARY_TYPES = {
   alias: schemas.Alias,
+  "asked-decision": schemas.AskedDecision,
   "audit-event": schemas.AuditEvent,
   "config-file": schemas.ConfigFile,
   feedback: schemas.Feedback,

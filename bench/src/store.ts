@@ -131,6 +131,7 @@ function changeOf(n: number): Commit {
     triggers: [],
     deletedTriggers: [],
     incidents: [],
+    asked: [],
     history: { revision: n + 1, mark: "0".repeat(16), touched: [{ kind: "killSwitch", key: "writes_disabled" }] },
     audit: {
       timestamp: new Date().toISOString(),

@@ -110,6 +110,8 @@ export const Rollout = z.strictObject({
   hold: z.strictObject({ cause: HoldCause, since: Timestamp, summary: Text }).optional(),
   /** Causes that it was held for; a person who resumes has seen them, so none holds it twice. */
   heldFor: z.array(HoldCause).optional(),
+  /** Id of the decision that people are asked for. While it is there, a hold is too. */
+  openDecision: Digest.optional(),
   endedAt: Timestamp.optional(),
   /** Revision that rolled it back: runs assigned from it on belong to its recovery. */
   endRevision: Revision.optional(),
@@ -256,6 +258,8 @@ export const Decision = z.strictObject({
   attribution: Attribution,
   at: Timestamp,
   evidence: z.array(GuardrailEvidence),
+  /** Present where people were asked: how often, by the time that it was carried out. */
+  askedRound: z.int().min(1).optional(),
   /** The judge's input as the core package serialises it; absent for a manual stop. */
   input: z.unknown().optional(),
 });
@@ -307,6 +311,8 @@ export const Incident = z.strictObject({
   /** What happened to it, oldest first, in sentences for people. */
   timeline: z.array(z.strictObject({ at: Timestamp, by: z.string(), text: z.string() })),
   notes: z.array(z.strictObject({ at: Timestamp, by: z.string(), text: Text })).max(MAX_INCIDENT_NOTES),
+  /** Who approved it, where people were asked; the brain at the deadline. */
+  approval: z.strictObject({ by: z.string(), askedAt: Timestamp, isDeadline: z.boolean() }).optional(),
   /** What a person found the cause to be. Without it the candidate stays locked. */
   rootCause: z.strictObject({ at: Timestamp, by: z.string(), text: Text }).optional(),
   /** From the commit until every runtime had acknowledged it or its lease was over. */
@@ -323,12 +329,12 @@ export type Incident = z.infer<typeof Incident>;
 export const Role = z.enum(["runtime", "trigger", "viewer", "operator", "lead", "admin"]);
 export type Role = z.infer<typeof Role>;
 
-/** Who did something: a token, a trigger that was fired, the brain, or the server itself. */
+/** Who did something: a token, a trigger that was fired, a link in an alert, the brain, or the server itself. */
 export const Actor = z.strictObject({
-  kind: z.enum(["token", "trigger", "brain", "system"]),
-  /** The token's name, `trigger:ID`, `brain` or `system`. */
+  kind: z.enum(["token", "trigger", "link", "brain", "system"]),
+  /** The token's name, `trigger:ID`, `link:` and the beginning of its decision's id, `brain` or `system`. */
   name: z.string(),
-  /** The token's or trigger's id; absent for the brain and the system. */
+  /** The token's or trigger's id, or that of the webhook that the link was sent to; absent for the brain and the system. */
   id: z.string().optional(),
 });
 export type Actor = z.infer<typeof Actor>;

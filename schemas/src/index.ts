@@ -1,3 +1,4 @@
+export * from "./asked-decision.ts";
 export * from "./cache.ts";
 export * from "./config.ts";
 export * from "./doctor.ts";

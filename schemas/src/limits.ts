@@ -30,6 +30,10 @@ export const MAX_GROUP_RUNS = 100_000;
 export const MAX_GUARDRAILS = 32;
 /** Stages in one policy. */
 export const MAX_STAGES = 16;
+/** So many characters of a decision's id stand for it where people read or write it. */
+export const SHORT_ID_LENGTH = 12;
+/** The longest that a decision may wait for people: a week. */
+export const MAX_APPROVAL_MS = 7 * 86_400_000;
 /** Entries that hold one kill switch engaged at once. */
 export const MAX_SWITCH_ENTRIES = 256;
 /** Versions that conversations may finish on at once; beyond it the one that would go first goes. */

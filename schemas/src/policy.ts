@@ -2,7 +2,7 @@
  * The rollback policy of an alias: what may not happen, how exposure grows, and what to do on breach (DESIGN 11).
  */
 import * as z from "zod";
-import { MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
+import { MAX_APPROVAL_MS, MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
 import { DEFAULT_KILL_SWITCH, Duration, durationMs, Name } from "./primitives.ts";
 
 export const GuardrailMode = z.enum(["automatic", "approval", "observe"]);
@@ -64,6 +64,16 @@ const OutcomeTimeout = Duration.refine(
   "outcomeTimeout must be from 1ms to 1d",
 );
 
+/** How long people have to approve or reject; not 0, which would ask nobody. */
+const ApprovalDeadline = Duration.refine(
+  (deadline) => durationMs(deadline) >= 1_000 && durationMs(deadline) <= MAX_APPROVAL_MS,
+  "approval.deadline must be from 1s to 7d: one that has passed already asks nobody",
+);
+/** What happens where nobody answers in time. */
+export const AtDeadline = z.enum(["rollback", "continue"]);
+export type AtDeadline = z.infer<typeof AtDeadline>;
+export const DEFAULT_APPROVAL = { deadline: "30m", atDeadline: "rollback", engage: false } as const;
+
 export const Revoke = z.enum(["finish", "block_writes", "abort"]);
 export type Revoke = z.infer<typeof Revoke>;
 
@@ -84,6 +94,15 @@ export const Policy = z.strictObject({
       revoke: Revoke.default("block_writes"),
     })
     .default({ engage: [DEFAULT_KILL_SWITCH], scope: "alias", revoke: "block_writes" }),
+  /** For guardrails of mode `approval`. */
+  approval: z
+    .strictObject({
+      deadline: ApprovalDeadline.default(DEFAULT_APPROVAL.deadline),
+      atDeadline: AtDeadline.default(DEFAULT_APPROVAL.atDeadline),
+      /** Engage the kill switches of `onBreach` at once, while the rollback waits. */
+      engage: z.boolean().default(DEFAULT_APPROVAL.engage),
+    })
+    .default(DEFAULT_APPROVAL),
   onSharedCause: z
     .strictObject({ weights: z.literal("hold"), engage: z.boolean(), for: Duration, then: z.enum(["stop", "hold"]) })
     .default({ weights: "hold", engage: true, for: "5m", then: "stop" }),

@@ -9,6 +9,8 @@ import { AlertSender } from "./alerts/alert-sender.ts";
 import { postAlert } from "./alerts/post-alert.ts";
 import { WebhookGuard } from "./alerts/webhook-guard.ts";
 import { Tokens } from "./auth/tokens.ts";
+import { DeadlineWatch } from "./decisions/deadline-watch.ts";
+import { DecisionLinks } from "./decisions/decision-links.ts";
 import { Engine } from "./engine/engine.ts";
 import { RING_SIZE } from "./engine/history.ts";
 import { Evaluator } from "./evaluator/evaluator.ts";
@@ -61,6 +63,8 @@ export interface ServerOptions extends DoorOptions {
   readonly groupCommit?: Partial<GroupCommitOptions>;
   /** Addresses or CIDR ranges of this host or a private network that alerts may go to. Default: none. */
   readonly webhookAllow?: readonly string[];
+  /** Address of this server in the links that alerts carry, such as `https://flags.example.com`. Default: no links. */
+  readonly publicUrl?: string;
   /** How long what is over is kept, such as `audit=400d`. Default: see docs/operations/README.md. */
   readonly keep?: readonly string[];
   /** Default: this machine's. */
@@ -176,7 +180,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       now,
       onError: (error, incident) => logUnlessTheDisk(log, error, `the recovery of ${incident} could not be looked at`),
     });
+    const deadlines = new DeadlineWatch({
+      engine,
+      now,
+      monotonicMs,
+      onError: (error, decision) => logUnlessTheDisk(log.child({ decision }), error, "a deadline could not be kept"),
+    });
     const webhookGuard = new WebhookGuard(AddressRanges.parse(options.webhookAllow ?? [], "--webhook-allow"));
+    const links =
+      options.publicUrl === undefined ? undefined : new DecisionLinks(options.publicUrl, await store.linkKey());
+    const linkOf = (decision: string, round: number, webhook: string) => {
+      const asked = engine.world.asked.get(decision);
+      return links && asked?.state === "open" && asked.round === round ? links.urlOf(asked, webhook) : undefined;
+    };
     const alerts = new AlertSender({
       store,
       webhooks,
@@ -185,6 +201,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       log,
       now,
       random: Math.random,
+      linkOf,
     });
     engine.listen({
       committed: ({ change }) => {
@@ -208,6 +225,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         if (changed.size > 0) evaluator.markDirty(changed);
         if (book.hasUnwritten()) groupCommit.schedule(0);
         recovery.wake();
+        deadlines.wake();
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
@@ -233,6 +251,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await retention.close();
       await evaluator.close();
       await recovery.close();
+      await deadlines.close();
       await groupCommit.close();
       await alerts.close();
       await store.writePropagation(hub.propagation.takeChanged());
@@ -258,6 +277,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         alerts,
         webhookGuard,
         signalAudit: new SignalAudit((row) => engine.audit(row), monotonicMs),
+        links,
         metrics,
         scrape: () => scrape({ engine, book, evaluator, hub, store, health, changes, metrics }),
         now,

@@ -3,6 +3,7 @@
  * of them are parts of one sum whose shares are 1, so alpha bounds the probability of any of them.
  */
 import type { CompiledGuardrail } from "./compiled.ts";
+import type { Verdict } from "./verdict.ts";
 
 /** Gravest first. */
 export const CONSEQUENCES = ["rollback", "switch", "freeze", "approval"] as const;
@@ -23,6 +24,11 @@ export interface Group {
 export function consequenceOf({ mode, action }: Pick<CompiledGuardrail, "mode" | "action">): Consequence | null {
   if (mode === "observe") return null;
   return mode === "approval" ? "approval" : action;
+}
+
+/** Whether a verdict rolls back without asking anybody. */
+export function isRollback(verdict: Verdict): boolean {
+  return verdict.kind === "stop" && consequenceOf(verdict) === "rollback";
 }
 
 /** Gravest first; consequences without a guardrail are left out. */

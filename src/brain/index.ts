@@ -1,5 +1,6 @@
 export { badnessOf, countsAgainstVersion, EXCLUSIONS, type Exclusion, exclusionOf, isHit } from "./badness.ts";
 export type { CompiledGuardrail, GuardrailKind, RelativeTest } from "./compiled.ts";
+export { isRollback } from "./consequence.ts";
 export { ARMS, type Arm, type Counts, type GuardrailCounts, pendingOf, type RuntimeCounts } from "./counts.ts";
 export {
   addStageLump,
@@ -15,7 +16,7 @@ export {
 export { explain } from "./explain.ts";
 export { type CompiledGuardrails, compileGuardrails } from "./guardrails.ts";
 export { healthOf, isHealthy } from "./health.ts";
-export { freezeThrough, judge } from "./judge.ts";
+export { freezeThrough, type Judged, judge, judgeInFull } from "./judge.ts";
 export { MAX_RUNTIMES, SHARED_BUCKETS } from "./leave-one-out.ts";
 export {
   type ArmCounts,
@@ -56,6 +57,7 @@ export type {
   HoldReason,
   HoldVerdict,
   Judgement,
+  StandingVerdict,
   StopVerdict,
   Verdict,
 } from "./verdict.ts";

@@ -21,6 +21,19 @@ const NO_LOG_E = -745;
 
 /** Judges the ledger. Pure: the same ledger gives the same verdict, also after JSON. */
 export function judge(ledger: Ledger): Verdict {
+  return judgeInFull(ledger).verdict;
+}
+
+export interface Judged {
+  readonly verdict: Verdict;
+  /** The stop that asks people; it stays, also where the verdict is a graver one. */
+  readonly asking?: StopVerdict;
+  /** How it stands at the last tick, short of any stop. */
+  readonly standing: StandingVerdict;
+}
+
+/** The verdict, and beside it what people are asked for and how things went on since. */
+export function judgeInFull(ledger: Ledger): Judged {
   const replay = newReplay(ledger, cloneProgress(ledger.prefix));
   walk(replay, Number.POSITIVE_INFINITY);
   const { state } = replay;
@@ -28,8 +41,10 @@ export function judge(ledger: Ledger): Verdict {
   const stop = stopOf(state);
   // What stable suffers from too comes before what would only be asked or frozen.
   const isLesser = stop !== undefined && consequenceOf(stop) !== "rollback";
-  if (isLesser && standing.kind === "hold" && standing.reason === "shared_cause") return standing;
-  return stop ?? standing;
+  if (isLesser && standing.kind === "hold" && standing.reason === "shared_cause")
+    return { verdict: standing, standing };
+  const asking = state.stops.find((each) => consequenceOf(each) === "approval");
+  return { verdict: stop ?? standing, ...(asking ? { asking } : {}), standing };
 }
 
 /**

@@ -88,6 +88,22 @@ export type Command =
       /** Engage the policy's kill switches until the hold ends. */
       readonly engage: boolean;
     }
+  /** The brain asks people whether to roll back. Asked already, it asks again only where the evidence has doubled. */
+  | {
+      readonly kind: "ask";
+      readonly alias: string;
+      /** The rollout that is meant; in another one by now, the command changes nothing. */
+      readonly rolloutNumber?: number;
+      readonly finding: StopFinding;
+      /** The guardrail that asks. */
+      readonly leading: string;
+      /** What happened, in sentences for people. */
+      readonly summary: string;
+      /** Engage the policy's kill switches while it waits, also where the policy's `approval` does not. */
+      readonly engage: boolean;
+    }
+  | AnswerCommand<"approve">
+  | AnswerCommand<"reject">
   | {
       readonly kind: "rollback";
       readonly alias: string;
@@ -152,3 +168,16 @@ export type Command =
 
 /** Narrows the union to one kind. */
 export type CommandOf<Kind extends Command["kind"]> = Extract<Command, { kind: Kind }>;
+
+/** What is said to an open decision. */
+interface AnswerCommand<Kind extends "approve" | "reject"> {
+  readonly kind: Kind;
+  readonly alias: string;
+  /** Id of the decision that is meant. */
+  readonly decision: string;
+  /** Which time of asking is meant; without it, the last. */
+  readonly round?: number;
+  readonly reason: string;
+  /** Nobody answered in time, so the brain says what the policy does. */
+  readonly isDeadline?: true;
+}

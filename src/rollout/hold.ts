@@ -28,11 +28,16 @@ const GRAVITY: Readonly<Record<HoldCause, number>> = {
   shared_cause: 3,
 };
 
+/** Whether a hold for this cause takes the place of one for the other. */
+export function isGraver(cause: HoldCause, than: HoldCause): boolean {
+  return GRAVITY[cause] > GRAVITY[than];
+}
+
 /** A promoted version can't be held at a weight any more, but its kill switches can be engaged. */
 export function holdRollout(world: World, command: CommandOf<"holdRollout">, at: Circumstances): Transition {
   const { alias, rollout } = rolloutOf(world, command.alias);
   const action = "rollout.hold";
-  if (rollout.hold && GRAVITY[command.cause] <= GRAVITY[rollout.hold.cause]) {
+  if (rollout.hold && !isGraver(command.cause, rollout.hold.cause)) {
     return {
       kind: "unchanged",
       action,

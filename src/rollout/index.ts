@@ -1,3 +1,4 @@
+export { hasDoubled } from "./asks-again.ts";
 export type { Command, CommandOf, VersionDraft } from "./commands.ts";
 export { doctor } from "./doctor/doctor.ts";
 export type { DoctorFacts, TrafficFact, WebhookFact } from "./doctor/facts.ts";
@@ -20,7 +21,7 @@ export {
 } from "./machine.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";
-export { stopDecisionId } from "./rollback.ts";
+export { incidentIdOf, stopDecisionId } from "./rollback.ts";
 export { transition } from "./transition.ts";
 export { triggerNotFound } from "./triggers.ts";
 export { canRollBack, isUnderWay } from "./under-way.ts";

@@ -2,20 +2,33 @@
  * The rollout machine (DESIGN 7) as one table: what each command does in each state, and who may give it. `rolloutStep` obeys
  * it, docs/rollouts.md is drawn from it, and a test tries every cell.
  */
-import type { Alias, ErrorCode, Possibility, Role } from "@flagback/schemas";
+import {
+  type Alias,
+  type ErrorCode,
+  type Possibility,
+  type Role,
+  type Rollout,
+  SHORT_ID_LENGTH,
+} from "@flagback/schemas";
 import type { Command } from "./commands.ts";
 import { canRollBack } from "./under-way.ts";
 
-/** Where a rollout stands. The last five follow a rollback; `undeclared` and `registered` have nothing to roll back. */
+/**
+ * Where a rollout stands. The last five follow a rollback; `undeclared` and `registered` have nothing to roll back. While it is
+ * `deciding`, people are asked whether to roll back, and it is held too.
+ */
 export type MachineState =
   | "undeclared"
   | "registered"
   | "exposing"
   | "held"
+  | "deciding"
   | "paused"
   | "paused_held"
+  | "paused_deciding"
   | "promoted"
   | "promoted_held"
+  | "promoted_deciding"
   | "rolled_back"
   | "recovering"
   | "recovered"
@@ -66,6 +79,18 @@ export const PEOPLES_COMMANDS = {
     does: "return all traffic to the rollback target, and lock the candidate",
     how: 'flagback rollback ALIAS --reason "..."',
   },
+  approve: {
+    name: "approve",
+    role: "operator",
+    does: "say yes to the rollback that the brain asks for",
+    how: 'flagback approve DECISION --reason "..."',
+  },
+  reject: {
+    name: "reject",
+    role: "operator",
+    does: "say no to it, and release what it engaged",
+    how: 'flagback reject DECISION --reason "..."',
+  },
   unlock: {
     name: "unlock",
     role: "lead",
@@ -79,6 +104,10 @@ export const BRAINS_COMMANDS = {
   holdRollout: {
     name: "hold",
     does: "hold the weights, because of what a rollback would not cure or people must decide",
+  },
+  ask: {
+    name: "ask",
+    does: "ask people whether to roll back, because a guardrail of mode approval was breached",
   },
   endHold: { name: "end of hold", does: "end a hold whose cause is over" },
 } as const satisfies Partial<Record<Command["kind"], Omit<Instruction, "role" | "how">>>;
@@ -112,7 +141,12 @@ const UNCHANGED: MachineCell = { kind: "unchanged" };
 const NOT_ACTIVE: MachineCell = { kind: "refused", code: "rollout_not_active" };
 const IN_PROGRESS: MachineCell = { kind: "refused", code: "rollout_in_progress" };
 const GATE_CLOSED: MachineCell = { kind: "refused", code: "gate_closed" };
+/** The command itself says what became of the decision that is meant. */
+const NOT_OPEN: MachineCell = { kind: "refused", code: "decision_not_open", explains: true };
+const NOTHING_ASKED = { approve: NOT_OPEN, reject: NOT_OPEN } as const;
 const HAS_STABLE: MachineCell = { kind: "refused", code: "already_exists", explains: true };
+const ASKING = "a first breach, or twice the evidence of the last time";
+const ITS_DECISION = "the decision that is open, before its deadline";
 const START = to("exposing", "a rollback plan and a candidate that is not locked");
 
 const IDLE = {
@@ -121,7 +155,9 @@ const IDLE = {
   resumeRollout: NOT_ACTIVE,
   promote: NOT_ACTIVE,
   rollback: NOT_ACTIVE,
+  ...NOTHING_ASKED,
   holdRollout: NOT_ACTIVE,
+  ask: NOT_ACTIVE,
   endHold: NOT_ACTIVE,
 } as const;
 
@@ -132,6 +168,7 @@ function afterRollback(state: MachineState): Record<MachineCommand, MachineCell>
     declareStable: HAS_STABLE,
     startRollout: START,
     rollback: { kind: "alreadyRolledBack" },
+    approve: { kind: "alreadyRolledBack" },
     unlock: unlockIn(state),
   };
 }
@@ -152,8 +189,10 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     resumeRollout: UNCHANGED,
     promote: to("promoted", "100 % of the traffic"),
     rollback: to("rolled_back"),
+    ...NOTHING_ASKED,
     unlock: unlockIn("exposing"),
     holdRollout: to("held"),
+    ask: to("deciding", ASKING),
     endHold: UNCHANGED,
   },
   held: {
@@ -164,9 +203,26 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     resumeRollout: to("exposing"),
     promote: GATE_CLOSED,
     rollback: to("rolled_back"),
+    ...NOTHING_ASKED,
     unlock: unlockIn("held"),
     holdRollout: to("held", "a graver cause; else it changes nothing"),
+    ask: to("deciding", ASKING),
     endHold: to("exposing", "the cause of the hold; another one's end changes nothing"),
+  },
+  deciding: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: GATE_CLOSED,
+    pauseRollout: to("paused_held"),
+    resumeRollout: to("exposing"),
+    promote: GATE_CLOSED,
+    rollback: to("rolled_back"),
+    approve: to("rolled_back", ITS_DECISION),
+    reject: to("exposing", `${ITS_DECISION}; a graver hold stays`),
+    unlock: unlockIn("deciding"),
+    holdRollout: to("deciding", "a graver cause; else it changes nothing"),
+    ask: UNCHANGED,
+    endHold: UNCHANGED,
   },
   paused: {
     declareStable: HAS_STABLE,
@@ -176,8 +232,10 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     resumeRollout: to("exposing"),
     promote: GATE_CLOSED,
     rollback: to("rolled_back"),
+    ...NOTHING_ASKED,
     unlock: unlockIn("paused"),
     holdRollout: to("paused_held"),
+    ask: to("paused_deciding", ASKING),
     endHold: UNCHANGED,
   },
   paused_held: {
@@ -188,9 +246,26 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     resumeRollout: to("exposing"),
     promote: GATE_CLOSED,
     rollback: to("rolled_back"),
+    ...NOTHING_ASKED,
     unlock: unlockIn("paused_held"),
     holdRollout: to("paused_held", "a graver cause; else it changes nothing"),
+    ask: to("paused_deciding", ASKING),
     endHold: to("paused", "the cause of the hold; another one's end changes nothing"),
+  },
+  paused_deciding: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: GATE_CLOSED,
+    pauseRollout: UNCHANGED,
+    resumeRollout: to("exposing"),
+    promote: GATE_CLOSED,
+    rollback: to("rolled_back"),
+    approve: to("rolled_back", ITS_DECISION),
+    reject: to("paused", `${ITS_DECISION}; a graver hold stays`),
+    unlock: unlockIn("paused_deciding"),
+    holdRollout: to("paused_deciding", "a graver cause; else it changes nothing"),
+    ask: UNCHANGED,
+    endHold: UNCHANGED,
   },
   promoted: {
     declareStable: HAS_STABLE,
@@ -200,8 +275,10 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     resumeRollout: UNCHANGED,
     promote: UNCHANGED,
     rollback: to("rolled_back"),
+    ...NOTHING_ASKED,
     unlock: unlockIn("promoted"),
     holdRollout: to("promoted_held"),
+    ask: to("promoted_deciding", ASKING),
     endHold: UNCHANGED,
   },
   promoted_held: {
@@ -212,9 +289,26 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     resumeRollout: to("promoted"),
     promote: UNCHANGED,
     rollback: to("rolled_back"),
+    ...NOTHING_ASKED,
     unlock: unlockIn("promoted_held"),
     holdRollout: to("promoted_held", "a graver cause; else it changes nothing"),
+    ask: to("promoted_deciding", ASKING),
     endHold: to("promoted", "the cause of the hold; another one's end changes nothing"),
+  },
+  promoted_deciding: {
+    declareStable: HAS_STABLE,
+    startRollout: IN_PROGRESS,
+    advanceRollout: NOT_ACTIVE,
+    pauseRollout: NOT_ACTIVE,
+    resumeRollout: to("promoted"),
+    promote: UNCHANGED,
+    rollback: to("rolled_back"),
+    approve: to("rolled_back", ITS_DECISION),
+    reject: to("promoted", `${ITS_DECISION}; a graver hold stays`),
+    unlock: unlockIn("promoted_deciding"),
+    holdRollout: to("promoted_deciding", "a graver cause; else it changes nothing"),
+    ask: UNCHANGED,
+    endHold: UNCHANGED,
   },
   rolled_back: afterRollback("rolled_back"),
   recovering: afterRollback("recovering"),
@@ -248,14 +342,13 @@ export function stateOf(alias: Alias, now: string): MachineState {
   const { rollout, stable } = alias;
   if (stable === null) return "undeclared";
   if (!rollout) return "registered";
-  const isHeld = rollout.hold !== undefined;
   switch (rollout.state) {
     case "exposing":
-      return isHeld ? "held" : "exposing";
+      return kept(rollout, "exposing", "held", "deciding");
     case "paused":
-      return isHeld ? "paused_held" : "paused";
+      return kept(rollout, "paused", "paused_held", "paused_deciding");
     case "promoted":
-      return canRollBack(alias, now) ? (isHeld ? "promoted_held" : "promoted") : "registered";
+      return canRollBack(alias, now) ? kept(rollout, "promoted", "promoted_held", "promoted_deciding") : "registered";
     case "rolled_back":
     case "recovering":
     case "recovered":
@@ -265,14 +358,34 @@ export function stateOf(alias: Alias, now: string): MachineState {
   }
 }
 
+/** The state by what keeps the rollout where it is: nothing, a hold, or a decision that people are asked for. */
+function kept(rollout: Rollout, free: MachineState, held: MachineState, deciding: MachineState): MachineState {
+  if (rollout.openDecision !== undefined) return deciding;
+  return rollout.hold === undefined ? free : held;
+}
+
 /** What people can do in a state that changes something. Unlocking only counts where something is locked. */
 export function possibilities(alias: Alias, state: MachineState): Possibility[] {
   return (Object.keys(PEOPLES_COMMANDS) as PeoplesCommand[]).flatMap((kind) => {
     const cell = MACHINE[state][kind];
     if (cell.kind !== "to" || (kind === "unlock" && alias.locks.length === 0)) return [];
     const { name, role, how } = PEOPLES_COMMANDS[kind];
-    return [{ command: name, role, leadsTo: cell.state, how: how.replaceAll("ALIAS", alias.name) }];
+    const decision = alias.rollout?.openDecision?.slice(0, SHORT_ID_LENGTH) ?? "DECISION";
+    return [
+      {
+        command: name,
+        role,
+        leadsTo: leadsTo(alias, state, kind, cell.state),
+        how: how.replaceAll("ALIAS", alias.name).replaceAll("DECISION", decision),
+      },
+    ];
   });
+}
+
+/** A rejection ends the hold for the decision, and no graver one. */
+function leadsTo({ rollout }: Alias, state: MachineState, kind: PeoplesCommand, to: MachineState): MachineState {
+  if (kind !== "reject" || rollout?.hold?.cause === "approval") return to;
+  return state === "deciding" ? "held" : state === "paused_deciding" ? "paused_held" : "promoted_held";
 }
 
 export function nameOf(kind: MachineCommand): string {

@@ -1,8 +1,19 @@
 /**
  * The rollback: one change that takes the candidate's weight, locks it, engages the kill switches and opens the incident.
  */
-import type { Alias, Decision, Incident, KillSwitch, Lock, Rollout, StopReason } from "@flagback/schemas";
+import {
+  type Alias,
+  type AskedDecision,
+  type Decision,
+  type Incident,
+  type KillSwitch,
+  type Lock,
+  type Rollout,
+  SHORT_ID_LENGTH,
+  type StopReason,
+} from "@flagback/schemas";
 import { weightsOf, withWeights } from "../allocation/index.ts";
+import { closeAsked } from "./asked.ts";
 import type { CommandOf } from "./commands.ts";
 import { withoutFinishing } from "./finishing.ts";
 import { isUnderWay, rolloutOf } from "./under-way.ts";
@@ -13,8 +24,30 @@ export function stopDecisionId(alias: string, rollout: Rollout, digestOf: Circum
   return digestOf([alias, rollout.candidateDigest, rollout.rolloutNumber, "stop"]);
 }
 
+/** Id of the incident that the decision opens where it is carried out. */
+export function incidentIdOf(decision: string): string {
+  return `inc_${decision.slice(0, SHORT_ID_LENGTH)}`;
+}
+
 /** Stops the alias's rollout, for a person, a trigger or the brain. Signals after the first change nothing. */
 export function rollback(world: World, command: CommandOf<"rollback">, at: Circumstances): Transition {
+  return rolledBackBy(world, command, at, undefined);
+}
+
+/** A rollback that people were asked for, and how the asking ended. */
+export interface Approved {
+  readonly asked: AskedDecision;
+  /** `expired` where nobody answered and the policy rolls back. */
+  readonly state: "approved" | "expired";
+}
+
+/** A rollback with, where it was approved, by whom. An open decision that it was not approved by is superseded. */
+export function rolledBackBy(
+  world: World,
+  command: CommandOf<"rollback">,
+  at: Circumstances,
+  approved: Approved | undefined,
+): Transition {
   const { alias, rollout } = rolloutOf(world, command.alias);
   const id = stopDecisionId(alias.name, rollout, at.digestOf);
   const incidentBefore = world.decisions.get(id);
@@ -29,7 +62,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
   }
   const finding = command.finding;
   const reason: StopReason = finding?.reason ?? command.signalled ?? "manual";
-  const incidentId = `inc_${id.slice(0, 12)}`;
+  const incidentId = incidentIdOf(id);
   const text = rollbackText(rollout, reason);
   const evidence = [...(finding?.evidence ?? [])];
   const decision: Decision = {
@@ -43,6 +76,7 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     attribution: finding?.attribution ?? "undetermined",
     at: at.now,
     evidence,
+    ...(approved ? { askedRound: approved.asked.round } : {}),
     ...(finding ? { input: finding.input } : {}),
   };
   const incident: Incident = {
@@ -59,8 +93,9 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     openedAt: at.now,
     revision: 0,
     evidence,
-    timeline: [{ at: at.now, by: at.actor.name, text }],
-    notes: finding ? [] : [{ at: at.now, by: at.actor.name, text: command.reason }],
+    timeline: [...askedBefore(approved), { at: at.now, by: at.actor.name, text }],
+    notes: finding && approved?.state !== "approved" ? [] : [{ at: at.now, by: at.actor.name, text: command.reason }],
+    ...(approved ? { approval: approvalBy(approved, at) } : {}),
   };
   return changed({
     ...emptyChange("rollback", `alias:${alias.name}`, text),
@@ -68,10 +103,16 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
     killSwitches: engagedSwitches(world, alias, rollout, incidentId, text, at.now),
     decision,
     incident,
+    asked: closeAsked(
+      world,
+      rollout,
+      { state: approved?.state ?? "superseded", because: approved ? command.reason : text, incident: incidentId },
+      at,
+    ),
     alerts: [{ kind: "rollback", text, alias: alias.name, incident: incidentId }],
     audit: {
       decision: "stop",
-      reason: finding ? reason : `${reason}: ${command.reason}`,
+      reason: reasonText(reason, command, approved),
       fromVersion: rollout.candidate,
       toVersion: rollout.target,
       stage: rollout.stage,
@@ -83,6 +124,22 @@ export function rollback(world: World, command: CommandOf<"rollback">, at: Circu
       incident: incidentId,
     },
   });
+}
+
+/** The beginning of the incident's timeline, where people were asked before. */
+function askedBefore(approved: Approved | undefined): Incident["timeline"] {
+  if (!approved) return [];
+  const { openedAt, summary, deadline } = approved.asked;
+  return [{ at: openedAt, by: "brain", text: `Asked whether to roll back, until ${deadline}: ${summary}` }];
+}
+
+function approvalBy({ asked, state }: Approved, at: Circumstances): NonNullable<Incident["approval"]> {
+  return { by: at.actor.name, askedAt: asked.openedAt, isDeadline: state === "expired" };
+}
+
+function reasonText(reason: StopReason, command: CommandOf<"rollback">, approved: Approved | undefined): string {
+  if (approved) return `${reason}, ${approved.state}: ${command.reason}`;
+  return command.finding ? reason : `${reason}: ${command.reason}`;
 }
 
 function rolledBack(
@@ -105,7 +162,7 @@ function rolledBack(
     by: stop.by,
     incident: stop.incidentId,
   };
-  const { hold: _over, ...ended } = rollout;
+  const { hold: _over, openDecision: _closed, ...ended } = rollout;
   const { previousStable: _restored, ...kept } = alias;
   // After a promotion the candidate is stable itself: its buckets go back to the version before it.
   const allocation = withWeights(alias.allocation, rollout.target, new Map(others(world, alias, rollout)));

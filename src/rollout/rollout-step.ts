@@ -5,6 +5,8 @@
 import type { Alias, ErrorCode, Refusal } from "@flagback/schemas";
 import { advanceRollout } from "./advance.ts";
 import { declareStable } from "./aliases.ts";
+import { approve, reject } from "./answer.ts";
+import { ask } from "./ask.ts";
 import type { Command } from "./commands.ts";
 import { holdRollout } from "./hold.ts";
 import { MACHINE, type MachineCommand, type MachineState, nameOf, possibilities, stateOf } from "./machine.ts";
@@ -48,19 +50,25 @@ function carriedOut(world: World, command: RolloutCommand, at: Circumstances): T
     case "advanceRollout":
       return advanceRollout(world, command, at);
     case "pauseRollout":
-      return pauseRollout(world, command);
+      return pauseRollout(world, command, at);
     case "resumeRollout":
-      return resumeRollout(world, command);
+      return resumeRollout(world, command, at);
     case "promote":
       return promote(world, command, at);
     case "rollback":
       return rollback(world, command, at);
+    case "ask":
+      return ask(world, command, at);
+    case "approve":
+      return approve(world, command, at);
+    case "reject":
+      return reject(world, command, at);
     case "unlock":
       return unlock(world, command, at);
     case "holdRollout":
       return holdRollout(world, command, at);
     case "endHold":
-      return endHold(world, command);
+      return endHold(world, command, at);
   }
 }
 
@@ -85,6 +93,7 @@ function standing(state: MachineState, alias: Alias): string {
   const { name, rollout } = alias;
   if (!rollout) return `No rollout is under way on ${name}`;
   const of = `The rollout of ${rollout.candidate} on ${name}`;
+  const asks = "and people are asked whether to roll back";
   const held = rollout.hold ? `held (${rollout.hold.cause}): ${rollout.hold.summary.replace(/\.$/, "")}` : "";
   switch (state) {
     case "undeclared":
@@ -94,14 +103,20 @@ function standing(state: MachineState, alias: Alias): string {
       return `${of} is under way at stage ${rollout.stage}`;
     case "held":
       return `${of} is ${held}`;
+    case "deciding":
+      return `${of} is held at stage ${rollout.stage}, ${asks}`;
     case "paused":
       return `${of} is paused at stage ${rollout.stage}`;
     case "paused_held":
       return `${of} is paused at stage ${rollout.stage} and ${held}`;
+    case "paused_deciding":
+      return `${of} is paused at stage ${rollout.stage}, ${asks}`;
     case "promoted":
       return `${rollout.candidate} is promoted on ${name}`;
     case "promoted_held":
       return `${rollout.candidate} is promoted on ${name}, and ${held}`;
+    case "promoted_deciding":
+      return `${rollout.candidate} is promoted on ${name}, ${asks}`;
     case "rolled_back":
       return `${of} was rolled back`;
     case "recovering":

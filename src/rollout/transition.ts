@@ -30,6 +30,9 @@ export function transition(world: World, command: Command, at: Circumstances): T
     case "resumeRollout":
     case "promote":
     case "rollback":
+    case "ask":
+    case "approve":
+    case "reject":
     case "unlock":
     case "holdRollout":
     case "endHold":

@@ -4,6 +4,7 @@
 import type {
   Actor,
   Alias,
+  AskedDecision,
   AuditEvent,
   Decision,
   Flag,
@@ -29,6 +30,8 @@ export interface World {
   readonly decisions: ReadonlyMap<string, string>;
   readonly incidents: ReadonlyMap<string, Incident>;
   readonly triggers: ReadonlyMap<string, Trigger>;
+  /** Decisions that people are or were asked for. */
+  readonly asked: ReadonlyMap<string, AskedDecision>;
 }
 
 /** Checks payloads by JSON Schema. */
@@ -66,6 +69,9 @@ export interface Alert {
     | "rollback"
     | "stop"
     | "hold"
+    | "approval"
+    | "rejected"
+    | "continued"
     | "bypass"
     | "recovered"
     | "unverified"
@@ -75,6 +81,9 @@ export interface Alert {
   readonly text: string;
   readonly alias?: string;
   readonly incident?: string;
+  /** Id of the decision that people are asked for, and which time of asking it is. */
+  readonly decision?: string;
+  readonly round?: number;
 }
 
 /** What one command changes: whole documents as they are after it, and the rows that belong to it. */
@@ -96,6 +105,8 @@ export interface Change {
   readonly incident?: Incident;
   /** Incidents that were there before. */
   readonly incidents: readonly Incident[];
+  /** Decisions that it asks people for, or that it closes. */
+  readonly asked: readonly AskedDecision[];
   readonly alerts: readonly Alert[];
   /** Present for an apply. */
   readonly plan?: readonly PlanStep[];
@@ -133,6 +144,7 @@ export function emptyChange(action: string, target: string, summary: string): Ch
     deletedTriggers: [],
     audit: {},
     incidents: [],
+    asked: [],
     alerts: [],
   };
 }
@@ -172,5 +184,6 @@ export function worldAfter(world: World, change: Change): World {
       (incident) => incident.id,
     ),
     triggers,
+    asked: put(world.asked, change.asked, (asked) => asked.id),
   };
 }

@@ -311,6 +311,7 @@ function ready(policy: Partial<PolicyInput> = {}): World {
     decisions: new Map(),
     incidents: new Map(),
     triggers: new Map(),
+    asked: new Map(),
   };
   const commands: Command[] = [
     { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } },

@@ -190,6 +190,7 @@ function exposing(policy: Partial<PolicyInput> = {}): World {
     decisions: new Map(),
     incidents: new Map(),
     triggers: new Map(),
+    asked: new Map(),
   };
   world = after(world, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2"]) {

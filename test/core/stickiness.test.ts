@@ -233,6 +233,7 @@ function ready(over: Partial<PolicyInput> = {}): World {
     decisions: new Map(),
     incidents: new Map(),
     triggers: new Map(),
+    asked: new Map(),
   };
   let world: World = done(empty, {
     kind: "putKillSwitch",

@@ -571,6 +571,7 @@ function withSwitch(): World {
     decisions: new Map(),
     incidents: new Map(),
     triggers: new Map(),
+    asked: new Map(),
   };
   return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }

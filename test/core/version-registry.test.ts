@@ -299,6 +299,7 @@ function withoutVersions(): World {
     decisions: new Map(),
     incidents: new Map(),
     triggers: new Map(),
+    asked: new Map(),
   };
   return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }

@@ -35,6 +35,10 @@ const WAYS: Readonly<Partial<Record<MachineState, (alias: string) => Promise<voi
     await started(alias);
     await heldByTheBrain(alias);
   },
+  deciding: async (alias) => {
+    await started(alias);
+    await askedByTheBrain(alias);
+  },
   paused: async (alias) => {
     await started(alias);
     await act(alias, "pause");
@@ -44,7 +48,16 @@ const WAYS: Readonly<Partial<Record<MachineState, (alias: string) => Promise<voi
     await heldByTheBrain(alias);
     await act(alias, "pause");
   },
+  paused_deciding: async (alias) => {
+    await started(alias);
+    await act(alias, "pause");
+    await askedByTheBrain(alias);
+  },
   promoted,
+  promoted_deciding: async (alias) => {
+    await promoted(alias);
+    await askedByTheBrain(alias);
+  },
   promoted_held: async (alias) => {
     await promoted(alias);
     await heldByTheBrain(alias);
@@ -210,6 +223,7 @@ async function registered(alias: string): Promise<void> {
     guardrails: [
       { metric: "error_rate", max: 0.05 },
       { metric: "safety.leak", max: 0, action: "freeze" },
+      { metric: "safety.doubt", max: 0, mode: "approval" },
     ],
     stages: [
       { name: "half", percent: 50 },
@@ -252,10 +266,19 @@ async function silentRuntime(): Promise<void> {
 }
 
 /** A guardrail whose action is `freeze` is broken by one run. */
-async function heldByTheBrain(alias: string): Promise<void> {
-  const leak: Partial<Outcome> = { status: "success", safetyFlags: ["leak"] };
-  await eventually(`the brain holds ${alias}`, async () => {
-    await run(one, (version) => (version === `${alias}@2` ? leak : {}), { alias });
+function heldByTheBrain(alias: string): Promise<unknown> {
+  return heldFor(alias, "leak");
+}
+
+/** A guardrail of mode `approval` is broken by one run. */
+function askedByTheBrain(alias: string): Promise<unknown> {
+  return heldFor(alias, "doubt");
+}
+
+function heldFor(alias: string, flag: string): Promise<unknown> {
+  const flagged: Partial<Outcome> = { status: "success", safetyFlags: [flag] };
+  return eventually(`the brain holds ${alias}`, async () => {
+    await run(one, (version) => (version === `${alias}@2` ? flagged : {}), { alias });
     const { body } = await server.call<Alias>("GET", `/v1/aliases/${alias}`);
     return body.rollout?.hold !== undefined;
   });

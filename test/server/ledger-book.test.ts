@@ -330,6 +330,7 @@ const WORLD: World = {
   decisions: new Map(),
   incidents: new Map(),
   triggers: new Map(),
+  asked: new Map(),
 };
 
 const LATENCY = Policy.parse({
@@ -355,6 +356,7 @@ const NOTHING: Loaded = {
   flags: [],
   decisions: [],
   incidents: [],
+  asked: [],
   history: [],
   tokens: [],
   webhooks: [],

@@ -390,6 +390,7 @@ const EMPTY_WORLD: World = {
   decisions: new Map(),
   incidents: new Map(),
   triggers: new Map(),
+  asked: new Map(),
 };
 
 const quiet = {

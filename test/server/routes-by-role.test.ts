@@ -91,6 +91,13 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["GET /v1/incidents/:id/report.md", READERS],
   ["POST /v1/incidents/:id/notes", ON_CALL, { text: "a note" }],
   ["POST /v1/incidents/:id/release", ON_CALL, REASON],
+  ["GET /v1/decisions", READERS],
+  ["GET /v1/decisions/:id", READERS],
+  ["POST /v1/decisions/:id/approve", ON_CALL, REASON],
+  ["POST /v1/decisions/:id/reject", ON_CALL, REASON],
+  // Whoever holds the link: its signature is what lets them in, and without one there is nothing to find.
+  ["GET /v1/decisions/:id/link", EVERYBODY],
+  ["POST /v1/decisions/:id/link", EVERYBODY],
   ["GET /v1/decisions/:id/replay", READERS],
   ["GET /v1/feedback", READERS],
   ["GET /v1/runtimes", READERS],

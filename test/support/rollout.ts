@@ -109,6 +109,11 @@ export class RolloutView {
     );
   }
 
+  /** Waits until the brain asks people, and answers its audit row. */
+  asked(): Promise<AuditEvent> {
+    return eventually("people are asked", async () => (await this.audit("decision.open"))[0]);
+  }
+
   /** Waits until the brain has judged this many runs of the candidate, pending ones included. */
   judged(n: number): Promise<Standing> {
     return eventually(`${n} runs of the candidate are judged`, async () => {

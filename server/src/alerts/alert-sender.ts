@@ -18,6 +18,9 @@ const BATCH = 20;
 /** Sends one request. Answers what went wrong, and `undefined` where the alert was taken. */
 export type Post = (request: AlertRequest, signal: AbortSignal) => Promise<string | undefined>;
 
+/** The link by which a webhook's readers answer a decision, while it is open; none where the server has no public address. */
+type LinkOf = (decision: string, round: number, webhook: string) => string | undefined;
+
 export class AlertSender {
   readonly #store: Pick<Store, "dueAlerts" | "alertDelivered" | "alertFailed">;
   readonly #webhooks: ReadonlyMap<string, StoredWebhook>;
@@ -26,6 +29,7 @@ export class AlertSender {
   readonly #log: Pick<Logger, "warn" | "error">;
   readonly #now: () => number;
   readonly #random: () => number;
+  readonly #linkOf: LinkOf;
   readonly #running = new Map<string, Promise<void>>();
   /** Deliveries under way; `close` ends them. */
   readonly #deliveries = new Set<AbortController>();
@@ -40,6 +44,7 @@ export class AlertSender {
     readonly now: () => number;
     /** Uniform in [0, 1). */
     readonly random: () => number;
+    readonly linkOf?: LinkOf;
   }) {
     this.#store = parts.store;
     this.#webhooks = parts.webhooks;
@@ -48,6 +53,7 @@ export class AlertSender {
     this.#log = parts.log;
     this.#now = parts.now;
     this.#random = parts.random;
+    this.#linkOf = parts.linkOf ?? (() => undefined);
   }
 
   /** There may be something to deliver: call it after each commit with alerts, and every so often for the retries. */
@@ -125,7 +131,7 @@ export class AlertSender {
       contextOf(trace),
     );
     try {
-      const fact = { ...alert, timestamp: row.createdAt };
+      const fact = this.#withLink({ ...alert, timestamp: row.createdAt }, webhook.id);
       const problem = await this.#send(webhook, deliveryId(row.id), fact, carrierOf(context) ?? {});
       if (problem !== undefined) failSpan(span, problem);
       return problem;
@@ -152,6 +158,14 @@ export class AlertSender {
     } finally {
       this.#deliveries.delete(delivery);
     }
+  }
+
+  /** The link is made for its one webhook, and kept nowhere; in the text as well, because that is what chat tools show. */
+  #withLink(fact: Fact, webhook: string): Fact {
+    const { kind, decision, round } = fact;
+    if (kind !== "approval" || decision === undefined || round === undefined) return fact;
+    const link = this.#linkOf(decision, round, webhook);
+    return link === undefined ? fact : { ...fact, text: `${fact.text} Answer here: ${link}`, link };
   }
 }
 

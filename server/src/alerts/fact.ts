@@ -7,4 +7,6 @@ import type { OutboxAlert } from "../store/store.ts";
 export interface Fact extends Omit<OutboxAlert, "trace"> {
   /** When it happened. */
   readonly timestamp: string;
+  /** By which its one webhook's readers answer a decision. */
+  readonly link?: string;
 }

@@ -2,6 +2,7 @@
  * An alert as an event for PagerDuty's Events API v2. All events of one incident of ours bear its id as `dedup_key`, so they
  * are one incident there: opened by the rollback, acknowledged and resolved by what follows.
  */
+import { incidentIdOf } from "@flagback/core";
 import type { Fact } from "./fact.ts";
 
 /** Where events go unless a webhook names another address, such as the one for the EU. */
@@ -19,6 +20,9 @@ const EVENTS: Readonly<Record<Fact["kind"], Event>> = {
   rollback: { action: "trigger", severity: "error" },
   stop: { action: "trigger", severity: "critical" },
   hold: { action: "trigger", severity: "warning" },
+  approval: { action: "trigger", severity: "error" },
+  rejected: { action: "resolve" },
+  continued: { action: "resolve" },
   bypass: { action: "trigger", severity: "info" },
   unverified: { action: "trigger", severity: "warning" },
   not_recovered: { action: "trigger", severity: "critical" },
@@ -29,7 +33,7 @@ const EVENTS: Readonly<Record<Fact["kind"], Event>> = {
 };
 
 export function pagerDutyEvent(fact: Fact, routingKey: string): object {
-  const { kind, text, alias, incident, timestamp } = fact;
+  const { kind, text, alias, incident, timestamp, link } = fact;
   const event = EVENTS[kind];
   const addressed = { routing_key: routingKey, event_action: event.action, dedup_key: dedupKeyOf(fact) };
   if (event.action !== "trigger") return addressed;
@@ -49,11 +53,13 @@ export function pagerDutyEvent(fact: Fact, routingKey: string): object {
       },
     },
     client: "flagback",
+    ...(link === undefined ? {} : { links: [{ href: link, text: "Answer" }] }),
   };
 }
 
-/** What belongs to no incident is one of its kind and alias. */
-function dedupKeyOf({ kind, alias, incident }: Fact): string {
+/** A decision is the incident that it becomes where it is approved. What belongs to none is one of its kind and alias. */
+function dedupKeyOf({ kind, alias, incident, decision }: Fact): string {
+  if (incident === undefined && decision !== undefined) return incidentIdOf(decision);
   return incident ?? ["flagback", kind, ...(alias === undefined ? [] : [alias])].join(":");
 }
 

@@ -5,6 +5,7 @@
 import {
   type Alias,
   type ApplyAnswer,
+  type AskedDecision,
   type AuditEvent,
   type ChangeAnswer,
   type CreateTokenBody,
@@ -197,6 +198,12 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     propagation: (revision: number) => send<PropagationStatus>("GET", `v1/propagation/${revision}`),
     runtimes: () => send<{ runtimes: Runtime[] }>("GET", "v1/runtimes").then((answer) => answer.runtimes),
     incidents: () => send<{ incidents: Incident[] }>("GET", "v1/incidents").then((answer) => answer.incidents),
+    decisions: (state?: AskedDecision["state"]) =>
+      send<{ decisions: AskedDecision[] }>("GET", "v1/decisions", { query: { state } }).then(
+        (answer) => answer.decisions,
+      ),
+    approve: (decision: string, reason: string) => change("POST", `v1/decisions/${part(decision)}/approve`, { reason }),
+    reject: (decision: string, reason: string) => change("POST", `v1/decisions/${part(decision)}/reject`, { reason }),
     replay: (decisionId: string) => send<Replayed>("GET", `v1/decisions/${part(decisionId)}/replay`),
     /** The incident's report in Markdown. */
     incidentReport: async (id: string) => (await download("GET", `v1/incidents/${part(id)}/report.md`)).text(),

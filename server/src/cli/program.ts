@@ -7,6 +7,7 @@ import { addApply } from "./commands/apply.ts";
 import { addAudit } from "./commands/audit.ts";
 import { addBacktest } from "./commands/backtest.ts";
 import { addBackup } from "./commands/backup.ts";
+import { addDecisions } from "./commands/decisions.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -71,6 +72,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addVersions(program, io);
   addRollout(program, io, setStatus);
   addRollback(program, io);
+  addDecisions(program, io);
   addUnlock(program, io);
   addStop(program, io);
   addKill(program, io);

@@ -112,6 +112,7 @@ export class Engine {
       decisions: new Map(loaded.decisions.map((decision) => [decision.id, decision.incident])),
       incidents: new Map(loaded.incidents.map((incident) => [incident.id, incident])),
       triggers: new Map(loaded.triggers.map((trigger) => [trigger.id, trigger])),
+      asked: new Map(loaded.asked.map((asked) => [asked.id, asked])),
     };
   }
 
@@ -219,6 +220,7 @@ export class Engine {
         outcomesToDecision: options.outcomesToDecision ?? null,
       },
       incidents: stamped.incidents,
+      asked: stamped.asked,
       alerts: withTrace(stamped.alerts, carrierOf(options.trace)),
       idempotency: options.idempotency && { ...options.idempotency, answer: executed },
     };
@@ -390,6 +392,9 @@ function documentOf(
     case "holdRollout":
     case "endHold":
     case "rollback":
+    case "ask":
+    case "approve":
+    case "reject":
     case "engage":
     case "expireEntries":
     case "expireFinishing":

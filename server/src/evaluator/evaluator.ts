@@ -2,8 +2,21 @@
  * The brain at work: woken by outcomes, it judges an alias's rollout and commands what its verdict and the policy say.
  * Never by polling; the server's tick wakes it only where time itself is news: a run's timeout, silence, the end of a hold.
  */
-import { canRollBack, explain, isUnderWay, judge, type Ledger, type StopVerdict, type Verdict } from "@flagback/core";
+import {
+  canRollBack,
+  explain,
+  hasDoubled,
+  isRollback,
+  isUnderWay,
+  judgeInFull,
+  type Ledger,
+  type StopFinding,
+  type StopVerdict,
+  stopDecisionId,
+  type Verdict,
+} from "@flagback/core";
 import { type Actor, durationMs, type Rollout } from "@flagback/schemas";
+import { digestOf } from "../engine/canonical.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import { withinSpan } from "../telemetry/tracing.ts";
@@ -133,10 +146,14 @@ export class Evaluator {
     const rollout = alias?.rollout;
     if (!alias || !rollout || !canRollBack(alias, new Date(this.#now()).toISOString())) return;
     const ledger = this.#book.ledgerOf({ alias: name, rolloutNumber: rollout.rolloutNumber });
-    const verdict = ledger && ledger.guardrails.length > 0 ? judge(ledger) : undefined;
+    const judged = ledger && ledger.guardrails.length > 0 ? judgeInFull(ledger) : undefined;
+    // What people were asked is settled by their answer; what else there is goes on.
+    const verdict = judged && (judged.verdict === judged.asking ? judged.standing : judged.verdict);
     if (ledger && verdict) {
       this.#standings.set(name, { verdict, rolloutNumber: rollout.rolloutNumber });
       this.#noteRise(name, rollout, verdict, arrivedAtMs);
+      if (judged?.asking && !isRollback(verdict))
+        await this.#ask(name, rollout, judged.asking, judged.standing, ledger);
       if (verdict.kind === "stop") return this.#stop(name, rollout, verdict, ledger, arrivedAtMs);
       if (verdict.kind === "hold") await this.#hold(name, rollout, verdict, ledger, arrivedAtMs);
       else {
@@ -177,21 +194,14 @@ export class Evaluator {
     arrivedAtMs: number,
   ): Promise<void> {
     const summary = explain(verdict, rollout.candidate);
-    if (verdict.mode === "approval" || verdict.action !== "rollback") {
-      const cause = verdict.mode === "approval" ? "approval" : "freeze";
-      await this.#command(name, { cause, summary, verdict, engage: verdict.action === "switch" });
+    if (verdict.mode === "approval") return this.#ask(name, rollout, verdict, verdict, ledger);
+    if (!isRollback(verdict)) {
+      await this.#command(name, { cause: "freeze", summary, verdict, engage: verdict.action === "switch" });
       return;
     }
     const key = { alias: name, rolloutNumber: rollout.rolloutNumber, version: rollout.candidate };
     const { settled, missing } = this.#book.totalsOf(key);
-    const finding = {
-      reason: verdict.reason,
-      attribution: verdict.attribution,
-      evidence: verdict.guardrails,
-      lastRunIds: this.#book.lastRunIds(key),
-      // A copy: the ledger goes on counting.
-      input: structuredClone(ledger),
-    };
+    const finding = this.#findingOf(name, rollout, verdict, verdict, ledger);
     const decideMs = this.#monotonicMs() - arrivedAtMs;
     const attributes = {
       "flagback.alias": name,
@@ -211,6 +221,45 @@ export class Evaluator {
         },
       );
     });
+  }
+
+  /**
+   * Opens a decision, or opens it again: then on what was counted by now, because what was decided at its tick stays. Asking
+   * costs a copy of the ledger, so it is left out where it would be unchanged.
+   */
+  async #ask(name: string, rollout: Rollout, asking: StopVerdict, standing: Verdict, ledger: Ledger): Promise<void> {
+    if (rollout.openDecision !== undefined) return;
+    const id = stopDecisionId(name, rollout, digestOf);
+    const before = this.#engine.world.asked.get(id);
+    const counted = before ? standing : asking;
+    if (before && !hasDoubled(before.evidence, counted.guardrails)) return;
+    const { rolloutNumber } = rollout;
+    const finding = this.#findingOf(name, rollout, asking, counted, ledger);
+    const summary = explain({ ...asking, guardrails: counted.guardrails }, rollout.candidate);
+    const { leading, action } = asking;
+    const engage = action === "switch";
+    try {
+      await this.#engine.execute({ kind: "ask", alias: name, rolloutNumber, finding, leading, summary, engage }, BRAIN);
+    } catch (error) {
+      if (!isOvertaken(error)) throw error;
+    }
+  }
+
+  #findingOf(
+    alias: string,
+    { rolloutNumber, candidate }: Rollout,
+    { reason, attribution }: StopVerdict,
+    counted: Verdict,
+    ledger: Ledger,
+  ): StopFinding {
+    return {
+      reason,
+      attribution,
+      evidence: counted.guardrails,
+      lastRunIds: this.#book.lastRunIds({ alias, rolloutNumber, version: candidate }),
+      // A copy: the ledger goes on counting.
+      input: structuredClone(ledger),
+    };
   }
 
   async #hold(

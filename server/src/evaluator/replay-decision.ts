@@ -1,7 +1,7 @@
 /**
  * Replays a stored decision: the judge on exactly what it was judged on, and the frozen part against the ticks still kept.
  */
-import { addCounts, type Counts, freezeThrough, judge, type Ledger, newLedger } from "@flagback/core";
+import { addCounts, type Counts, freezeThrough, judgeInFull, type Ledger, newLedger } from "@flagback/core";
 import type { Decision, GuardrailEvidence } from "@flagback/schemas";
 
 /** Logs of e-values agree to this across machines (BRAIN 2.6). */
@@ -37,7 +37,9 @@ export function replayDecision(decision: Decision, kept: readonly FrozenTick[]):
     const differences = ["it was not judged from outcomes, so there is nothing to replay"];
     return { ...named, identical: false, differences, prefix: "empty", prefixTicks: 0, evidence: [] };
   }
-  const verdict = judge(input);
+  const { verdict: judged, asking, standing } = judgeInFull(input);
+  // People were asked for the one, whatever else was decided since.
+  const verdict = decision.askedRound === undefined ? judged : (asking ?? judged);
   const differences: string[] = [];
   if (verdict.kind === "stop") {
     if (verdict.reason !== decision.reason) differences.push(`the reason is ${verdict.reason}, not ${decision.reason}`);
@@ -45,7 +47,10 @@ export function replayDecision(decision: Decision, kept: readonly FrozenTick[]):
       differences.push(`the attribution is ${verdict.attribution}, not ${decision.attribution}`);
     }
   } else if (decision.attribution !== "shared") differences.push(`the verdict is ${verdict.kind}, not stop`);
-  verdict.guardrails.forEach((each, index) => {
+  // What was asked again stands on what was counted by then, because a stop stays as it was at its tick.
+  const isAskedAgain = (decision.askedRound ?? 1) > 1;
+  const { guardrails } = isAskedAgain ? standing : verdict;
+  guardrails.forEach((each, index) => {
     const stored = decision.evidence[index];
     const isSame =
       stored?.guardrail === each.guardrail &&
@@ -62,7 +67,7 @@ export function replayDecision(decision: Decision, kept: readonly FrozenTick[]):
     differences,
     prefix: prefixOf(input, prefixTicks),
     prefixTicks: prefixTicks.length,
-    evidence: verdict.guardrails,
+    evidence: guardrails,
   };
 }
 

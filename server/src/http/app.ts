@@ -23,6 +23,8 @@ import { requestIdOf } from "./request-id.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
 import { backupRoute } from "./routes/backup.ts";
+import { decisionLinkRoutes } from "./routes/decision-link.ts";
+import { decisionRoutes } from "./routes/decisions.ts";
 import { feedbackRoutes } from "./routes/feedback.ts";
 import { flagRoutes } from "./routes/flags.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -84,6 +86,8 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   feedbackRoutes(app, context);
   recordRoutes(app, context);
   incidentRoutes(app, context);
+  decisionRoutes(app, context);
+  decisionLinkRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);
   triggerRoutes(app, context, new SignalSender({ tokens: context.tokens, door, now: context.now }));

@@ -13,6 +13,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { AlertSender } from "../alerts/alert-sender.ts";
 import type { WebhookGuard } from "../alerts/webhook-guard.ts";
 import type { Tokens } from "../auth/tokens.ts";
+import type { DecisionLinks } from "../decisions/decision-links.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { FeedbackBook } from "../feedback/feedback-book.ts";
@@ -51,6 +52,8 @@ export interface ServerContext {
   readonly alerts: Pick<AlertSender, "test" | "wake">;
   readonly webhookGuard: WebhookGuard;
   readonly signalAudit: SignalAudit;
+  /** None where the server knows no address that a link could begin with. */
+  readonly links: DecisionLinks | undefined;
   readonly metrics: Metrics;
   /** The metrics in Prometheus' text format. */
   readonly scrape: () => Promise<string>;

@@ -56,7 +56,7 @@ function section(title: string, body: string): string {
 
 function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): string {
   const { candidate, target, stage, reason, attribution, rolloutNumber } = incident;
-  const by = attribution === undefined ? "A person rolled it back" : "The brain rolled it back by itself";
+  const by = whoOf(incident);
   const after = outcomesToDecision === null ? "" : ` after ${countOf(outcomesToDecision, "outcome")}`;
   const cause = attribution === undefined ? "" : `, attributed to ${ATTRIBUTED[attribution]}`;
   return [
@@ -64,6 +64,13 @@ function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): str
     `${by}${after}. All traffic went back to \`${target}\`, the candidate was ${snapshot?.policy.lockCandidate === false ? "not locked" : "locked"}, and the policy's kill switches were engaged in the same transaction.`,
     STATE_MEANS[incident.state],
   ].join(" ");
+}
+
+function whoOf({ attribution, approval }: Incident): string {
+  if (approval?.isDeadline)
+    return "The brain asked for approval, nobody answered in time, and it rolled back as its policy says";
+  if (approval) return `The brain asked for approval, and ${inline(approval.by)} approved the rollback`;
+  return attribution === undefined ? "A person rolled it back" : "The brain rolled it back by itself";
 }
 
 const ATTRIBUTED = { candidate: "the candidate", shared: "a shared cause", undetermined: "nobody yet" } as const;

@@ -7,7 +7,7 @@ import { open, rm, stat } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { constants, createGzip } from "node:zlib";
 import { FlagbackError } from "@flagback/schemas";
-import type Database from "better-sqlite3";
+import Database from "better-sqlite3";
 
 /** Pages copied in one turn of the event loop: some tenths of a millisecond. */
 const PAGES_PER_TURN = 64;
@@ -35,6 +35,7 @@ export async function copyDatabase(database: Database.Database, file: string): P
         return flushing === undefined ? PAGES_PER_TURN : 1;
       },
     });
+    forgetLinkKey(file);
   } catch (error) {
     throw new FlagbackError(
       {
@@ -46,6 +47,18 @@ export async function copyDatabase(database: Database.Database, file: string): P
     );
   } finally {
     await flushing;
+  }
+}
+
+/** Who may read a backup must not be able to sign links that the server takes. A restored database makes itself another key. */
+function forgetLinkKey(file: string): void {
+  const copy = new Database(file);
+  try {
+    // Overwrites what it deletes.
+    copy.pragma("secure_delete = on");
+    copy.prepare("DELETE FROM meta WHERE key = 'linkKey'").run();
+  } finally {
+    copy.close();
   }
 }
 

@@ -4,7 +4,10 @@
 import type { World } from "@flagback/core";
 
 export interface InUse {
-  /** Ids of incidents that hold a kill switch engaged or a version locked, or are of an alias's latest rollout. */
+  /**
+   * Ids of incidents that hold a kill switch engaged or a version locked, or are of an alias's latest rollout, and of the
+   * decision that people were asked for about that.
+   */
   readonly incidents: readonly string[];
   readonly aliases: readonly {
     readonly name: string;
@@ -25,6 +28,9 @@ export function inUse(world: World, openRollouts: (alias: string) => readonly nu
     for (const lock of locks) if (lock.incident !== undefined) incidents.add(lock.incident);
     const incident = rollout?.decisionId && world.decisions.get(rollout.decisionId);
     if (incident) incidents.add(incident);
+  }
+  for (const { id, alias, rolloutNumber } of world.asked.values()) {
+    if (world.aliases.get(alias)?.rolloutNumber === rolloutNumber) incidents.add(id);
   }
   const aliases = [...world.aliases.values()].map(({ name, rolloutNumber }) => ({
     name,

@@ -110,6 +110,10 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX outbox_in_order ON outbox (webhook_id, topic, id) WHERE next_at_ms IS NOT NULL;
   CREATE INDEX outbox_by_webhook ON outbox (webhook_id, id);
   `,
+  `
+  CREATE TABLE asked_decisions (id TEXT PRIMARY KEY, opened_at TEXT NOT NULL, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX asked_decisions_by_age ON asked_decisions (opened_at);
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

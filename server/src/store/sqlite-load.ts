@@ -1,6 +1,7 @@
 /**
  * Everything that a start needs, read back.
  */
+import type { AskedDecision } from "@flagback/schemas";
 import type Database from "better-sqlite3";
 import { loadLedger } from "./sqlite-ledger.ts";
 import { parseIncident } from "./sqlite-read.ts";
@@ -30,6 +31,11 @@ export function load(database: Database.Database, limits: { readonly history: nu
     webhooks: documents<StoredWebhook>("webhook").map(completed),
     decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
     incidents: database.prepare("SELECT document FROM incidents").pluck().all().map(parseIncident),
+    asked: database
+      .prepare("SELECT document FROM asked_decisions ORDER BY opened_at")
+      .pluck()
+      .all()
+      .map((text) => JSON.parse(text as string) as AskedDecision),
     history: history.reverse().map((row) => ({ ...row, touched: JSON.parse(row.touched) })),
     tokens: tokens.map((row) => ({ ...JSON.parse(row.document), secretHash: row.secretHash })),
     ...loadLedger(database, limits.runs),

@@ -22,6 +22,8 @@ export function pruner(database: Database.Database, writes: Writes): (step: Prun
     AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?`).pluck();
   const dropIncident = sql("DELETE FROM incidents WHERE id = ?");
   const dropDecision = sql("DELETE FROM decisions WHERE incident = ?");
+  const overAsked = sql(`DELETE FROM asked_decisions WHERE id IN (SELECT id FROM asked_decisions WHERE opened_at < ?
+    AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?)`);
   const ledgers = sql(oldRollouts("ledgers", "alias, rollout_number"));
   const totals = sql(oldRollouts("totals", "alias, version, rollout_number"));
 
@@ -37,13 +39,15 @@ export function pruner(database: Database.Database, writes: Writes): (step: Prun
       case "requests":
         return requests.run(step.before, rows).changes;
       case "incidents": {
-        const over = overIncidents.all(step.before, JSON.stringify(step.except), rows);
+        const except = JSON.stringify(step.except);
+        const over = overIncidents.all(step.before, except, rows);
         for (const id of over) {
           dropIncident.run(id);
           dropDecision.run(id);
         }
+        const dropped = over.length + overAsked.run(step.before, except, rows - over.length).changes;
         // An alert that nobody took is the last word of its incident.
-        return over.length + deadLetters.run(step.before, rows - over.length).changes;
+        return dropped + deadLetters.run(step.before, rows - dropped).changes;
       }
       case "rollouts": {
         const { alias, through } = step;

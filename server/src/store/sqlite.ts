@@ -1,6 +1,7 @@
 /**
  * The embedded store: one SQLite file, one write connection, WAL, `synchronous=FULL` for changes and counts alike.
  */
+import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -26,6 +27,8 @@ import type {
   WriteRecord,
 } from "./store.ts";
 import { Witness } from "./witness.ts";
+
+const LINK_KEY_BYTES = 32;
 
 export interface SqliteOptions extends StoreEvents {
   /** For tests that end or break the server at a write. */
@@ -77,6 +80,9 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
         VALUES (?, ?, ?, ?, ?, ?, ?)`,
     ),
     updateIncident: sql("UPDATE incidents SET document = ? WHERE id = ?"),
+    putAsked: sql(
+      "INSERT INTO asked_decisions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
+    ),
     putCommitMs: sql("UPDATE incidents SET commit_ms = ? WHERE id = ?"),
     putPropagation: sql(
       "INSERT INTO propagation VALUES (?, ?) ON CONFLICT DO UPDATE SET switch_status = excluded.switch_status",
@@ -88,6 +94,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       "SELECT body_hash AS bodyHash, answer, audit_id AS auditId FROM idempotency WHERE token_id = ? AND key = ?",
     ),
     putToken: sql("INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
+    putLinkKey: sql("INSERT INTO meta VALUES ('linkKey', ?) ON CONFLICT DO NOTHING"),
+    findLinkKey: sql("SELECT value FROM meta WHERE key = 'linkKey'").pluck(),
     dropAlerts: sql(`UPDATE outbox SET next_at_ms = NULL, last_error = 'the webhook was removed'
       WHERE webhook_id = ? AND next_at_ms IS NOT NULL`),
     probe: sql("INSERT INTO meta VALUES ('probe', ?) ON CONFLICT DO UPDATE SET value = excluded.value"),
@@ -154,6 +162,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       );
     }
     for (const each of change.incidents) statements.updateIncident.run(JSON.stringify(each), each.id);
+    for (const each of change.asked) statements.putAsked.run(each.id, each.openedAt, JSON.stringify(each));
     for (const alert of change.alerts) outbox.put(alert, change.at);
     const auditId = insertAudit(change.audit);
     if (change.idempotency) insertAnswer(change.idempotency, auditId, change.at);
@@ -179,6 +188,14 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     statements.putToken.run(token.id, secretHash, JSON.stringify(token));
     if (record) insertRecord(record);
   });
+  const makeLinkKey = writes.make("token", () =>
+    statements.putLinkKey.run(randomBytes(LINK_KEY_BYTES).toString("hex")),
+  );
+  const linkKey = (): string => {
+    const found = () => statements.findLinkKey.get() as string | undefined;
+    if (found() === undefined) makeLinkKey();
+    return found() as string;
+  };
   const putWebhook = writes.make("webhook", (webhook: StoredWebhook, record: WriteRecord) => {
     statements.putDocument.run("webhook", webhook.id, JSON.stringify(webhook));
     insertRecord(record);
@@ -230,6 +247,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     putFeedback: guarded(feedback.putFeedback),
     readFeedback: guarded(feedback.readFeedback),
     feedbackSummaries: guarded(feedback.feedbackSummaries),
+    linkKey: guarded(linkKey),
     putToken: guarded(putToken),
     putWebhook: guarded(putWebhook),
     deleteWebhook: guarded(deleteWebhook),

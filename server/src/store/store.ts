@@ -6,6 +6,7 @@
 import type { Alert, Counts, CountsRow, Ledger } from "@flagback/core";
 import type {
   Alias,
+  AskedDecision,
   AuditEvent,
   Decision,
   FeedbackSummary,
@@ -188,6 +189,8 @@ export interface Commit {
   readonly incident?: Omit<StoredIncident, "timings"> & Omit<Timings, "commitMs">;
   /** Incidents that were there before. */
   readonly incidents: readonly Incident[];
+  /** Decisions that people are asked for, as they are now. */
+  readonly asked: readonly AskedDecision[];
   readonly alerts: readonly OutboxAlert[];
   readonly idempotency?: AnsweredRequest;
   readonly ledger: LedgerWrites;
@@ -244,7 +247,7 @@ export type Prunable = "audit" | "incidents" | "alerts" | "feedback" | "requests
 /** Drops the oldest `rows` at most. What is not over the caller names: it is known in memory, and would cost a scan here. */
 export type PruneStep =
   | { readonly what: "audit" | "alerts" | "feedback" | "requests"; readonly before: string; readonly rows: number }
-  /** Incidents with their decisions, but for those in `except`; then alerts that nobody took. */
+  /** Incidents with their decisions, and decisions that people were asked for, but for those in `except`; then alerts that nobody took. */
   | { readonly what: "incidents"; readonly before: string; readonly except: readonly string[]; readonly rows: number }
   /** Counts of an alias's rollouts up to the one of number `through`, but for those in `except`. */
   | {
@@ -269,6 +272,7 @@ export interface Loaded {
   readonly flags: readonly Flag[];
   readonly decisions: readonly { readonly id: string; readonly incident: string }[];
   readonly incidents: readonly Incident[];
+  readonly asked: readonly AskedDecision[];
   /** The last entries, oldest first. */
   readonly history: readonly HistoryEntry[];
   readonly tokens: readonly StoredToken[];
@@ -341,6 +345,8 @@ export interface Store {
   readFeedback(query: FeedbackQuery): Promise<NumberedFeedback[]>;
   /** What was said about each version of an alias that anything was said about, by the version's id. */
   feedbackSummaries(alias: string): Promise<FeedbackSummary[]>;
+  /** The key that links are signed with, in hex; made at the first call. It is in no backup. */
+  linkKey(): Promise<string>;
   putToken(token: StoredToken, record?: WriteRecord): Promise<void>;
   /** Makes a webhook, or replaces it. */
   putWebhook(webhook: StoredWebhook, record: WriteRecord): Promise<void>;

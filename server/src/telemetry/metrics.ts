@@ -87,6 +87,12 @@ function rolloutMetrics(registers: Registry[]) {
       labelNames: ["alias", "cause"],
       registers,
     }),
+    openDecisions: new Gauge({
+      name: "flagback_open_decisions",
+      help: "Rollbacks that wait for people's approval.",
+      labelNames: ["alias"],
+      registers,
+    }),
     rollbacks: new Counter({
       name: "flagback_rollbacks_total",
       help: "Rollbacks since the start, by who commanded them.",

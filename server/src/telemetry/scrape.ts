@@ -49,13 +49,15 @@ async function read(gauge: Gauge, ask: () => Promise<number>): Promise<void> {
 }
 
 function readAliases({ engine, evaluator, metrics, changes }: ScrapeParts, labels: Labels): void {
-  const { candidateWeight, evidence, evidenceRatio, rolloutState, rolloutHeld, rollbacks } = metrics;
-  for (const metric of [candidateWeight, evidence, evidenceRatio, rolloutState, rolloutHeld, rollbacks]) metric.reset();
+  const { candidateWeight, evidence, evidenceRatio, rolloutState, rolloutHeld, openDecisions, rollbacks } = metrics;
+  const read = [candidateWeight, evidence, evidenceRatio, rolloutState, rolloutHeld, openDecisions, rollbacks];
+  for (const metric of read) metric.reset();
   for (const { name, allocation, candidates, rollout } of engine.world.aliases.values()) {
     const alias = labels.alias(name);
     // From 0, so that the first one is an increase.
     const counted = changes.rollbacksOf(name);
     for (const by of ROLLBACK_BY) rollbacks.inc({ alias, by }, counted[by]);
+    openDecisions.inc({ alias }, rollout?.openDecision === undefined ? 0 : 1);
     if (alias === OTHER) continue;
     for (const id of candidates) {
       candidateWeight.inc({ alias, version: labels.version(name, id) }, weightOf(allocation, id) / TOTAL_WEIGHT);

@@ -80,7 +80,7 @@ test("one run that cost a fortune does not stop a mean that is capped", async ()
 test("a guardrail that needs approval holds the rollout and rolls nothing back", async () => {
   const rollout = await exposing({ guardrails: [{ ...ERROR_RATE, mode: "approval" }] });
   await (await rollout.runtime()).report({ candidate: failures(10), stable: successes(10) });
-  expect(await rollout.held("approval")).toMatchObject({ decision: "allow", evidence: [{ n: 10, k: 10 }] });
+  expect(await rollout.asked()).toMatchObject({ decision: "allow", evidence: [{ n: 10, k: 10 }] });
   expect(await rollout.standing()).toMatchObject({ state: "exposing", weight: 50_000, hold: { cause: "approval" } });
   expect(await rollout.engaged()).toEqual([]);
   expect(await rollout.audit("rollback")).toEqual([]);
@@ -122,7 +122,7 @@ test("a rollout that is held for approval is still rolled back by a guardrail th
   const rollout = await exposing({ guardrails: [{ ...ERROR_RATE, mode: "approval" }, latency] });
   const runtime = await rollout.runtime();
   await runtime.report({ candidate: failures(20, { durationMs: 10 }) });
-  await rollout.held("approval");
+  await rollout.asked();
   await runtime.report({ candidate: successes(40, { durationMs: 5_000 }) });
   expect(await rollout.rolledBack()).toMatchObject({ reason: "sla_breach" });
 });
@@ -199,13 +199,13 @@ test("a hold reaches the people who are alerted", async () => {
   pager.listen(0, "127.0.0.1");
   await once(pager, "listening");
   onTestFinished(() => void pager.close());
-  const rollout = await exposing({ guardrails: [{ ...ERROR_RATE, mode: "approval" }] });
+  const rollout = await exposing({ guardrails: [{ ...ERROR_RATE, action: "freeze" }] });
   const { port } = pager.address() as AddressInfo;
   const hooked = await rollout.server.call("POST", "/v1/webhooks", { url: `http://127.0.0.1:${port}/` });
   expect(hooked.status).toBe(200);
   await (await rollout.runtime()).report({ candidate: failures(10), stable: successes(10) });
   await eventually("the alert comes", () => alerts.length > 0);
-  expect(alerts).toMatchObject([{ kind: "hold", text: expect.stringContaining("reason=approval"), alias: ALIAS }]);
+  expect(alerts).toMatchObject([{ kind: "hold", text: expect.stringContaining("reason=freeze"), alias: ALIAS }]);
 });
 
 test("as many excluded runs on stable as on the candidate hold nothing", async () => {

@@ -39,7 +39,7 @@ test("a rollout that is held for approval still stops writes when a shared cause
   const rollout = await exposing({ guardrails });
   const runtime = await rollout.runtime();
   await runtime.report({ candidate: successes(20, { durationMs: 5_000 }), stable: successes(20, { durationMs: 5 }) });
-  await rollout.held("approval");
+  await rollout.asked();
   await runtime.report({ candidate: failures(40, { durationMs: 5 }), stable: failures(40, { durationMs: 5 }) });
   await eventually("writes are stopped", async () => (await rollout.engaged()).length > 0, 5_000);
 });
@@ -48,13 +48,13 @@ test("a person who resumes after a hold has seen its cause, so it does not hold 
   const rollout = await exposing({ guardrails: [{ ...ERROR_RATE, mode: "approval" }] });
   const runtime = await rollout.runtime();
   await runtime.report({ candidate: failures(10) });
-  await rollout.held("approval");
+  await rollout.asked();
   expect((await rollout.act("resume")).status).toBe(200);
   await runtime.report({ candidate: successes(5) });
   await rollout.judged(15);
   // A later change is committed after whatever the brain made of the last outcomes.
   await rollout.server.call("POST", `/v1/aliases/${ALIAS}/pause`, { reason: "marks the moment" });
-  expect(await rollout.audit("rollout.hold")).toHaveLength(1);
+  expect(await rollout.audit("decision.open")).toHaveLength(1);
   expect((await rollout.standing()).hold).toBeNull();
 });
 

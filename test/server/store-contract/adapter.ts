@@ -81,6 +81,7 @@ export function change(parts: Partial<Commit> = {}): Commit {
     triggers: [],
     deletedTriggers: [],
     incidents: [],
+    asked: [],
     audit: audited("change"),
     alerts: [],
     ledger: NO_LEDGER_WRITES,

@@ -19,6 +19,7 @@ interface ServeOptions {
   readonly trustProxy?: readonly string[];
   readonly allowedOrigin?: readonly string[];
   readonly webhookAllow?: readonly string[];
+  readonly publicUrl?: string;
   readonly keep?: readonly string[];
   readonly commitDelay: number;
   readonly commitSize: number;
@@ -41,6 +42,10 @@ export function addServe(program: Command, io: Io): void {
     .option("--trust-proxy <range>", "believe X-Forwarded-For from this address or CIDR range (repeatable)", collect)
     .option("--allowed-origin <origin>", "let web pages of this origin open a stream (repeatable)", collect)
     .option("--webhook-allow <range>", "let alerts go to this private address or CIDR range (repeatable)", collect)
+    .option(
+      "--public-url <url>",
+      "address of this server in the links by which alerts can be answered; without it, none",
+    )
     .option(
       "--keep <what=term>",
       "keep audit, incidents, alerts or feedback so long, or so many rollouts (repeatable)",
@@ -73,6 +78,7 @@ export function addServe(program: Command, io: Io): void {
         trustedProxies: trustProxy,
         allowedOrigins: allowedOrigin,
         webhookAllow,
+        publicUrl: options.publicUrl,
         keep: options.keep,
         groupCommit: { delayMs: options.commitDelay, maxOutcomes: options.commitSize },
       });
