@@ -3,7 +3,7 @@
  */
 import type { Propagation, Version } from "@flagback/schemas";
 import { expect } from "vitest";
-import { agent, alertReceiver, failUntilRolledBack, run, stopped } from "../support/agents.ts";
+import { agent, alertsOf, failUntilRolledBack, run, stopped } from "../support/agents.ts";
 import { MovedClock } from "../support/moved-clock.ts";
 import { ALIAS, CANDIDATE, exposing, STABLE } from "../support/rollout.ts";
 import { type Mistake, without } from "./safeguard.ts";
@@ -96,7 +96,7 @@ export const MISTAKES: readonly Mistake[] = [
     scenario: async () => {
       const clock = new MovedClock();
       const rollout = await exposing({}, { clock });
-      const receiver = await alertReceiver(rollout);
+      const receiver = await alertsOf(rollout);
       const one = await agent(rollout, "unverified");
       await failUntilRolledBack(rollout, [one]);
       await stopped(one);

@@ -9,7 +9,7 @@ import type { Alias, AuditEvent, ChangeAnswer } from "@flagback/schemas";
 import { expect, test } from "vitest";
 import { runCli } from "../../server/src/cli/program.ts";
 import { fakeIo } from "../cli/fake-io.ts";
-import { type Agent, type AlertReceiver, agent, alertReceiver, stopped } from "../support/agents.ts";
+import { type Agent, type Alerts, agent, alertsOf, stopped } from "../support/agents.ts";
 import { MovedClock } from "../support/moved-clock.ts";
 import { ALIAS, CANDIDATE, eventually, RolloutServer, STABLE } from "../support/rollout.ts";
 import { testServer } from "../support/server.ts";
@@ -96,7 +96,7 @@ test("a short spike that breaks no threshold is allowed, and logged once; the ro
   expect(await logged(rollout, "rollback")).toEqual([]);
   expect(await rollout.incidents()).toEqual([]);
   expect(await rollout.engaged()).toEqual([]);
-  expect(receiver.alerts).toEqual([]);
+  expect(receiver.alerts()).toEqual([]);
   expect(one.provider.writesAllowed({ agent: ALIAS })).toBe(true);
 });
 
@@ -111,14 +111,15 @@ test("a signal that comes again after the rollback is answered with what was don
   const stop = await applied(rollout);
   const before = await unchanging(rollout);
 
+  // The monitoring repeats itself, and so does the person on call.
+  const monitoring = await monitor(rollout);
   const onCall = await rollout.server.token("operator");
-  const signal = async () => {
+  const rollBack = async () => {
     const path = `/v1/aliases/${ALIAS}/rollback`;
-    return (await rollout.server.call<ChangeAnswer>("POST", path, { reason: "the same alert" }, { token: onCall }))
-      .body;
+    return rollout.server.call<ChangeAnswer>("POST", path, { reason: "the same alert" }, { token: onCall });
   };
-  for (const { change } of [await signal(), await signal(), await signal()]) {
-    expect(change).toMatchObject({
+  for (const { body } of [await monitoring.fire(), await monitoring.fire(), await rollBack()]) {
+    expect(body.change).toMatchObject({
       status: "already_rolled_back",
       decisionId: stop.decisionId,
       incident: stop.incident,
@@ -140,37 +141,51 @@ test("a signal that comes again after the rollback is answered with what was don
     stage: "canary",
     decisionId: stop.decisionId,
     incident: stop.incident,
-    actor: { kind: "token", name: "test operator" },
+    actor: { kind: "trigger", name: "trigger:sla" },
   });
   expect(repeated?.revision).toBeUndefined();
   // Noise is bounded: one row a minute, and the next one says how much there was.
   expect(more).toEqual([]);
   clock.passSeconds(61);
-  await signal();
+  await rollBack();
   expect((await logged(rollout, "rollback.repeated")).map(({ summary }) => summary.split(" for the")[0])).toEqual([
     "A signal asked",
     "4 signals asked",
   ]);
-  expect(receiver.alerts.filter(({ kind }) => kind === "rollback")).toHaveLength(1);
+  expect(receiver.alerts().filter(({ kind }) => kind === "rollback")).toHaveLength(1);
 });
 
 interface Canary {
   readonly rollout: RolloutServer;
   readonly one: Agent;
-  readonly receiver: AlertReceiver;
+  readonly receiver: Alerts;
 }
 
 /** The seed's configuration as it stands, at the seed's 5 %. */
 async function canary(clock = new MovedClock()): Promise<Canary> {
   const server = await testServer({ clock });
   const rollout = new RolloutServer(server, await server.token("runtime"));
-  const receiver = await alertReceiver(rollout);
+  const receiver = await alertsOf(rollout);
   await server.call("POST", "/v1/apply", CONFIGURATION);
   const { body: alias } = await server.call<Alias>("GET", `/v1/aliases/${ALIAS}`);
   await server.call("PUT", `/v1/aliases/${ALIAS}`, { policy: { ...alias.policy, stages: STAGES } });
   const started = await rollout.act("rollout", { candidate: CANDIDATE });
   if (started.status !== 200) throw new Error(`the rollout did not start: ${JSON.stringify(started.body)}`);
   return { rollout, one: await agent(rollout, "seed"), receiver };
+}
+
+/** A monitoring system whose alert rolls back. */
+async function monitor({ server }: RolloutServer) {
+  await server.call("PUT", "/v1/triggers/sla", { action: { kind: "rollback", alias: ALIAS, reason: "error_spike" } });
+  const made = await server.call<{ secret: string }>("POST", "/v1/tokens", {
+    role: "trigger",
+    name: "monitoring",
+    trigger: "sla",
+  });
+  const alert = { reason: "error_spike" };
+  return {
+    fire: () => server.call<ChangeAnswer>("POST", "/v1/triggers/sla", alert, { token: made.body.secret }),
+  };
 }
 
 /** Runs that call a tool, which fails, and the run with it, where `fails` says so. */

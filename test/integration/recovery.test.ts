@@ -5,7 +5,7 @@ import type { Outcome } from "@flagback/schemas";
 import { expect, test } from "vitest";
 import {
   agent,
-  alertReceiver,
+  alertsOf,
   counted,
   ENOUGH_FOR_PROOF,
   failUntilRolledBack,
@@ -50,7 +50,7 @@ test("an agent whose every run writes is let write again once stable is proven h
 test("an agent with two runs a minute is not proven within the window: people are alerted, and may release or wait for the proof", async () => {
   const clock = new MovedClock();
   const rollout = await exposing({}, { clock });
-  const receiver = await alertReceiver(rollout);
+  const receiver = await alertsOf(rollout);
   const slow = await agent(rollout, "slow");
   await failUntilRolledBack(rollout, [slow]);
 
@@ -97,7 +97,7 @@ test("a proof that comes after the window still recovers, and releases by itself
 test("a stable version that breaks its guardrail itself has not recovered: people are alerted and writes stay blocked", async () => {
   const clock = new MovedClock();
   const rollout = await exposing({}, { clock });
-  const receiver = await alertReceiver(rollout);
+  const receiver = await alertsOf(rollout);
   const one = await agent(rollout, "broken");
   await failUntilRolledBack(rollout, [one]);
   for (let n = 0; n < 20; n++) await run(one, () => ({ status: "failure", errorOrigin: "provider" }));

@@ -1,12 +1,11 @@
 /**
  * Agents with the real provider: each run asks which version to be, tries to write, and reports how it went.
  */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { FlagbackProvider, guardTools, withRun } from "@flagback/provider";
 import type { IncidentSnapshot, Outcome } from "@flagback/schemas";
 import { type Client, OpenFeature } from "@openfeature/server-sdk";
 import { onTestFinished } from "vitest";
+import { alertReceiver } from "./alert-receiver.ts";
 import { ALIAS, CANDIDATE, eventually, type RolloutServer, STABLE } from "./rollout.ts";
 
 /** Clean outcomes that prove a 5 % guardrail kept (data/brain-golden.json). */
@@ -111,28 +110,21 @@ interface Alert {
   readonly text: string;
 }
 
-export interface AlertReceiver {
-  readonly alerts: readonly Alert[];
+export interface Alerts {
+  /** All that came. */
+  alerts(): readonly Alert[];
   /** The first alert of one of the kinds, received already or yet to come. */
   next(...kinds: readonly string[]): Promise<Alert>;
 }
 
 /** Takes the server's alerts. */
-export async function alertReceiver({ server }: RolloutServer): Promise<AlertReceiver> {
-  const alerts: Alert[] = [];
-  const http = createServer(async (request, response) => {
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    alerts.push(JSON.parse(body) as Alert);
-    response.end();
-  });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => new Promise<void>((resolve) => http.close(() => resolve())));
-  const { port } = http.address() as AddressInfo;
-  await server.call("POST", "/v1/webhooks", { url: `http://127.0.0.1:${port}/` });
+export async function alertsOf({ server }: RolloutServer): Promise<Alerts> {
+  const { url, received } = await alertReceiver();
+  await server.call("POST", "/v1/webhooks", { url });
+  const alerts = () => received.map(({ body }) => JSON.parse(body) as Alert);
   return {
     alerts,
     next: (...kinds) =>
-      eventually(`an alert ${kinds.join(" or ")}`, () => alerts.find(({ kind }) => kinds.includes(kind))),
+      eventually(`an alert ${kinds.join(" or ")}`, () => alerts().find(({ kind }) => kinds.includes(kind))),
   };
 }
