@@ -8,12 +8,11 @@ export interface DiffStep {
   readonly text: string;
 }
 
-/** Cells of the table of common lengths, 2 bytes each. Beyond it the differing part is said to be replaced as a whole. */
-const MAX_CELLS = 1_000_000;
 /** What a cell can hold. */
 const MAX_LENGTH = 65_535;
 
-export function sequenceDiff(from: readonly string[], to: readonly string[]): DiffStep[] {
+/** `maxCells` bounds the table of common lengths; where it would be larger, what differs is said to be replaced as a whole. */
+export function sequenceDiff(from: readonly string[], to: readonly string[], maxCells: number): DiffStep[] {
   const shorter = Math.min(from.length, to.length);
   let head = 0;
   while (head < shorter && from[head] === to[head]) head += 1;
@@ -21,7 +20,7 @@ export function sequenceDiff(from: readonly string[], to: readonly string[]): Di
   while (tail < shorter - head && from[from.length - 1 - tail] === to[to.length - 1 - tail]) tail += 1;
   return [
     ...steps("same", from.slice(0, head)),
-    ...middle(from.slice(head, from.length - tail), to.slice(head, to.length - tail)),
+    ...middle(from.slice(head, from.length - tail), to.slice(head, to.length - tail), maxCells),
     ...steps("same", from.slice(from.length - tail)),
   ];
 }
@@ -30,9 +29,9 @@ function steps(kind: DiffStep["kind"], texts: readonly string[]): DiffStep[] {
   return texts.map((text) => ({ kind, text }));
 }
 
-function middle(from: readonly string[], to: readonly string[]): DiffStep[] {
+function middle(from: readonly string[], to: readonly string[], maxCells: number): DiffStep[] {
   const width = to.length + 1;
-  const isTooLarge = (from.length + 1) * width > MAX_CELLS || Math.min(from.length, to.length) > MAX_LENGTH;
+  const isTooLarge = (from.length + 1) * width > maxCells || Math.min(from.length, to.length) > MAX_LENGTH;
   if (from.length === 0 || to.length === 0 || isTooLarge) return [...steps("removed", from), ...steps("added", to)];
   // common[i * width + j]: length of the longest common subsequence of from[i..] and to[j..].
   const common = new Uint16Array((from.length + 1) * width);

@@ -4,12 +4,16 @@
 import type { TextLine } from "@flagback/schemas";
 import { type DiffStep, sequenceDiff } from "./sequence-diff.ts";
 
+/** A thousand lines each between the first and the last that differ, and two hundred words of a line; some 10 ms each. */
+const MAX_LINE_CELLS = 1_000_000;
+const MAX_WORD_CELLS = 40_000;
+
 /** Words, white space, and each other sign by itself. */
 const WORDS = /[\p{L}\p{N}_]+|\s+|[^\p{L}\p{N}_\s]/gu;
 
 /** All lines of both texts. Those of a run of removed lines are compared by words with as many that were added after it. */
 export function textDiff(from: string, to: string): TextLine[] {
-  const steps = sequenceDiff(from.split("\n"), to.split("\n"));
+  const steps = sequenceDiff(from.split("\n"), to.split("\n"), MAX_LINE_CELLS);
   const lines: TextLine[] = [];
   for (let index = 0; index < steps.length; ) {
     const removed = runOf(steps, index, "removed");
@@ -19,7 +23,8 @@ export function textDiff(from: string, to: string): TextLine[] {
       index += 1;
       continue;
     }
-    lines.push(...reworded(removed, added));
+    // One by one: as arguments of one call, as many as a text can have would be too many.
+    for (const line of reworded(removed, added)) lines.push(line);
     index += removed.length + added.length;
   }
   return lines;
@@ -46,7 +51,7 @@ function reworded(removed: readonly string[], added: readonly string[]): TextLin
 }
 
 function wordsOf(from: string, to: string): DiffStep[] {
-  return sequenceDiff(from.match(WORDS) ?? [], to.match(WORDS) ?? []);
+  return sequenceDiff(from.match(WORDS) ?? [], to.match(WORDS) ?? [], MAX_WORD_CELLS);
 }
 
 /** Neighbours that are alike, as one. */

@@ -82,13 +82,25 @@ describe("the difference of two versions", () => {
   });
 });
 
+test("no more than ten texts are compared line by line, and of the others both are told", () => {
+  const texts = (sign: string) =>
+    Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`part${n}`, `${sign}\n${n}`]));
+  const told = changes(texts("a"), texts("b"));
+  expect(told.map(({ lines }) => lines?.length)).toEqual([
+    ...Array.from({ length: 10 }, () => 3),
+    undefined,
+    undefined,
+  ]);
+  expect(told.at(-1)).toMatchObject({ from: "a\n11", to: "b\n11" });
+});
+
 describe("a diff of sequences", () => {
   const texts = fc.array(fc.constantFrom("a", "b", "c", "d"), { maxLength: 12 });
 
   test("gives both back: what stays and goes is the one, what stays and comes the other", () => {
     fc.assert(
       fc.property(texts, texts, (from, to) => {
-        const steps = sequenceDiff(from, to);
+        const steps = sequenceDiff(from, to, 1_000);
         const side = (kind: "removed" | "added") =>
           steps.filter((step) => step.kind === "same" || step.kind === kind).map(({ text }) => text);
         expect(side("removed")).toEqual(from);
@@ -100,7 +112,7 @@ describe("a diff of sequences", () => {
   test("is the shortest there is", () => {
     fc.assert(
       fc.property(texts, texts, (from, to) => {
-        const same = sequenceDiff(from, to).filter(({ kind }) => kind === "same").length;
+        const same = sequenceDiff(from, to, 1_000).filter(({ kind }) => kind === "same").length;
         expect(same).toBe(longestCommon(from, to));
       }),
     );
@@ -108,10 +120,16 @@ describe("a diff of sequences", () => {
 
   test("too large to compare is said to be replaced, between what both begin and end with", () => {
     const many = (sign: string) => Array.from({ length: 2_000 }, (_, n) => `${sign}${n}`);
-    const steps = sequenceDiff(["first", ...many("a"), "last"], ["first", ...many("b"), "last"]);
+    const steps = sequenceDiff(["first", ...many("a"), "last"], ["first", ...many("b"), "last"], 1_000_000);
     expect(steps.filter(({ kind }) => kind === "same").map(({ text }) => text)).toEqual(["first", "last"]);
     expect(steps).toHaveLength(4_002);
   });
+});
+
+test("a text of as many lines as a payload can have is compared too", () => {
+  const lines = 131_000;
+  const diff = textDiff(Array(lines).fill("a").join("\n"), Array(lines).fill("b").join("\n"));
+  expect(diff).toHaveLength(2 * lines);
 });
 
 test("the parts of a line are the line", () => {
