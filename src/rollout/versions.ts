@@ -75,8 +75,11 @@ export function retireVersion(world: World, command: CommandOf<"retireVersion">,
     if (use) {
       return refused({
         code: "version_in_use",
-        message: `${command.id} can't be retired: it is ${use} of ${alias.name}.`,
-        hint: "A rollback target never vanishes; retire it when it is out of use and its retention has passed.",
+        message: `${command.id} can't be retired: it is ${use.as} of ${alias.name}.`,
+        hint:
+          use.until === undefined
+            ? "What a rollback may need never vanishes; retire it when it is out of use and its retention has passed."
+            : `What a rollback may need never vanishes; it can be retired from ${use.until} on.`,
       });
     }
   }
@@ -93,21 +96,28 @@ export function pastStables(alias: Alias, version: string, now: string): NonNull
   return [...kept, { version, at: now }].slice(-MAX_PAST_STABLES);
 }
 
-/** Whether what ended at a moment is still within the alias's retention. */
 function isRetained(alias: Alias, endedAt: string, now: string): boolean {
-  return Date.parse(now) < Date.parse(endedAt) + durationMs(alias.policy?.retention ?? DEFAULT_RETENTION);
+  return Date.parse(now) < Date.parse(retainedUntil(alias, endedAt));
 }
 
-/** Why a version is needed, as what it is of the alias. */
-function useOf(alias: Alias, id: string, now: string): string | undefined {
-  if (alias.stable === id) return "the stable version";
-  if (alias.allocation.some((slot) => slot.version === id && slot.weight > 0)) return "serving traffic";
-  if (isUnderWay(alias) && alias.rollout?.candidate === id) return "the candidate of the rollout under way";
-  const previous = alias.previousStable;
-  if (previous?.version === id && isRetained(alias, previous.until, now)) return "the previous stable version";
-  if (alias.pastStables?.some((past) => past.version === id && isRetained(alias, past.at, now)))
-    return "a version that was stable within the retention";
-  if (alias.rollout?.target === id && canRollBack(alias, now)) return "the rollback target";
-  if (alias.finishing?.some((entry) => entry.version === id)) return "a version that conversations may finish on";
-  return undefined;
+/** The end of the alias's retention of what ended at a moment. */
+function retainedUntil({ policy }: Alias, endedAt: string): string {
+  return new Date(Date.parse(endedAt) + durationMs(policy?.retention ?? DEFAULT_RETENTION)).toISOString();
+}
+
+/** Why a version is needed, as what it is of the alias, and until when, where that is known. */
+function useOf(alias: Alias, id: string, now: string): { readonly as: string; readonly until?: string } | undefined {
+  const { stable, allocation, rollout, previousStable: previous, pastStables: past = [], finishing = [] } = alias;
+  if (stable === id) return { as: "the stable version" };
+  if (allocation.some((slot) => slot.version === id && slot.weight > 0)) return { as: "serving traffic" };
+  if (rollout?.candidate === id && isUnderWay(alias)) return { as: "the candidate of the rollout under way" };
+  if (rollout?.target === id && rollout.hold && canRollBack(alias, now)) return { as: "the rollback target" };
+  if (previous?.version === id && isRetained(alias, previous.until, now)) {
+    return { as: "the previous stable version", until: retainedUntil(alias, previous.until) };
+  }
+  const ended = past.find((each) => each.version === id && isRetained(alias, each.at, now));
+  if (ended) return { as: "a version that was stable within the retention", until: retainedUntil(alias, ended.at) };
+  if (rollout?.target === id && canRollBack(alias, now)) return { as: "the rollback target" };
+  const open = finishing.find((entry) => entry.version === id);
+  return open && { as: "a version that conversations may finish on", until: open.until };
 }

@@ -58,6 +58,8 @@ describe("retiring a version is refused", () => {
     // The rollback window of 7 days, and 30 days of retention after it.
     expect(retiring(promoted, "agent@1", 36.9)).toContain("the previous stable version of agent");
     expect(retiring(promoted, "agent@1", 37)).toBe("retired");
+    const { hint } = refusal(promoted, { kind: "retireVersion", id: "agent@1", reason: "tidy" });
+    expect(hint).toContain(`can be retired from ${day(37)} on`);
   });
 
   test("while a promotion waits for an answer, however long its rollback window is over", () => {
