@@ -34,6 +34,7 @@ const BOUNDARY_TYPES = {
   "runtime-message": schemas.RuntimeMessage,
   "server-message": schemas.ServerMessage,
   "stream-outcome": schemas.StreamOutcome,
+  "synthetic-outcome": schemas.SyntheticOutcome,
 
   "apply-answer": schemas.ApplyAnswer,
   "change-answer": schemas.ChangeAnswer,

@@ -28,6 +28,8 @@ export const MAX_BATCH_ASSIGNMENTS = 500;
 export const MAX_GROUP_RUNS = 100_000;
 /** Guardrails in one policy. */
 export const MAX_GUARDRAILS = 32;
+/** Synthetic checks that a policy may ask to fail before it rolls back. */
+export const MAX_CHECKS_IN_A_ROW = 100;
 /** Stages in one policy. */
 export const MAX_STAGES = 16;
 /** So many characters of a decision's id stand for it where people read or write it. */

@@ -25,6 +25,8 @@ export const StreamOutcome = Outcome.safeExtend({
   assignedSeq: Seq,
   /** Latency limits that the run was reported overdue for before it ended. */
   overdueLimitsMs: z.array(z.number()).max(MAX_GUARDRAILS).optional(),
+  /** What has a source is no run of real traffic, and must not pass for one. */
+  source: z.never().optional(),
 }).strip();
 export type StreamOutcome = z.infer<typeof StreamOutcome>;
 

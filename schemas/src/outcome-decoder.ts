@@ -49,6 +49,7 @@ export function readStreamOutcome(value: unknown): StreamOutcome | undefined {
   const known = knownFields(value);
   if (known < 0) return undefined;
   if (known === fieldsOf(value)) return value as StreamOutcome;
+  if (value.source !== undefined) return undefined;
   // A newer runtime's fields are dropped.
   return picked(value, OUTCOME_FIELDS) as StreamOutcome;
 }

@@ -60,3 +60,10 @@ export const Outcome = z
     message: "more tool errors than tool calls",
   });
 export type Outcome = z.infer<typeof Outcome>;
+
+/**
+ * How a synthetic check went: a run that nobody asked for, made to see whether a version works. It comes by HTTP, is counted for
+ * itself and never beside real runs.
+ */
+export const SyntheticOutcome = Outcome.safeExtend({ source: z.literal("synthetic") });
+export type SyntheticOutcome = z.infer<typeof SyntheticOutcome>;

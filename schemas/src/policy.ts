@@ -2,7 +2,7 @@
  * The rollback policy of an alias: what may not happen, how exposure grows, and what to do on breach (DESIGN 11).
  */
 import * as z from "zod";
-import { MAX_APPROVAL_MS, MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
+import { MAX_APPROVAL_MS, MAX_CHECKS_IN_A_ROW, MAX_GUARDRAILS, MAX_STAGES } from "./limits.ts";
 import { DEFAULT_KILL_SWITCH, Duration, durationMs, Name } from "./primitives.ts";
 
 export const GuardrailMode = z.enum(["automatic", "approval", "observe"]);
@@ -107,6 +107,8 @@ export const Policy = z.strictObject({
     .strictObject({ weights: z.literal("hold"), engage: z.boolean(), for: Duration, then: z.enum(["stop", "hold"]) })
     .default({ weights: "hold", engage: true, for: "5m", then: "stop" }),
   onNoData: z.strictObject({ after: Duration, then: z.enum(["hold", "stop"]) }).default({ after: "5m", then: "hold" }),
+  /** Rolls back once so many synthetic checks of the candidate have failed in a row, and the last one of stable has not. */
+  onSyntheticFailure: z.strictObject({ inARow: z.int().min(1).max(MAX_CHECKS_IN_A_ROW) }).optional(),
   onLeaseLapse: z.enum(["stable", "last"]).default("stable"),
   /** A run without a report by then is missing, and missing is bad. */
   outcomeTimeout: OutcomeTimeout.default("60s"),

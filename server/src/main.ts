@@ -33,6 +33,7 @@ import { inUse } from "./store/in-use.ts";
 import { parseKeep, Retention } from "./store/retention.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
+import { SyntheticChecks } from "./synthetic/synthetic-checks.ts";
 import { ChangeWatch } from "./telemetry/change-watch.ts";
 import { createLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
@@ -148,6 +149,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     // Added up until they are durable, because a counter takes longer than the outcome itself.
     let accepted = 0;
     const feedback = new FeedbackBook({ store, metrics, now });
+    const synthetic = new SyntheticChecks({ engine, store, metrics, now, loaded: loaded.checks });
     const hub = new Hub({
       engine,
       book,
@@ -229,7 +231,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
-      void everySecond({ engine, hub, store, feedback, health, alerts, log, now });
+      void everySecond({ engine, hub, store, feedback, synthetic, health, alerts, log, now });
     }, TICK_MS);
     const retention = new Retention({
       prune: (step) => store.prune(step),
@@ -270,6 +272,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         evaluator,
         groupCommit,
         feedback,
+        synthetic,
         hub,
         recovery,
         tokens,
@@ -324,12 +327,13 @@ async function everySecond(parts: {
   readonly hub: Hub;
   readonly store: ReturnType<typeof openSqliteStore>;
   readonly feedback: FeedbackBook;
+  readonly synthetic: SyntheticChecks;
   readonly health: DiskHealth;
   readonly alerts: AlertSender;
   readonly log: Logger;
   readonly now: () => number;
 }): Promise<void> {
-  const { engine, hub, store, feedback, health, alerts, log } = parts;
+  const { engine, hub, store, feedback, synthetic, health, alerts, log } = parts;
   // It heals by itself, also where nobody asks.
   if (health.problem !== undefined && (await health.check()) !== undefined) return;
   try {
@@ -344,6 +348,7 @@ async function everySecond(parts: {
     const changed = hub.propagation.takeChanged();
     if (changed.length > 0) await store.writePropagation(changed);
     await feedback.flush();
+    await synthetic.settle();
     alerts.wake();
   } catch (error) {
     logUnlessTheDisk(log, error, "what is due by the clock could not be done");

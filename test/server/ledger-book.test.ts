@@ -361,6 +361,7 @@ const NOTHING: Loaded = {
   tokens: [],
   webhooks: [],
   triggers: [],
+  checks: [],
   tick: 0,
   instances: [],
   assignments: [],

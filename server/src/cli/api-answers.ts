@@ -1,6 +1,7 @@
 /**
  * What the HTTP API answers to reads. The bodies of changes are in `@flagback/schemas`.
  */
+import type { CheckedVersion } from "@flagback/core";
 import type {
   FeedbackSummary,
   GuardrailEvidence,
@@ -56,6 +57,8 @@ export interface RolloutStatus {
   readonly traffic: readonly VersionTraffic[];
   /** Of all rollouts, by version. */
   readonly feedback: readonly FeedbackSummary[];
+  /** Synthetic checks of this rollout; an older server says nothing of them. */
+  readonly synthetic?: readonly CheckedVersion[];
 }
 
 /** One row of `GET /v1/feedback`. */

@@ -24,6 +24,7 @@ import type { Backups } from "../store/backup.ts";
 import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store, StoredWebhook } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
+import type { SyntheticChecks } from "../synthetic/synthetic-checks.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { SignalAudit } from "../triggers/signal-audit.ts";
 
@@ -45,6 +46,7 @@ export interface ServerContext {
   readonly evaluator: Evaluator;
   readonly groupCommit: GroupCommit;
   readonly feedback: FeedbackBook;
+  readonly synthetic: SyntheticChecks;
   readonly hub: Hub;
   readonly recovery: RecoveryWatch;
   readonly tokens: Tokens;

@@ -66,11 +66,15 @@ function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): str
   ].join(" ");
 }
 
-function whoOf({ attribution, approval }: Incident): string {
+function whoOf({ attribution, approval, reason, timeline }: Incident): string {
   if (approval?.isDeadline)
     return "The brain asked for approval, nobody answered in time, and it rolled back as its policy says";
   if (approval) return `The brain asked for approval, and ${inline(approval.by)} approved the rollback`;
-  return attribution === undefined ? "A person rolled it back" : "The brain rolled it back by itself";
+  if (attribution !== undefined) return "The brain rolled it back by itself";
+  // A signal from outside, or failing checks.
+  return reason === "manual"
+    ? "A person rolled it back"
+    : `${inline(timeline[0]?.by ?? "Somebody")} rolled it back on a signal`;
 }
 
 const ATTRIBUTED = { candidate: "the candidate", shared: "a shared cause", undetermined: "nobody yet" } as const;
@@ -166,11 +170,10 @@ function textOf(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
-function evidenceTable(evidence: readonly GuardrailEvidence[], { attribution }: Incident): string {
+function evidenceTable(evidence: readonly GuardrailEvidence[], { attribution, reason }: Incident): string {
   if (evidence.length === 0) {
-    return attribution === undefined
-      ? "A person decided; see the timeline."
-      : "No outcome of the candidate came in time.";
+    if (attribution !== undefined) return "No outcome of the candidate came in time.";
+    return `${reason === "manual" ? "A person" : "A signal"} decided; see the timeline.`;
   }
   return tableOf(
     ["Guardrail", "Bad", "Of", "Rate", "Allowed", "log e", "Needed"],

@@ -12,7 +12,7 @@ import {
   type World,
   weightOf,
 } from "@flagback/core";
-import { type Alias, type Observed, Outcome } from "@flagback/schemas";
+import { type Alias, type Observed, Outcome, SyntheticOutcome } from "@flagback/schemas";
 import {
   type LedgerKey,
   type LedgerTotals,
@@ -50,6 +50,8 @@ export interface CountedReports {
   readonly rejected: readonly Rejection[];
   /** Accepted, and too late to be judged. */
   readonly late: readonly Outcome[];
+  /** Accepted, and not counted here: they are no runs. */
+  readonly checks: readonly Outcome[];
 }
 
 export class LedgerBook {
@@ -145,19 +147,23 @@ export class LedgerBook {
     let accepted = 0;
     let duplicates = 0;
     const late: Outcome[] = [];
+    const checks: Outcome[] = [];
     const rejected: Rejection[] = [];
     items.forEach((item, index) => {
-      const parsed = Outcome.safeParse(item);
+      const isCheck = (item as { readonly source?: unknown } | null)?.source === "synthetic";
+      const parsed = isCheck ? SyntheticOutcome.safeParse(item) : Outcome.safeParse(item);
       const outcome = parsed.data;
       const problem = outcome ? unreportable(outcome, this.#counting.world(), mayReport) : invalidOutcome(parsed.error);
       if (problem || !outcome) rejected.push({ index, ...(problem ?? invalidOutcome(undefined)) });
-      else if (!this.#counting.runs.add(outcome.alias, outcome.runId, reporter)) duplicates += 1;
+      else if (!this.#counting.runs.add(outcome.alias, (isCheck ? "synthetic " : "") + outcome.runId, reporter))
+        duplicates += 1;
       else {
-        if (this.#hold(outcome, reporter, nowMs) === "late") late.push(outcome);
+        if (isCheck) checks.push(outcome);
+        else if (this.#hold(outcome, reporter, nowMs) === "late") late.push(outcome);
         accepted += 1;
       }
     });
-    return { accepted, duplicates, rejected, late };
+    return { accepted, duplicates, rejected, late, checks };
   }
 
   /** The weights of an alias changed: from a tick on, assignments should follow them. */

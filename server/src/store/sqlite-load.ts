@@ -28,6 +28,7 @@ export function load(database: Database.Database, limits: { readonly history: nu
     killSwitches: documents("killSwitch"),
     flags: documents("flag"),
     triggers: documents("trigger"),
+    checks: documents("checks"),
     webhooks: documents<StoredWebhook>("webhook").map(completed),
     decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
     incidents: database.prepare("SELECT document FROM incidents").pluck().all().map(parseIncident),

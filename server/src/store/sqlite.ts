@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { CheckedAlias } from "@flagback/core";
 import Database from "better-sqlite3";
 import { copyDatabase } from "./backup.ts";
 import type { Reach } from "./failpoints.ts";
@@ -207,6 +208,11 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     return true;
   });
 
+  // Told about runs and not judged by a statistic, as feedback is.
+  const putChecks = writes.make("feedback", (checks: CheckedAlias) => {
+    statements.putDocument.run("checks", checks.alias, JSON.stringify(checks));
+  });
+
   const guarded = guard(options.failed);
   return {
     load: (limits) => {
@@ -244,6 +250,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     putIdempotent: guarded(writes.make("request", (request, at) => insertAnswer(request, null, at))),
     readIncidents: guarded((id) => readIncidents(database, id)),
     readDecision: guarded((id) => readDecision(database, id)),
+    putChecks: guarded(putChecks),
     putFeedback: guarded(feedback.putFeedback),
     readFeedback: guarded(feedback.readFeedback),
     feedbackSummaries: guarded(feedback.feedbackSummaries),

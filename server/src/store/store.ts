@@ -3,7 +3,7 @@
  * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
  */
 
-import type { Alert, Counts, CountsRow, Ledger } from "@flagback/core";
+import type { Alert, CheckedAlias, Counts, CountsRow, Ledger } from "@flagback/core";
 import type {
   Alias,
   AskedDecision,
@@ -278,6 +278,7 @@ export interface Loaded {
   readonly tokens: readonly StoredToken[];
   readonly webhooks: readonly StoredWebhook[];
   readonly triggers: readonly Trigger[];
+  readonly checks: readonly CheckedAlias[];
   readonly tick: number;
   readonly instances: readonly InstanceRow[];
   readonly assignments: readonly AssignmentRow[];
@@ -340,6 +341,8 @@ export interface Store {
       }
     | undefined
   >;
+  /** Replaces the counts of an alias's synthetic checks. */
+  putChecks(checks: CheckedAlias): Promise<void>;
   /** Stores what is new, all or nothing. Answers how much was known by its id, and how much old feedback had to go. */
   putFeedback(feedback: readonly StoredFeedback[]): Promise<{ readonly duplicates: number; readonly dropped: number }>;
   readFeedback(query: FeedbackQuery): Promise<NumberedFeedback[]>;

@@ -57,6 +57,12 @@ function rolloutMetrics(registers: Registry[]) {
       labelNames: ["result"],
       registers,
     }),
+    syntheticChecks: new Counter({
+      name: "flagback_synthetic_checks_total",
+      help: "Synthetic checks, by what they said.",
+      labelNames: ["result"],
+      registers,
+    }),
     evidence: new Gauge({
       name: "flagback_evidence_log_e",
       help: "Natural log of the evidence against a candidate, by guardrail.",

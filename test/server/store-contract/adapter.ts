@@ -1,7 +1,7 @@
 /**
  * What the contract suite needs of a store to be tested, and the documents that its tests write.
  */
-import type { Counts } from "@flagback/core";
+import type { CheckedAlias, Counts } from "@flagback/core";
 import type { Alias, AuditEvent, Decision, KillSwitch, StoredFeedback, Trigger, Version } from "@flagback/schemas";
 import {
   type Commit,
@@ -208,6 +208,11 @@ export function webhook(id: string): StoredWebhook {
 
 export function trigger(id: string): Trigger {
   return { id, format: "plain", action: { kind: "engage", key: "writes_disabled", scope: "*" }, labels: {}, edit: 1 };
+}
+
+export function checked(alias: string, checks: number): CheckedAlias {
+  const version = { version: `${alias}@2`, checks, failures: 1, failuresInARow: 1, lastAt: AT, lastFailure: "timeout" };
+  return { alias, rolloutNumber: 1, versions: [version] };
 }
 
 export function feedback(id: string, parts: Partial<StoredFeedback> = {}): StoredFeedback {

@@ -10,6 +10,7 @@ import {
   alias,
   audited,
   change,
+  checked,
   everythingIn,
   feedback,
   killSwitch,
@@ -47,6 +48,7 @@ const WRITES: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
   appendAudit: (store) => store.appendAudit(audited("append")),
   writePropagation: (store) => store.writePropagation([{ revision: 1, switchStatus: "applied 1/1" }]),
   putIdempotent: (store) => store.putIdempotent(request("twice"), AT),
+  putChecks: (store) => store.putChecks(checked("agent", 2)),
   putFeedback: (store) => store.putFeedback([feedback("b"), feedback("c")]),
   putToken: (store) => store.putToken(token("t2"), { audit: audited("token.create"), idempotency: request("twice") }),
   putWebhook: (store) => store.putWebhook(webhook("w2"), { audit: audited("webhook.add") }),
@@ -137,6 +139,7 @@ async function used(make: MakeAdapter): Promise<Adapter> {
   await store.commit(change({ alerts: [{ kind: "stop", text: "Stopped." }] }));
   await store.alertFailed(2, "it answered 410", null);
   await store.putFeedback([feedback("a")]);
+  await store.putChecks(checked("agent", 1));
   store.close();
   return adapter;
 }

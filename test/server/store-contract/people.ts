@@ -9,6 +9,7 @@ import {
   AT,
   audited,
   change,
+  checked,
   everythingIn,
   feedback,
   LATER,
@@ -206,6 +207,14 @@ export function peopleContract(make: MakeAdapter): void {
     expect(await ids({ version: "other@1" })).toEqual(["a"]);
     expect(await ids({ runId: "run-b" })).toEqual(["b"]);
     store.close();
+  });
+
+  test("counts of synthetic checks are kept by alias, and the newest replace those before", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    for (const each of [checked("agent", 1), checked("other", 1), checked("agent", 2)]) await store.putChecks(each);
+    store.close();
+    expect((await everythingIn(adapter)).checks).toEqual([checked("agent", 2), checked("other", 1)]);
   });
 
   test("feedback is summed up by version, and a version without a quality has none", async () => {

@@ -104,6 +104,19 @@ export function addRollout(program: Command, io: Io, setStatus: (status: number)
   });
 }
 
+/** Nothing where nobody checks. */
+function syntheticText({ synthetic = [] }: RolloutStatus): string[] {
+  if (synthetic.length === 0) return [];
+  const rows = synthetic.map((each) => [
+    each.version,
+    String(each.checks),
+    String(each.failures),
+    String(each.failuresInARow),
+    each.lastFailure ?? "",
+  ]);
+  return ["", table(["SYNTHETIC CHECKS OF", "CHECKS", "FAILED", "IN A ROW", "LAST FAILURE"], rows, "")];
+}
+
 const RESULT_STATUS = { promoted: EXIT.done, rolled_back: EXIT.refused, none: EXIT.timedOut } as const;
 const RESULT_TEXT = {
   promoted: "It is promoted.",
@@ -164,6 +177,7 @@ function statusText(status: RolloutStatus): string {
       ]),
       "No evidence yet.",
     ),
+    ...syntheticText(status),
     "",
     logE === null || threshold === null
       ? "Nothing was judged yet."

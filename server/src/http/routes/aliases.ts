@@ -212,5 +212,7 @@ async function rolloutStatus(context: ServerContext, alias: Alias) {
     })),
     /** Of all rollouts, by version. */
     feedback,
+    /** Checks of this rollout, which are in none of the numbers above. */
+    synthetic: context.synthetic.of(alias.name),
   };
 }
