@@ -15,10 +15,11 @@ const TWIN = `${ALIAS}@2.4.0-again`;
 export const MISTAKES: readonly Mistake[] = [
   {
     mistake: "rollback is only manual, without policy triggers",
-    safeguard: without<typeof import("../../src/brain/judge.ts")>("src/brain/judge.ts", ({ judge }) => ({
-      judge: (ledger) => {
-        const verdict = judge(ledger);
-        return verdict.kind === "stop" ? { ...verdict, kind: "allow" } : verdict;
+    safeguard: without<typeof import("../../src/brain/judge.ts")>("src/brain/judge.ts", ({ judgeInFull }) => ({
+      // Sees what happens, and finds nothing wrong with it.
+      judgeInFull: (ledger) => {
+        const judged = judgeInFull(ledger);
+        return judged.verdict.kind === "stop" ? { ...judged, verdict: { ...judged.verdict, kind: "allow" } } : judged;
       },
     })),
     scenario: async () => {
