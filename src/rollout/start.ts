@@ -65,6 +65,8 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
   );
   if ("code" in allocated) return refused(allocated);
   const skipped = stages.slice(0, index).map((each) => each.name);
+  const because = command.reason ? `, reason=${command.reason}` : "";
+  const bypass = `Gate bypassed ${candidate} -> ${stage.percent} % (stage ${stage.name}) by ${at.actor.name}${because}. Started without ${skipped.join(", ")}.`;
   return changed({
     ...emptyChange(
       "rollout.start",
@@ -81,6 +83,8 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
         rolloutNumber: rollout.rolloutNumber,
       },
     ],
+    // Whoever begins further up passes by what those stages would have asked.
+    alerts: skipped.length > 0 ? [{ kind: "bypass", text: bypass, alias: alias.name }] : [],
     audit: {
       decision: "allow",
       fromVersion: alias.stable,

@@ -120,6 +120,16 @@ describe("changes", () => {
       path: "/v1/aliases/a/advance",
       body: { reason: "r", bypassGate: true },
     },
+    {
+      args: ["approve", "0123456789ab", "--reason", "r"],
+      path: "/v1/decisions/0123456789ab/approve",
+      body: { reason: "r" },
+    },
+    {
+      args: ["reject", "0123456789ab", "--reason", "r"],
+      path: "/v1/decisions/0123456789ab/reject",
+      body: { reason: "r" },
+    },
     { args: ["rollout", "pause", "a", "--reason", "r"], path: "/v1/aliases/a/pause", body: { reason: "r" } },
     { args: ["rollout", "resume", "a", "--reason", "r"], path: "/v1/aliases/a/resume", body: { reason: "r" } },
     { args: ["rollout", "promote", "a", "--reason", "r"], path: "/v1/aliases/a/promote", body: { reason: "r" } },

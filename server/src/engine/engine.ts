@@ -36,6 +36,7 @@ import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
 import { JsonSchemaChecker } from "./json-schema-checker.ts";
+import { RefusalAudit } from "./refusal-audit.ts";
 import { RepeatAudit } from "./repeat-audit.ts";
 import { Serial } from "./serial.ts";
 
@@ -94,6 +95,7 @@ export class Engine {
   readonly #now: () => number;
   readonly #serial = new Serial();
   readonly #repeats: RepeatAudit;
+  readonly #refusals: RefusalAudit;
   readonly #listeners: EngineListener[] = [];
   #world: World;
   #book: LedgerBook | undefined;
@@ -103,6 +105,7 @@ export class Engine {
     this.#store = parts.store;
     this.#now = parts.now;
     this.#repeats = new RepeatAudit((row) => this.audit(row), parts.now);
+    this.#refusals = new RefusalAudit((row) => this.audit(row), parts.now);
     this.history = new History(loaded.epoch, loaded.history);
     this.#world = {
       aliases: new Map(loaded.aliases.map((alias) => [alias.name, alias])),
@@ -144,7 +147,11 @@ export class Engine {
       if (answered) return { ...answered.answer, auditId: answered.auditId ?? undefined };
       checkEdit(this.#world, command, options.ifMatch);
       const at = this.#circumstances(actor);
-      const result = accepted(transition(this.#world, command, at));
+      const decided = transition(this.#world, command, at);
+      if (decided.kind === "refused" && "alias" in command) {
+        await this.#refusals.note(command, this.#world.aliases.get(command.alias), actor, decided.refusal);
+      }
+      const result = accepted(decided);
       if (result.kind === "change") return await this.#commit(result.change, at, options);
       const repeated = result.kind === "already_rolled_back" ? this.#world.incidents.get(result.incident) : undefined;
       if (repeated) await this.#repeats.note(repeated, actor);
