@@ -43,7 +43,7 @@ export const AskedDecision = z.strictObject({
   /** Kill switches that are engaged while it waits. */
   engaged: z.array(Name),
   /** How it ended. */
-  closed: z.strictObject({ at: Timestamp, by: z.string(), because: Text }).optional(),
+  closed: z.strictObject({ at: Timestamp, by: z.string(), because: z.string() }).optional(),
   /** The incident of the rollback that ended it. */
   incident: z.string().optional(),
 });

@@ -93,7 +93,7 @@ export function rolledBackBy(
     openedAt: at.now,
     revision: 0,
     evidence,
-    timeline: [...askedBefore(approved), { at: at.now, by: at.actor.name, text }],
+    timeline: [{ at: at.now, by: at.actor.name, text }],
     notes: finding && approved?.state !== "approved" ? [] : [{ at: at.now, by: at.actor.name, text: command.reason }],
     ...(approved ? { approval: approvalBy(approved, at) } : {}),
   };
@@ -124,13 +124,6 @@ export function rolledBackBy(
       incident: incidentId,
     },
   });
-}
-
-/** The beginning of the incident's timeline, where people were asked before. */
-function askedBefore(approved: Approved | undefined): Incident["timeline"] {
-  if (!approved) return [];
-  const { openedAt, summary, deadline } = approved.asked;
-  return [{ at: openedAt, by: "brain", text: `Asked whether to roll back, until ${deadline}: ${summary}` }];
 }
 
 function approvalBy({ asked, state }: Approved, at: Circumstances): NonNullable<Incident["approval"]> {

@@ -200,6 +200,7 @@ describe("the view", () => {
       evidence: [],
       logE: 2.4,
       peakLogE: 2.6,
+      openDecision: null,
       threshold: 4.8,
       traffic: [
         { version: STABLE, assigned: 1_000, settled: 1_000, failures: 580 },

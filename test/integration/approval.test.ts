@@ -3,6 +3,8 @@
  */
 import type { AskedDecision, ChangeAnswer, Problem } from "@flagback/schemas";
 import { expect, test } from "vitest";
+import { runCli } from "../../server/src/cli/program.ts";
+import { fakeIo } from "../cli/fake-io.ts";
 import { MovedClock } from "../support/moved-clock.ts";
 import {
   ALIAS,
@@ -97,6 +99,8 @@ test("where nobody answers the rollback comes at the deadline, also after a rest
     reason: expect.stringContaining("sla_breach, expired: nobody answered"),
   });
   expect(await decisions(rollout)).toMatchObject([{ state: "expired", closed: { by: "brain" } }]);
+  // What it was judged on outlived the restart.
+  expect((await rollout.replay(asked.id)).body).toMatchObject({ identical: true });
   expect(await rollout.allocation()).toEqual({ [STABLE]: 100_000 });
 });
 
@@ -165,6 +169,31 @@ test("an approval is refused where nothing is asked, with the state, what is pos
       state: "exposing",
       possible: expect.arrayContaining([expect.objectContaining({ command: "rollback", role: "operator" })]),
     },
+  });
+});
+
+test("on call sees what waits, and answers it, on the command line", async () => {
+  const rollout = await exposing({ guardrails: [ASKING] });
+  await (await rollout.runtime()).report({ candidate: failures(10) });
+  const id = (await open(rollout)).id.slice(0, 12);
+  const flagback = async (...args: string[]) => {
+    const env = { FLAGBACK_URL: rollout.server.url, FLAGBACK_TOKEN: await rollout.server.token("operator") };
+    const io = fakeIo({ env });
+    return { status: await runCli(args, io), ...io.written };
+  };
+  expect((await flagback("rollout", "status", ALIAS)).stdout).toContain(`flagback approve ${id} --reason`);
+  const listed = await flagback("decisions");
+  expect(listed.stdout).toContain(`${id}  open   ${CANDIDATE} -> ${STABLE}`);
+  expect(listed.stdout).toContain("10 of 10 runs");
+  expect(await flagback("approve", id, "--reason", "it is bad")).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining("Rollback triggered"),
+  });
+  expect((await flagback("decisions")).stdout).toContain("Nothing waits for an approval.");
+  expect((await flagback("decisions", "--all")).stdout).toContain("approved");
+  expect(await flagback("reject", id, "--reason", "no, wait")).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("[decision_not_open]"),
   });
 });
 

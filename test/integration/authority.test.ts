@@ -5,7 +5,7 @@
 import { MACHINE, type MachineState, PEOPLES_COMMANDS } from "@flagback/core";
 import { expect, test } from "vitest";
 import { isAllowed } from "../../server/src/auth/tokens.ts";
-import { alertReceiver } from "../support/agents.ts";
+import { alertsOf } from "../support/agents.ts";
 import { MovedClock } from "../support/moved-clock.ts";
 import { ALIAS, CANDIDATE, ERROR_RATE, eventually, exposing, failures, STABLE } from "../support/rollout.ts";
 
@@ -89,7 +89,7 @@ test("a refused gate is a row that says who wanted up and what stood against it,
 
 test("who passes a closed gate, or begins beyond the first stage, is alerted about and recorded with the reason", async () => {
   const rollout = await exposing({ stages: [...STAGES] });
-  const receiver = await alertReceiver(rollout);
+  const receiver = await alertsOf(rollout);
   const bypassed = await rollout.act("advance", { reason: "the fix is small", bypassGate: true });
   expect(bypassed.status).toBe(200);
   const loud = await receiver.next("bypass");
@@ -103,7 +103,7 @@ test("who passes a closed gate, or begins beyond the first stage, is alerted abo
   await rollout.act("unlock", { version: CANDIDATE, reason: "again", rootCause: "none" });
   await rollout.act("rollout", { candidate: CANDIDATE, stage: "half", reason: "we are late" });
   const skipped = await eventually("the skipped stage is told", () =>
-    receiver.alerts.find(({ text }) => text.includes("Started without canary")),
+    receiver.alerts().find(({ text }) => text.includes("Started without canary")),
   );
   expect(skipped).toMatchObject({ kind: "bypass", text: expect.stringContaining("reason=we are late") });
   expect((await rollout.audit("rollout.start")).at(-1)?.summary).toContain("skipping canary");

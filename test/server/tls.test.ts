@@ -91,6 +91,7 @@ test.each([
   [["--tls-key", "x"], "--tls-key stands alone"],
   [["--trust-proxy", "10.0.0.0/99", "--trust-proxy", "proxy"], "10.0.0.0/99 is no address range; proxy is no"],
   [["--webhook-allow", "0x7f.1"], "0x7f.1 is no address range"],
+  [["--public-url", "https://user:secret@flags.example.com"], "--public-url is no web address"],
   [["--allowed-origin", "https://ops.example.com/"], "https://ops.example.com/ is no origin"],
 ])("flagback serve %j is bad use, and nothing listens", async (options, message) => {
   const io = fakeIo();

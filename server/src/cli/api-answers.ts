@@ -44,6 +44,8 @@ export interface RolloutStatus {
   readonly rolloutNumber: number;
   /** Present while the brain holds the rollout. */
   readonly hold: { readonly cause: string; readonly since: string; readonly summary: string } | null;
+  /** Id of the decision that people are asked for. */
+  readonly openDecision: string | null;
   /** What the brain concludes now, in a sentence; null before the first judgement. */
   readonly explanation: string | null;
   /** The runtime without which too little evidence is left for a stop. */

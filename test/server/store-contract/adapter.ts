@@ -2,7 +2,16 @@
  * What the contract suite needs of a store to be tested, and the documents that its tests write.
  */
 import type { CheckedAlias, Counts } from "@flagback/core";
-import type { Alias, AuditEvent, Decision, KillSwitch, StoredFeedback, Trigger, Version } from "@flagback/schemas";
+import type {
+  Alias,
+  AskedDecision,
+  AuditEvent,
+  Decision,
+  KillSwitch,
+  StoredFeedback,
+  Trigger,
+  Version,
+} from "@flagback/schemas";
 import {
   type Commit,
   NO_LEDGER_WRITES,
@@ -86,6 +95,30 @@ export function change(parts: Partial<Commit> = {}): Commit {
     alerts: [],
     ledger: NO_LEDGER_WRITES,
     ...parts,
+  };
+}
+
+export function asked(name: string): AskedDecision {
+  return {
+    id: name.repeat(64),
+    alias: "agent",
+    candidate: "agent@2",
+    target: "agent@1",
+    rolloutNumber: 1,
+    stage: "canary",
+    round: 1,
+    state: "open",
+    reason: "sla_breach",
+    attribution: "candidate",
+    leading: "error_rate",
+    summary: "3 of 3 runs failed.",
+    evidence: [],
+    lastRunIds: ["run-1"],
+    input: { judged: "on this" },
+    openedAt: AT,
+    deadline: LATER,
+    atDeadline: "rollback",
+    engaged: [],
   };
 }
 

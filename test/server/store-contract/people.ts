@@ -7,6 +7,7 @@ import { testFolder } from "../../support/server.ts";
 import {
   ALL,
   AT,
+  asked,
   audited,
   change,
   checked,
@@ -32,6 +33,39 @@ export function peopleContract(make: MakeAdapter): void {
     expect(tokens).toEqual([token("first"), token("second", { revokedAt: LATER })]);
     expect(audit.map(({ action }) => action)).toEqual(["token.create", "token.revoke"]);
     expect(requests[0]?.auditId).toBe(audit[0]?.id);
+  });
+
+  test("a decision that people are asked for is kept as it was last written, and dropped with incidents of its age", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    await store.commit(change({ asked: [asked("a"), asked("b")] }));
+    await store.commit(change({ asked: [{ ...asked("a"), state: "rejected" }] }));
+    store.close();
+    const again = adapter.open();
+    const kept = () => again.load({ history: ALL, runs: ALL }).asked;
+    expect(kept()).toEqual([{ ...asked("a"), state: "rejected" }, asked("b")]);
+    const [first, second] = kept();
+    await again.prune({ what: "incidents", before: AT, except: [], rows: ALL });
+    expect(kept()).toHaveLength(2);
+    await again.prune({ what: "incidents", before: LATER, except: [second?.id ?? ""], rows: ALL });
+    expect(kept().map(({ id }) => id)).toEqual([second?.id]);
+    expect(first?.id).not.toBe(second?.id);
+    again.close();
+  });
+
+  test("the key that links are signed with is made once, and is each database's own", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    const key = await store.linkKey();
+    expect(key).toMatch(/^[0-9a-f]{64}$/);
+    expect(await store.linkKey()).toBe(key);
+    store.close();
+    const again = adapter.open();
+    expect(await again.linkKey()).toBe(key);
+    again.close();
+    const other = (await make()).open();
+    expect(await other.linkKey()).not.toBe(key);
+    other.close();
   });
 
   test("an alert goes to the webhooks that are there when it is raised", async () => {

@@ -1,5 +1,5 @@
 /** `flagback rollout`: a candidate's way to traffic. */
-import { durationMs, type GateAnswer } from "@flagback/schemas";
+import { durationMs, type GateAnswer, SHORT_ID_LENGTH } from "@flagback/schemas";
 import { type Command, Option } from "commander";
 import type { RolloutStatus } from "../api-answers.ts";
 import { awaitRollout } from "../await-rollout.ts";
@@ -144,6 +144,7 @@ function statusText(status: RolloutStatus): string {
   return [
     `${alias}: ${candidate} ${state} at stage ${stage} with ${percent(weight)}, rollout ${rolloutNumber}; a rollback returns to ${target}`,
     ...(status.hold ? [`Held since ${status.hold.since}: ${status.hold.summary}`] : []),
+    ...(status.openDecision ? [approvalText(status.openDecision)] : []),
     ...(status.explanation ? [status.explanation] : []),
     ...(status.heldBackBy ? [`One runtime alone would decide: ${status.heldBackBy}.`] : []),
     "",
@@ -183,4 +184,9 @@ function statusText(status: RolloutStatus): string {
       ? "Nothing was judged yet."
       : `Together: log e ${logE.toFixed(2)}; at ${threshold.toFixed(2)} it stops.`,
   ].join("\n");
+}
+
+function approvalText(decision: string): string {
+  const id = decision.slice(0, SHORT_ID_LENGTH);
+  return `It waits for your answer: flagback approve ${id} --reason "...", or flagback reject ${id} --reason "..."`;
 }

@@ -193,6 +193,7 @@ async function rolloutStatus(context: ServerContext, alias: Alias) {
     weight: weightOf(alias.allocation, rollout.candidate),
     rolloutNumber: rollout.rolloutNumber,
     hold: rollout.hold ?? null,
+    openDecision: rollout.openDecision ?? null,
     decisionId: rollout.decisionId ?? null,
     verdict: verdict?.kind ?? null,
     explanation: verdict ? explain(verdict, rollout.candidate) : null,
