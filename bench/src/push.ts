@@ -4,6 +4,7 @@
  */
 import { Fleet, Floor } from "./load/fleet.ts";
 import { type Spread, spreadOf } from "./load/statistics.ts";
+import { type WholeProviders, wholeProviders } from "./load/whole-providers.ts";
 import type { Benchmark, Options, Report, Row } from "./report.ts";
 
 /** Runtimes, flips at that size, and the limit of the last runtime's time against the raw write loop's. */
@@ -16,6 +17,8 @@ const SIZES = [
 const QUICK_SIZES = [{ n: 1_000, flips: 20, limit: 1.5 }] as const;
 const WARM_UP_FLIPS = 10;
 const CPU_RUNTIMES = 1_000;
+const PROVIDERS = 1_000;
+const PROVIDERS_FLIPS = 20;
 const MAX_CPU_PER_SEND = 0.9;
 const MAX_CONNECTION_BYTES = 10_000;
 
@@ -41,7 +44,8 @@ async function run({ quick }: Options): Promise<Report> {
     const cpu = await cpuPerSend(fleet, floor, quick ? 60 : 200);
     const measured: Measured[] = [];
     for (const size of quick ? QUICK_SIZES : SIZES) measured.push(await spread(fleet, floor, size));
-    return reportOf(measured, cpu, memory);
+    const whole = await wholeProviders(fleet, { n: PROVIDERS, flips: PROVIDERS_FLIPS, warmUpFlips: WARM_UP_FLIPS });
+    return reportOf(measured, whole, cpu, memory);
   } finally {
     await floor.close();
     await fleet.close();
@@ -195,6 +199,7 @@ async function connectionBytes(fleet: Fleet, floor: Floor, n: number) {
 
 function reportOf(
   measured: readonly Measured[],
+  whole: WholeProviders,
   cpu: SendCpu,
   memory: {
     readonly n: number;
@@ -218,7 +223,15 @@ function reportOf(
     { what: `${n}: flagback, commit to median runtime, p50`, value: flagbackMedian.p50, unit: "ms" },
     { what: `${n}: flagback, POST to commit, p50`, value: posted.p50, unit: "ms" },
   ]);
+  const ofWhole = whole.flagback.p50 / whole.flagd.p50;
   rows.push(
+    {
+      what: `${PROVIDERS} whole providers in a process: flagd's, gRPC stream, last, p50`,
+      value: whole.flagd.p50,
+      unit: "ms",
+    },
+    { what: `${PROVIDERS} whole providers in a process: flagback's, last, p50`, value: whole.flagback.p50, unit: "ms" },
+    { what: `${PROVIDERS} whole providers in a process: flagback's part of flagd's time`, value: ofWhole, unit: "" },
     { what: "CPU per send, raw TCP write loop", value: cpu.tcp, unit: "us" },
     { what: "CPU per send, ws broadcast", value: cpu.ws, unit: "us", ratioToFloor: cpu.ws / cpu.tcp },
     { what: "CPU per send, flagback", value: cpu.flagback, unit: "us", ratioToFloor: cpu.flagback / cpu.tcp },
