@@ -11,7 +11,7 @@ const STORE = "^server/src/store/";
 const ADAPTERS = "^provider/src/adapters/";
 
 /** The only places of the server where a runtime lives, so the only ones that may use the provider. */
-const RUNTIME_HOSTS = ["^server/src/cli/", "^server/src/demo/"];
+const RUNTIME_HOSTS = ["^server/src/cli/", "^server/src/demo/", "^server/src/rehearsal/"];
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
@@ -92,7 +92,8 @@ module.exports = {
     },
     {
       name: "server-without-provider",
-      comment: "The server must not depend on what its clients happen to do; only the CLI and the demo run a runtime.",
+      comment:
+        "The server must not depend on what its clients happen to do; only the CLI, the demo and drills run a runtime.",
       severity: "error",
       from: { path: SERVER, pathNot: RUNTIME_HOSTS },
       to: { path: PROVIDER },

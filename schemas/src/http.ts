@@ -40,6 +40,8 @@ export const StartRolloutBody = z.strictObject({
   /** Start at this stage instead of the first; the stages skipped are named in the audit row. */
   stage: Name.optional(),
   reason: Text.default(""),
+  /** Start although the drill is missing that the policy demands; needs a reason, which is recorded. */
+  bypassGate: z.boolean().default(false),
 });
 export type StartRolloutBody = z.infer<typeof StartRolloutBody>;
 

@@ -3,6 +3,7 @@ export * from "./cache.ts";
 export * from "./config.ts";
 export * from "./doctor.ts";
 export * from "./documents.ts";
+export * from "./drill.ts";
 export * from "./errors.ts";
 export * from "./feedback.ts";
 export * from "./http.ts";

@@ -58,3 +58,5 @@ export const MAX_RUN_COUNT = 1_000_000;
 export const MAX_RUN_MS = 86_400_000;
 /** A run's cost in dollars. */
 export const MAX_RUN_COST_USD = 1_000_000;
+/** Steps of one drill: its checks, and every step of every fault. */
+export const MAX_DRILL_STEPS = 128;

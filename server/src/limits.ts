@@ -80,3 +80,9 @@ export const MAX_SIGNAL_BYTES = 256 * 1024;
 export const REFUSED_LINGER_MS = 1_000;
 /** Runtimes without a stream whose lease is remembered until it is over. Changes don't wait for those beyond. */
 export const MAX_DETACHED_RUNTIMES = 50_000;
+/** Drills under way at once, each of another alias. */
+export const MAX_RUNNING_DRILLS = 4;
+/** Records kept of an alias's drills; the oldest go first. */
+export const MAX_KEPT_DRILLS = 200;
+/** A drill whose runner says nothing for so long is ended, longer than its longest step. */
+export const SILENT_DRILL_MS = 60_000;

@@ -11,6 +11,7 @@ import { WebhookGuard } from "./alerts/webhook-guard.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { DeadlineWatch } from "./decisions/deadline-watch.ts";
 import { DecisionLinks } from "./decisions/decision-links.ts";
+import { DrillBook } from "./drills/drill-book.ts";
 import { Engine } from "./engine/engine.ts";
 import { RING_SIZE } from "./engine/history.ts";
 import { Evaluator } from "./evaluator/evaluator.ts";
@@ -136,6 +137,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       book,
       monotonicMs,
       now,
+      drillPasses: () => drills.passes,
       onError: (error, alias) => logUnlessTheDisk(log.child({ alias }), error, "the brain could not act"),
     });
     const changes = new ChangeWatch({ metrics, log, now, world: engine.world });
@@ -175,6 +177,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         slowedDown: () => metrics.slowDowns.inc(),
       },
     });
+    const drills = new DrillBook({ engine, store, tokens, hub, leaseMs, now, monotonicMs, loaded: loaded.drills });
     const recovery = new RecoveryWatch({
       engine,
       book,
@@ -231,7 +234,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
-      void everySecond({ engine, hub, store, feedback, synthetic, health, alerts, log, now });
+      void everySecond({ engine, hub, store, feedback, synthetic, health, alerts, drills, log, now });
     }, TICK_MS);
     const retention = new Retention({
       prune: (step) => store.prune(step),
@@ -275,6 +278,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         synthetic,
         hub,
         recovery,
+        drills,
         tokens,
         webhooks,
         alerts,
@@ -282,7 +286,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         signalAudit: new SignalAudit((row) => engine.audit(row), monotonicMs),
         links,
         metrics,
-        scrape: () => scrape({ engine, book, evaluator, hub, store, health, changes, metrics }),
+        scrape: () => scrape({ engine, book, evaluator, hub, store, health, changes, drills, metrics }),
         now,
         auditSignal,
         leaseMs,
@@ -301,6 +305,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const failSafe = { engage: true, afterMs: 0 };
       await engine.execute({ kind: "putKillSwitch", key: DEFAULT_KILL_SWITCH, failSafe }, SYSTEM);
     }
+    await drills
+      .endLost()
+      .catch((error) => logUnlessTheDisk(log, error, "what an earlier drill left could not be ended"));
     const url = await listen(app, options.host ?? "127.0.0.1", options.port ?? 7780, door.isTls ? "https" : "http");
     if (!door.isTls && !isLoopback(options.host) && (options.trustedProxies ?? []).length === 0) {
       log.warn({ url }, "tokens and payloads cross the network in the clear: serve TLS, or put a proxy in front");
@@ -330,10 +337,11 @@ async function everySecond(parts: {
   readonly synthetic: SyntheticChecks;
   readonly health: DiskHealth;
   readonly alerts: AlertSender;
+  readonly drills: DrillBook;
   readonly log: Logger;
   readonly now: () => number;
 }): Promise<void> {
-  const { engine, hub, store, feedback, synthetic, health, alerts, log } = parts;
+  const { engine, hub, store, feedback, synthetic, health, alerts, drills, log } = parts;
   // It heals by itself, also where nobody asks.
   if (health.problem !== undefined && (await health.check()) !== undefined) return;
   try {
@@ -349,6 +357,7 @@ async function everySecond(parts: {
     if (changed.length > 0) await store.writePropagation(changed);
     await feedback.flush();
     await synthetic.settle();
+    await drills.endLost();
     alerts.wake();
   } catch (error) {
     logUnlessTheDisk(log, error, "what is due by the clock could not be done");

@@ -1,7 +1,15 @@
 /**
  * Aliases: creation, settings, and the declaration of the first stable version.
  */
-import { type Alias, durationMs, type Refusal, type Slot, TOTAL_WEIGHT } from "@flagback/schemas";
+import {
+  type Alias,
+  DRILL_PREFIX,
+  durationMs,
+  isDrillName,
+  type Refusal,
+  type Slot,
+  TOTAL_WEIGHT,
+} from "@flagback/schemas";
 import { weightOf, weightsOf, wholeAllocation, withWeights } from "../allocation/index.ts";
 import { compileGuardrails } from "../brain/index.ts";
 import type { CommandOf } from "./commands.ts";
@@ -15,7 +23,7 @@ import { type Circumstances, changed, emptyChange, refused, type Transition, typ
 export function putAlias(world: World, command: CommandOf<"putAlias">, at: Circumstances): Transition {
   const { name } = command;
   const before = world.aliases.get(name);
-  const taken = keyTaken(world, name, "alias");
+  const taken = keyTaken(world, name, "alias") ?? (before ? undefined : nameReserved(name));
   if (taken) return refused(taken);
   if (command.policy) {
     const problem = policyProblem(world, command.policy);
@@ -160,9 +168,8 @@ function unsoaked({ advance, stages }: NonNullable<Alias["policy"]>): string[] {
 }
 
 /** Parts that the schema knows and nothing acts on: better refused than ignored. */
-function notCarriedOut({ requireDrill, stickiness, onWithdraw }: NonNullable<Alias["policy"]>): string[] {
+function notCarriedOut({ stickiness, onWithdraw }: NonNullable<Alias["policy"]>): string[] {
   return [
-    ...(requireDrill === undefined ? [] : ["requireDrill: there are no drills yet"]),
     ...(onWithdraw === "finish" && stickiness === "run"
       ? ["onWithdraw: finish says nothing without stickiness: conversation"]
       : []),
@@ -184,6 +191,17 @@ export function keyTaken(world: World, key: string, kind: "alias" | "kill switch
       hint: "Agents resolve aliases, kill switches and flags by one key; choose another name.",
     }
   );
+}
+
+/** Whether a name is for drills to give. */
+export function nameReserved(name: string): Refusal | undefined {
+  return isDrillName(name)
+    ? {
+        code: "bad_request",
+        message: `${name} begins with ${DRILL_PREFIX}, which is for drills alone.`,
+        hint: "Choose another name; flagback drill ALIAS makes and hides what it needs.",
+      }
+    : undefined;
 }
 
 /** A new allocation, or why the weights can't be had. */

@@ -3,6 +3,8 @@
  */
 import type {
   DesiredState,
+  DrillFault,
+  DrillState,
   FailSafe,
   FlagDefinition,
   GuardrailEvidence,
@@ -48,6 +50,10 @@ export type Command =
       readonly candidate?: string;
       readonly stage?: string;
       readonly reason: string;
+      /** Drills that passed; none where they are left out. */
+      readonly drills?: readonly DrillPass[];
+      /** Start although the drill is missing that the policy demands; recorded. */
+      readonly bypassGate?: boolean;
     }
   /** Moves to the next stage. */
   | {
@@ -157,6 +163,21 @@ export type Command =
   | { readonly kind: "putKillSwitch"; readonly key: string; readonly failSafe: FailSafe }
   | { readonly kind: "putFlag"; readonly key: string; readonly definition: FlagDefinition }
   | { readonly kind: "deleteFlag"; readonly key: string }
+  /** Fills the alias's shadow for a drill. */
+  | {
+      readonly kind: "openDrill";
+      readonly alias: string;
+      readonly candidate?: string;
+      readonly faults: readonly DrillFault[];
+    }
+  /** Empties it. */
+  | {
+      readonly kind: "closeDrill";
+      readonly alias: string;
+      readonly state: Exclude<DrillState, "running">;
+      /** One sentence for people. */
+      readonly summary: string;
+    }
   | { readonly kind: "putTrigger"; readonly id: string; readonly definition: TriggerDefinition }
   | { readonly kind: "deleteTrigger"; readonly id: string }
   | {

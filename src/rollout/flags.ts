@@ -1,13 +1,13 @@
 /**
  * Any other flag, kept in flagd's format.
  */
-import { keyTaken } from "./aliases.ts";
+import { keyTaken, nameReserved } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { changed, emptyChange, refused, type Transition, type World } from "./world.ts";
 
 export function putFlag(world: World, command: CommandOf<"putFlag">): Transition {
   const { key, definition } = command;
-  const taken = keyTaken(world, key, "flag");
+  const taken = keyTaken(world, key, "flag") ?? nameReserved(key);
   if (taken) return refused(taken);
   const variants = Object.keys(definition.variants);
   if (definition.defaultVariant != null && !variants.includes(definition.defaultVariant)) {

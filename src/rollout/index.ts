@@ -19,6 +19,7 @@ export {
   stateOf,
   VERIFICATION,
 } from "./machine.ts";
+export { payloadProblems } from "./payload-schema.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";
 export { incidentIdOf, stopDecisionId } from "./rollback.ts";

@@ -1,8 +1,8 @@
 /**
  * Kill switches: who holds them engaged, and for what.
  */
-import { type KillSwitch, MAX_SWITCH_ENTRIES, type SwitchEntry } from "@flagback/schemas";
-import { keyTaken } from "./aliases.ts";
+import { isDrillName, type KillSwitch, MAX_SWITCH_ENTRIES, type SwitchEntry } from "@flagback/schemas";
+import { keyTaken, nameReserved } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
 import { killSwitchNotFound } from "./refusals.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
@@ -82,12 +82,16 @@ export function expireEntries(world: World, at: Circumstances): Transition {
   });
 }
 
-/** Engages every kill switch everywhere, until somebody releases it: an entry that ends by itself does not stand in for that. */
+/**
+ * Engages every kill switch everywhere, until somebody releases it: an entry that ends by itself does not stand in for that.
+ * Those of drills stop nobody, so they are left alone.
+ */
 export function stopEverything(world: World, command: CommandOf<"stopEverything">, at: Circumstances): Transition {
   const owner = ownerOf(at);
   const killSwitches: KillSwitch[] = [...world.killSwitches.values()]
     .filter(
-      ({ engaged }) =>
+      ({ key, engaged }) =>
+        !isDrillName(key) &&
         !engaged.some((entry) => entry.owner === owner && entry.scope === "*" && entry.until === undefined),
     )
     .map((killSwitch) => ({
@@ -108,9 +112,9 @@ export function stopEverything(world: World, command: CommandOf<"stopEverything"
 
 /** Creates a switch, released, or changes its fail-safe. */
 export function putKillSwitch(world: World, command: CommandOf<"putKillSwitch">): Transition {
-  const taken = keyTaken(world, command.key, "kill switch");
-  if (taken) return refused(taken);
   const before = world.killSwitches.get(command.key);
+  const taken = keyTaken(world, command.key, "kill switch") ?? (before ? undefined : nameReserved(command.key));
+  if (taken) return refused(taken);
   const { engage: engaged, afterMs } = command.failSafe;
   if (before?.failSafe.engage === engaged && before.failSafe.afterMs === afterMs) {
     return { kind: "unchanged", action: "kill_switch.put", summary: `${command.key} is so already.` };

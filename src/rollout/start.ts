@@ -5,6 +5,7 @@ import { type Alias, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/sc
 import { withWeight } from "../allocation/index.ts";
 import { policyProblem, reallocate } from "./aliases.ts";
 import type { CommandOf } from "./commands.ts";
+import { drillFinding } from "./drill-requirement.ts";
 import { payloadProblems } from "./payload-schema.ts";
 import { aliasNotFound, versionLocked } from "./refusals.ts";
 import { type Circumstances, changed, emptyChange, refused, type Transition, type World } from "./world.ts";
@@ -48,6 +49,32 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
     });
   }
 
+  const drill = drillFinding(
+    alias.policy.requireDrill,
+    command.drills ?? [],
+    {
+      alias: alias.name,
+      candidateDigest: version.digest,
+      targetDigest: world.versions.get(alias.stable)?.digest ?? "",
+    },
+    at.now,
+  );
+  if (!drill.isMet && !command.bypassGate) {
+    return refused({
+      code: "drill_required",
+      message: `${candidate} can't be rolled out yet: ${drill.why}.`,
+      hint: `Rehearse the rollback with flagback drill ${alias.name} --candidate ${candidate}, or start with --bypass-gate; the audit log keeps that.`,
+      problems: [drill.why],
+    });
+  }
+  if (!drill.isMet && command.reason.trim() === "") {
+    return refused({
+      code: "bad_request",
+      message: "Whoever starts a rollout without the drill that its policy demands says why.",
+      hint: 'Add --reason "...".',
+    });
+  }
+
   const rollout: Rollout = {
     rolloutNumber: alias.rolloutNumber + 1,
     candidate,
@@ -65,14 +92,18 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
   );
   if ("code" in allocated) return refused(allocated);
   const skipped = stages.slice(0, index).map((each) => each.name);
+  const bypassed = [
+    ...(skipped.length > 0 ? [`Started without ${skipped.join(", ")}.`] : []),
+    ...(drill.isMet ? [] : [`Bypassed the gate, which said: ${drill.why}.`]),
+  ];
   const because = command.reason ? `, reason=${command.reason}` : "";
-  const bypass = `Gate bypassed ${candidate} -> ${stage.percent} % (stage ${stage.name}) by ${at.actor.name}${because}. Started without ${skipped.join(", ")}.`;
+  const bypass = `Gate bypassed ${candidate} -> ${stage.percent} % (stage ${stage.name}) by ${at.actor.name}${because}. ${bypassed.join(" ")}`;
   return changed({
     ...emptyChange(
       "rollout.start",
       `alias:${alias.name}`,
       `Started rollout ${rollout.rolloutNumber} of ${candidate} at ${stage.percent} % (stage ${stage.name})` +
-        `${skipped.length > 0 ? `, skipping ${skipped.join(", ")}` : ""}.`,
+        `${skipped.length > 0 ? `, skipping ${skipped.join(", ")}` : ""}.${drill.isMet ? "" : ` Bypassed the gate, which said: ${drill.why}.`}`,
     ),
     aliases: [
       {
@@ -84,7 +115,7 @@ export function startRollout(world: World, command: CommandOf<"startRollout">, a
       },
     ],
     // Whoever begins further up passes by what those stages would have asked.
-    alerts: skipped.length > 0 ? [{ kind: "bypass", text: bypass, alias: alias.name }] : [],
+    alerts: bypassed.length > 0 ? [{ kind: "bypass", text: bypass, alias: alias.name }] : [],
     audit: {
       decision: "allow",
       fromVersion: alias.stable,

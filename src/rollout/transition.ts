@@ -1,6 +1,7 @@
 /**
  * The one door to every change: a command against the world gives a change or a refusal. Pure.
  */
+import { closeDrill, openDrill } from "../drill/shadow.ts";
 import { addCandidates, putAlias } from "./aliases.ts";
 import { apply } from "./apply.ts";
 import type { Command } from "./commands.ts";
@@ -65,6 +66,10 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return putTrigger(world, command);
     case "deleteTrigger":
       return deleteTrigger(world, command);
+    case "openDrill":
+      return openDrill(world, command, at);
+    case "closeDrill":
+      return closeDrill(world, command, at);
     case "apply":
       return apply(world, command, at, transition);
   }

@@ -2,6 +2,7 @@
  * The version registry: immutable releases, identified by id and digest.
  */
 import { type Alias, durationMs, MAX_PAST_STABLES, type Version } from "@flagback/schemas";
+import { nameReserved } from "./aliases.ts";
 import type { CommandOf, VersionDraft } from "./commands.ts";
 import { payloadRefusal } from "./payload-schema.ts";
 import { versionNotFound } from "./refusals.ts";
@@ -28,6 +29,8 @@ export function versionDigest(
 /** Registers a version; the same id with the same digest changes nothing, with another digest it is refused. */
 export function registerVersion(world: World, command: CommandOf<"registerVersion">, at: Circumstances): Transition {
   const draft = command.version;
+  const reserved = nameReserved(draft.id) ?? nameReserved(draft.alias);
+  if (reserved) return refused(reserved);
   const digest = versionDigest(draft, at.digestOf);
   const before = world.versions.get(draft.id);
   if (before?.digest === digest && before.alias === draft.alias) {

@@ -310,18 +310,6 @@ test("the end of a hold that the brain sees leaves a person's pause as it is", (
   expect(other.kind).toBe("unchanged");
 });
 
-test.each([["requireDrill", { requireDrill: { maxAge: "30d" } }]] as const)(
-  "a policy that asks for %s beyond what is carried out is refused, not ignored",
-  (field, part) => {
-    const refused = transition(
-      ready(),
-      { kind: "putAlias", name: "agent", policy: Policy.parse({ ...POLICY, ...part }) },
-      AT,
-    );
-    expect(refusalOf(refused)).toMatchObject({ code: "policy_invalid", problems: [expect.stringContaining(field)] });
-  },
-);
-
 test("a rollout advances when it has soaked and is proven healthy, and the gate says what is missing", () => {
   const stages = [
     { name: "canary", percent: 1, soak: "10m" },

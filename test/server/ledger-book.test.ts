@@ -362,6 +362,7 @@ const NOTHING: Loaded = {
   webhooks: [],
   triggers: [],
   checks: [],
+  drills: [],
   tick: 0,
   instances: [],
   assignments: [],

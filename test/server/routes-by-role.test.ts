@@ -98,6 +98,11 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   // Whoever holds the link: its signature is what lets them in, and without one there is nothing to find.
   ["GET /v1/decisions/:id/link", EVERYBODY],
   ["POST /v1/decisions/:id/link", EVERYBODY],
+  ["GET /v1/drills", READERS],
+  ["GET /v1/drills/:id", READERS],
+  ["POST /v1/drills", LEADS, { alias: "support-agent" }],
+  ["POST /v1/drills/:id/steps", LEADS, { steps: [] }],
+  ["POST /v1/drills/:id/finish", LEADS, {}],
   ["GET /v1/decisions/:id/replay", READERS],
   ["GET /v1/feedback", READERS],
   ["GET /v1/runtimes", READERS],

@@ -32,9 +32,13 @@ export interface CreatedToken {
   readonly signingSecret?: string;
 }
 
+type TokenDraft = Pick<Token, "role" | "name" | "aliases" | "trigger">;
+
 export class Tokens {
   readonly #store: Store;
   readonly #byId: Map<string, StoredToken>;
+  /** Those that are kept nowhere else. */
+  readonly #lent = new Map<string, StoredToken>();
 
   constructor(store: Store, tokens: readonly StoredToken[]) {
     this.#store = store;
@@ -54,24 +58,27 @@ export class Tokens {
    * @throws FlagbackError `bad_request` where the trigger has as many as there may be
    */
   async create(
-    draft: Pick<Token, "role" | "name" | "aliases" | "trigger">,
+    draft: TokenDraft,
     by: string,
     at: string,
     recordOf?: (token: Token) => WriteRecord,
   ): Promise<CreatedToken> {
     if (draft.trigger !== undefined) this.#assertRoom(draft.trigger);
-    const id = randomBytes(SELECTOR_BYTES).toString("hex");
-    const secretPart = randomBytes(SECRET_BYTES).toString("hex");
-    // In one order, so that equal scopes share what is encoded for them.
-    const aliases = [...new Set(draft.aliases)].sort();
-    const token: Token = { id, ...draft, aliases, createdAt: at, createdBy: by };
-    const secretHash = hash(secretPart).toString("hex");
-    await this.#keep({ ...token, secretHash }, recordOf?.(token));
-    return {
-      token,
-      secret: `fb_${draft.role}_${id}_${secretPart}`,
-      ...(draft.role === "trigger" && { signingSecret: signingSecretOf({ secretHash }) }),
-    };
+    const { stored, token, secret } = fresh(draft, by, at);
+    await this.#keep(stored, recordOf?.(token));
+    return { token, secret, ...(draft.role === "trigger" && { signingSecret: signingSecretOf(stored) }) };
+  }
+
+  /** Makes a token that is written nowhere: it ends when it is taken back, or with the process. */
+  lend(draft: TokenDraft, by: string, at: string): { readonly token: Token; readonly secret: string } {
+    const { stored, token, secret } = fresh(draft, by, at);
+    this.#lent.set(stored.id, stored);
+    return { token, secret };
+  }
+
+  /** Ends a lent token. */
+  takeBack(id: string): void {
+    this.#lent.delete(id);
   }
 
   async revoke(id: string, at: string, recordOf: (token: Token) => WriteRecord): Promise<Token> {
@@ -91,7 +98,7 @@ export class Tokens {
   /** The token that an `Authorization` header carries. @throws FlagbackError `unauthorized`; never says which part was wrong. */
   authenticate(header: string | undefined): StoredToken {
     const [, role, id, secret] = /^Bearer fb_([a-z]+)_([0-9a-f]+)_([0-9a-f]+)$/.exec(header ?? "") ?? [];
-    const token = this.#byId.get(id ?? "");
+    const token = this.#find(id ?? "");
     const expected = Buffer.from(token?.secretHash ?? "0".repeat(64), "hex");
     const isSame = timingSafeEqual(hash(secret ?? ""), expected);
     if (token && isSame && token.role === role && token.revokedAt === undefined) return token;
@@ -109,7 +116,12 @@ export class Tokens {
 
   /** For what outlives the check at its beginning, such as a long poll. @throws FlagbackError `unauthorized` */
   assertLive(token: Token): void {
-    if (this.#byId.get(token.id)?.revokedAt !== undefined) throw unauthorized("The token was revoked.");
+    const found = this.#find(token.id);
+    if (!found || found.revokedAt !== undefined) throw unauthorized("The token was revoked.");
+  }
+
+  #find(id: string): StoredToken | undefined {
+    return this.#byId.get(id) ?? this.#lent.get(id);
   }
 
   #liveOf(trigger: string): StoredToken[] {
@@ -137,6 +149,20 @@ export class Tokens {
  */
 function signingSecretOf({ secretHash }: Pick<StoredToken, "secretHash">): string {
   return secretOf(Buffer.from(secretHash, "hex"));
+}
+
+function fresh(
+  draft: TokenDraft,
+  by: string,
+  at: string,
+): { readonly stored: StoredToken; readonly token: Token; readonly secret: string } {
+  const id = randomBytes(SELECTOR_BYTES).toString("hex");
+  const secretPart = randomBytes(SECRET_BYTES).toString("hex");
+  // In one order, so that equal scopes share what is encoded for them.
+  const aliases = [...new Set(draft.aliases)].sort();
+  const token: Token = { id, ...draft, aliases, createdAt: at, createdBy: by };
+  const stored = { ...token, secretHash: hash(secretPart).toString("hex") };
+  return { stored, token, secret: `fb_${draft.role}_${id}_${secretPart}` };
 }
 
 export function unauthorized(message: string): FlagbackError {

@@ -3,6 +3,8 @@
  */
 import type { CheckedVersion } from "@flagback/core";
 import type {
+  AlertDelivery,
+  Drill,
   FeedbackSummary,
   GuardrailEvidence,
   Incident,
@@ -88,6 +90,12 @@ export interface IncidentReport extends Incident {
   readonly outcomesToDecision: number | null;
   /** What was kept of the moment of the rollback. */
   readonly snapshot?: IncidentSnapshot;
+}
+
+/** `GET /v1/drills/{id}`. */
+export interface DrillReport extends Drill {
+  /** Whether every webhook took every alert of the last rollback. */
+  readonly alerts: { readonly isMet: boolean; readonly why: string; readonly deliveries: readonly AlertDelivery[] };
 }
 
 export interface CreatedToken {

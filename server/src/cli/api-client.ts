@@ -11,10 +11,13 @@ import {
   type CreateTokenBody,
   type CreateWebhookBody,
   type DoctorAnswer,
+  type Drill,
+  type DrillStep,
   type EngageBody,
   ERROR_STATUS,
   type ErrorCode,
   type FeedbackSummary,
+  type FinishDrillBody,
   type Flag,
   FlagbackError,
   type GateAnswer,
@@ -22,9 +25,12 @@ import {
   type IncidentNoteBody,
   type KillSwitch,
   Problem,
+  type PutAliasBody,
   type RegisterVersionBody,
   type ReleaseBody,
   type Runtime,
+  type StartDrillBody,
+  type StartedDrill,
   type StartRolloutBody,
   type Token,
   type Trigger,
@@ -42,6 +48,7 @@ import type {
   CreatedToken,
   CreatedWebhook,
   DeliveryAnswer,
+  DrillReport,
   FeedbackQuery,
   FeedbackRow,
   IncidentReport,
@@ -164,7 +171,9 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
       }),
     gate: (alias: string) => send<GateAnswer>("GET", `v1/aliases/${part(alias)}/gate`),
     doctor: (alias: string) => send<DoctorAnswer>("GET", `v1/aliases/${part(alias)}/doctor`),
-    startRollout: (alias: string, body: StartRolloutBody) => change("POST", `v1/aliases/${part(alias)}/rollout`, body),
+    putAlias: (name: string, body: PutAliasBody) => change("PUT", `v1/aliases/${part(name)}`, body),
+    startRollout: (alias: string, body: Partial<StartRolloutBody>) =>
+      change("POST", `v1/aliases/${part(alias)}/rollout`, body),
     advance: (alias: string, body: { readonly reason: string; readonly bypassGate: boolean }) =>
       change("POST", `v1/aliases/${part(alias)}/advance`, body),
     pause: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/pause`, { reason }),
@@ -210,6 +219,15 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     noteIncident: (id: string, body: IncidentNoteBody) => change("POST", `v1/incidents/${part(id)}/notes`, body),
     releaseIncident: (id: string, reason: string) => change("POST", `v1/incidents/${part(id)}/release`, { reason }),
     incident: (id: string) => send<IncidentReport>("GET", `v1/incidents/${part(id)}`),
+
+    drills: (alias?: string) =>
+      send<{ drills: Drill[] }>("GET", "v1/drills", { query: { alias } }).then((answer) => answer.drills),
+    drill: (id: string) => send<DrillReport>("GET", `v1/drills/${part(id)}`),
+    startDrill: (body: StartDrillBody) => send<StartedDrill>("POST", "v1/drills", { body }),
+    drillSteps: (id: string, steps: readonly DrillStep[]) =>
+      send<{ drill: Drill }>("POST", `v1/drills/${part(id)}/steps`, { body: { steps } }),
+    finishDrill: (id: string, body: Partial<FinishDrillBody>) =>
+      send<{ drill: Drill }>("POST", `v1/drills/${part(id)}/finish`, { body }),
 
     /** The backup's bytes, and the revision that it is of. */
     backup: async () => {

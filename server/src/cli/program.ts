@@ -11,6 +11,7 @@ import { addDecisions } from "./commands/decisions.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addDoctor } from "./commands/doctor.ts";
+import { addDrill, addDrills } from "./commands/drill.ts";
 import { addGet } from "./commands/get.ts";
 import { addIncident } from "./commands/incident.ts";
 import { addIncidents } from "./commands/incidents.ts";
@@ -81,6 +82,8 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addBacktest(program, io);
   addIncidents(program, io);
   addIncident(program, io);
+  addDrill(program, io, setStatus);
+  addDrills(program, io);
   addRuntimes(program, io);
   addDoctor(program, io, setStatus);
   addToken(program, io);

@@ -22,6 +22,8 @@ export interface RemoteOptions {
 export interface Invocation {
   readonly io: Io;
   readonly api: Api;
+  /** Where the server is and who asks, for whoever makes further clients. */
+  readonly connection: { readonly url: string; readonly token: string | undefined };
   readonly asJson: boolean;
   readonly paint: Paint;
   /** Answers: the value with `--json`, else the text for people. */
@@ -54,17 +56,18 @@ export function addReasonOption(command: Command): Command {
 }
 
 export function invoke(io: Io, options: RemoteOptions): Invocation {
-  const api = connectApi({
+  const connection = {
     url: options.url ?? (io.env.FLAGBACK_URL || DEFAULT_URL),
     token: options.token ?? io.env.FLAGBACK_TOKEN,
-    waitAppliedMs: options.wait ? WAIT_APPLIED_MS : undefined,
-  });
+  };
+  const api = connectApi({ ...connection, waitAppliedMs: options.wait ? WAIT_APPLIED_MS : undefined });
   const asJson = options.json ?? false;
   const answer = (value: unknown, forPeople: () => string): void =>
     io.stdout.write(`${asJson ? JSON.stringify(value) : forPeople()}\n`);
   return {
     io,
     api,
+    connection,
     asJson,
     paint: painter(io.stdout, io.env),
     answer,

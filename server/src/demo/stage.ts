@@ -6,9 +6,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Api, connectApi } from "../cli/api-client.ts";
-import type { Progress } from "./messages.ts";
-import { type RuntimeProcess, type ServerProcess, startRuntimeProcess, startServerProcess } from "./processes.ts";
+import { ownProgram, type RuntimeProcess as Process, startRuntimeProcess } from "../processes/child.ts";
+import type { FromRuntime, Progress, ToRuntime } from "./messages.ts";
+import { type ServerProcess, startServerProcess } from "./processes.ts";
 import type { Scenario } from "./scenario.ts";
+
+type RuntimeProcess = Process<ToRuntime, FromRuntime>;
 
 const RUNTIMES = 3;
 const NOTHING_YET: Progress = { runs: 0, writesDone: 0, writesRefused: 0, resolutions: [] };
@@ -43,7 +46,9 @@ export async function openStage(options: { port: number; onLog: (line: string) =
   const processes: RuntimeProcess[] = [];
   const runtimes: StagedRuntime[] = [];
   for (let index = 1; index <= RUNTIMES; index += 1) {
-    const child = startRuntimeProcess(`runtime-${index}`);
+    const child = startRuntimeProcess<ToRuntime, FromRuntime>(`runtime-${index}`, ownProgram("demo-runtime"), {
+      type: "end",
+    });
     const runtime = stagedRuntime(child, (reason) => lost.abort(new Error(reason)), options.onLog);
     processes.push(child);
     runtimes.push(runtime);

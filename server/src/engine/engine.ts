@@ -19,6 +19,7 @@ import {
   FlagbackError,
   type Incident,
   type IncidentSnapshot,
+  isDrillName,
   type Observed,
   type PlanStep,
 } from "@flagback/schemas";
@@ -228,7 +229,7 @@ export class Engine {
       },
       incidents: stamped.incidents,
       asked: stamped.asked,
-      alerts: withTrace(stamped.alerts, carrierOf(options.trace)),
+      alerts: withTrace(stamped.alerts.map(markedIfDrill), carrierOf(options.trace)),
       idempotency: options.idempotency && { ...options.idempotency, answer: executed },
     };
     const { auditId, commitMs } = await this.#withLedger(this.#book, (ledger) =>
@@ -293,8 +294,14 @@ const NOTHING_OBSERVED: Observed = {
   lastOutcomes: [],
 };
 
+/** Nobody may take a rehearsal for the real thing. */
+function markedIfDrill(alert: Change["alerts"][number]): Commit["alerts"][number] {
+  if (alert.alias === undefined || !isDrillName(alert.alias)) return alert;
+  return { ...alert, text: `Drill: ${alert.text}`, drill: true };
+}
+
 /** An alert is delivered later, perhaps by another process; so it says itself which trace it belongs to. */
-function withTrace(alerts: Change["alerts"], trace: TraceCarrier | undefined): Commit["alerts"] {
+function withTrace(alerts: Commit["alerts"], trace: TraceCarrier | undefined): Commit["alerts"] {
   return trace ? alerts.map((alert) => ({ ...alert, trace })) : alerts;
 }
 
@@ -406,6 +413,8 @@ function documentOf(
     case "expireEntries":
     case "expireFinishing":
     case "stopEverything":
+    case "openDrill":
+    case "closeDrill":
     case "apply":
     case "convergeIncident":
     case "settleIncident":

@@ -2,7 +2,7 @@
  * `advance: auto`: what the brain commands where the gate stands open. All that it asks is stored (the stage's start, the
  * evidence, holds), so a restart neither forgets a soak nor begins it anew.
  */
-import { type Command, gateOf, type Ledger, type World } from "@flagback/core";
+import { type Command, type DrillPass, gateOf, type Ledger, type World } from "@flagback/core";
 import { type Alias, durationMs, FlagbackError } from "@flagback/schemas";
 import { gateFacts } from "./gate-facts.ts";
 
@@ -18,11 +18,12 @@ export function automaticStep(
   world: World,
   alias: Alias,
   ledger: Ledger | undefined,
+  drills: readonly DrillPass[],
   nowMs: number,
 ): Command | undefined {
   const { rollout } = alias;
   if (!rollout || !hasSoaked(alias, nowMs)) return undefined;
-  const facts = gateFacts(ledger);
+  const facts = gateFacts(ledger, drills);
   const gate = gateOf(world, alias, rollout, facts, new Date(nowMs).toISOString());
   if (!gate.isOpen || !gate.step) return undefined;
   const { rolloutNumber, stage } = rollout;

@@ -4,6 +4,7 @@
  */
 import {
   canRollBack,
+  type DrillPass,
   explain,
   hasDoubled,
   isRollback,
@@ -43,6 +44,7 @@ export class Evaluator {
   readonly #book: LedgerBook;
   readonly #monotonicMs: () => number;
   readonly #now: () => number;
+  readonly #drillPasses: () => readonly DrillPass[];
   readonly #onError: (error: unknown, alias: string) => void;
   readonly #excursions: ExcursionAudit;
   /** Aliases to judge, with the arrival of the last outcome. */
@@ -61,12 +63,15 @@ export class Evaluator {
     readonly book: LedgerBook;
     readonly monotonicMs: () => number;
     readonly now: () => number;
+    /** Drills that passed. Default: none. */
+    readonly drillPasses?: () => readonly DrillPass[];
     readonly onError: (error: unknown, alias: string) => void;
   }) {
     this.#engine = parts.engine;
     this.#book = parts.book;
     this.#monotonicMs = parts.monotonicMs;
     this.#now = parts.now;
+    this.#drillPasses = parts.drillPasses ?? (() => []);
     this.#onError = parts.onError;
     this.#excursions = new ExcursionAudit((row) => this.#engine.audit({ actor: BRAIN, ...row }), parts.monotonicMs);
   }
@@ -169,7 +174,7 @@ export class Evaluator {
   async #goUp(name: string, ledger: Ledger | undefined): Promise<void> {
     const { world } = this.#engine;
     const alias = world.aliases.get(name);
-    const step = alias && automaticStep(world, alias, ledger, this.#now());
+    const step = alias && automaticStep(world, alias, ledger, this.#drillPasses(), this.#now());
     if (!step) return;
     try {
       await this.#engine.execute(step, BRAIN);

@@ -25,6 +25,7 @@ import { applyRoute } from "./routes/apply.ts";
 import { backupRoute } from "./routes/backup.ts";
 import { decisionLinkRoutes } from "./routes/decision-link.ts";
 import { decisionRoutes } from "./routes/decisions.ts";
+import { drillRoutes } from "./routes/drills.ts";
 import { feedbackRoutes } from "./routes/feedback.ts";
 import { flagRoutes } from "./routes/flags.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -88,6 +89,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   incidentRoutes(app, context);
   decisionRoutes(app, context);
   decisionLinkRoutes(app, context);
+  drillRoutes(app, context);
   tokenRoutes(app, context);
   webhookRoutes(app, context);
   triggerRoutes(app, context, new SignalSender({ tokens: context.tokens, door, now: context.now }));

@@ -14,6 +14,7 @@ import type { AlertSender } from "../alerts/alert-sender.ts";
 import type { WebhookGuard } from "../alerts/webhook-guard.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { DecisionLinks } from "../decisions/decision-links.ts";
+import type { DrillBook } from "../drills/drill-book.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { FeedbackBook } from "../feedback/feedback-book.ts";
@@ -49,6 +50,7 @@ export interface ServerContext {
   readonly synthetic: SyntheticChecks;
   readonly hub: Hub;
   readonly recovery: RecoveryWatch;
+  readonly drills: DrillBook;
   readonly tokens: Tokens;
   readonly webhooks: Map<string, StoredWebhook>;
   readonly alerts: Pick<AlertSender, "test" | "wake">;

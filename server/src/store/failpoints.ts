@@ -22,6 +22,7 @@ export const WRITES = [
   "request",
   "token",
   "webhook",
+  "drill",
   "alert",
   "feedback",
   "retention",

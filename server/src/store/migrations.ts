@@ -114,6 +114,9 @@ const MIGRATIONS: readonly string[] = [
   CREATE TABLE asked_decisions (id TEXT PRIMARY KEY, opened_at TEXT NOT NULL, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE INDEX asked_decisions_by_age ON asked_decisions (opened_at);
   `,
+  `
+  CREATE TABLE drills (number INTEGER PRIMARY KEY, alias TEXT NOT NULL, document TEXT NOT NULL) STRICT;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

@@ -30,6 +30,11 @@ export function load(database: Database.Database, limits: { readonly history: nu
     triggers: documents("trigger"),
     checks: documents("checks"),
     webhooks: documents<StoredWebhook>("webhook").map(completed),
+    drills: database
+      .prepare("SELECT document FROM drills ORDER BY number")
+      .pluck()
+      .all()
+      .map((text) => JSON.parse(text as string)),
     decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
     incidents: database.prepare("SELECT document FROM incidents").pluck().all().map(parseIncident),
     asked: database

@@ -1,6 +1,7 @@
 /**
  * Alerts on their way to webhooks. They are put in by the change that raises them.
  */
+import type { AlertDelivery } from "@flagback/schemas";
 import type Database from "better-sqlite3";
 import type { Writes } from "./sqlite-writes.ts";
 import {
@@ -19,6 +20,7 @@ type Outbox = {
     | "dueAlerts"
     | "alertDelivered"
     | "alertFailed"
+    | "alertsOf"
     | "lastDelivery"
     | "outboxDepth"
     | "deadLetters"
@@ -56,6 +58,9 @@ export function outboxStore(
     WHERE id = ? AND next_at_ms IS NOT NULL`);
   const last = sql(`SELECT delivered_at AS deliveredAt, CASE WHEN delivered_at IS NULL THEN last_error END AS problem
     FROM outbox WHERE webhook_id = ? AND attempts > 0 ORDER BY next_at_ms IS NOT NULL DESC, id DESC LIMIT 1`);
+  const about =
+    sql(`SELECT webhook_id AS webhook, attempts, delivered_at AS deliveredAt, last_error AS error FROM outbox
+    WHERE topic = ? ORDER BY id`);
   const depth = sql("SELECT count(*) FROM outbox WHERE next_at_ms IS NOT NULL").pluck();
   const dead = sql(`SELECT count(*) FROM outbox WHERE ${STATES.dead}`).pluck();
   const again = sql(`UPDATE outbox SET next_at_ms = 0, attempts = 0, retry_until_ms = :retryUntilMs
@@ -77,6 +82,7 @@ export function outboxStore(
       failed.run(error, nextAtMs, id);
     }),
     lastDelivery: (webhookId) => last.get(webhookId) as LastDelivery | undefined,
+    alertsOf: (incident) => about.all(incident) as AlertDelivery[],
     outboxDepth: () => depth.get() as number,
     deadLetters: () => dead.get() as number,
     readDeliveries: ({ webhookId, state, limit }) => {

@@ -6,6 +6,7 @@ import { statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { CheckedAlias } from "@flagback/core";
+import type { Drill } from "@flagback/schemas";
 import Database from "better-sqlite3";
 import { copyDatabase } from "./backup.ts";
 import type { Reach } from "./failpoints.ts";
@@ -99,6 +100,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     findLinkKey: sql("SELECT value FROM meta WHERE key = 'linkKey'").pluck(),
     dropAlerts: sql(`UPDATE outbox SET next_at_ms = NULL, last_error = 'the webhook was removed'
       WHERE webhook_id = ? AND next_at_ms IS NOT NULL`),
+    putDrill: sql("INSERT INTO drills VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
+    deleteDrill: sql("DELETE FROM drills WHERE number = ?"),
     probe: sql("INSERT INTO meta VALUES ('probe', ?) ON CONFLICT DO UPDATE SET value = excluded.value"),
   };
 
@@ -212,6 +215,10 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
   const putChecks = writes.make("feedback", (checks: CheckedAlias) => {
     statements.putDocument.run("checks", checks.alias, JSON.stringify(checks));
   });
+  const putDrill = writes.make("drill", (drill: Drill, tooMany: readonly number[] = []) => {
+    statements.putDrill.run(drill.number, drill.alias, JSON.stringify(drill));
+    for (const number of tooMany) statements.deleteDrill.run(number);
+  });
 
   const guarded = guard(options.failed);
   return {
@@ -256,6 +263,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     feedbackSummaries: guarded(feedback.feedbackSummaries),
     linkKey: guarded(linkKey),
     putToken: guarded(putToken),
+    putDrill: guarded(putDrill),
+    alertsOf: guarded(outbox.alertsOf),
     putWebhook: guarded(putWebhook),
     deleteWebhook: guarded(deleteWebhook),
     dueAlerts: guarded(outbox.dueAlerts),

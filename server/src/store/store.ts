@@ -5,10 +5,12 @@
 
 import type { Alert, CheckedAlias, Counts, CountsRow, Ledger } from "@flagback/core";
 import type {
+  AlertDelivery,
   Alias,
   AskedDecision,
   AuditEvent,
   Decision,
+  Drill,
   FeedbackSummary,
   Flag,
   Incident,
@@ -205,6 +207,8 @@ export interface LastDelivery {
 /** An alert as it is kept, or one that was asked for to see whether it arrives. */
 export interface OutboxAlert extends Omit<Alert, "kind"> {
   readonly kind: Alert["kind"] | "test";
+  /** A rehearsal raised it. */
+  readonly drill?: true;
   /** The trace of its change, for the delivery and not for the webhook's receiver to read. */
   readonly trace?: Readonly<Record<string, string>>;
 }
@@ -279,6 +283,8 @@ export interface Loaded {
   readonly webhooks: readonly StoredWebhook[];
   readonly triggers: readonly Trigger[];
   readonly checks: readonly CheckedAlias[];
+  /** Oldest first. */
+  readonly drills: readonly Drill[];
   readonly tick: number;
   readonly instances: readonly InstanceRow[];
   readonly assignments: readonly AssignmentRow[];
@@ -354,6 +360,10 @@ export interface Store {
   /** Makes a webhook, or replaces it. */
   putWebhook(webhook: StoredWebhook, record: WriteRecord): Promise<void>;
   deleteWebhook(id: string, record: WriteRecord): Promise<boolean>;
+  /** Keeps a drill's record as it is now, and drops those of the numbers that are too many. */
+  putDrill(drill: Drill, tooMany?: readonly number[]): Promise<void>;
+  /** What became of the alerts about an incident, in the order they were raised. */
+  alertsOf(incident: string): Promise<AlertDelivery[]>;
   /**
    * A webhook's rows to deliver now, oldest first, also those whose time was planned by a clock that was set back since. Of
    * one incident, or of one alias without an incident, only the oldest that is neither delivered nor given up.

@@ -2,7 +2,7 @@
  * What a session is sent: one encoding for each (token scope, from, to), shared by all sessions that need it.
  */
 import { projected, runtimeDocuments } from "@flagback/core";
-import type { Delta, DocumentRef, RuntimeDocument, Snapshot } from "@flagback/schemas";
+import { type Delta, type DocumentRef, isDrillName, type RuntimeDocument, type Snapshot } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
 import { textFrame } from "./text-frame.ts";
 
@@ -75,12 +75,14 @@ export class Frames {
   }
 }
 
+/** What belongs to a drill is for tokens that name its alias, which are those of the drill. */
 export function mayUseAlias(scope: AliasScope, alias: string): boolean {
-  return scope.length === 0 || scope.includes(alias);
+  return (scope.length === 0 && !isDrillName(alias)) || scope.includes(alias);
 }
 
-function isVisible(document: Pick<RuntimeDocument, "kind" | "key">, scope: AliasScope): boolean {
-  return document.kind !== "alias" || mayUseAlias(scope, document.key);
+function isVisible({ kind, key }: Pick<RuntimeDocument, "kind" | "key">, scope: AliasScope): boolean {
+  if (kind === "alias") return mayUseAlias(scope, key);
+  return !isDrillName(key) || scope.some((alias) => key.startsWith(`${alias}.`));
 }
 
 function headOf({ revision, mark }: { readonly revision: number; readonly mark: string }) {

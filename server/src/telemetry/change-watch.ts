@@ -1,7 +1,9 @@
 /**
  * Follows each change from its commit until every runtime has it, and each incident until its kill switches are released.
+ * Rollbacks that are rehearsed are in no metric of rollbacks.
  */
 import type { Change, World } from "@flagback/core";
+import { isDrillName } from "@flagback/schemas";
 import type { Attributes } from "@opentelemetry/api";
 import type { Logger } from "pino";
 import type { Committed } from "../engine/engine.ts";
@@ -24,7 +26,10 @@ export class ChangeWatch {
   readonly #now: () => number;
   readonly #rollbacks = new Map<string, Record<RollbackBy, number>>();
   /** Changes on their way, by revision. */
-  readonly #spreading = new Map<number, { readonly ids: ChangeIds; readonly span: Span }>();
+  readonly #spreading = new Map<
+    number,
+    { readonly ids: ChangeIds; readonly span: Span; readonly isRollback: boolean }
+  >();
   /** Since when each incident keeps a kill switch engaged, in milliseconds since 1970. */
   #engagedSince: ReadonlyMap<string, number>;
 
@@ -56,7 +61,7 @@ export class ChangeWatch {
     };
     this.#log.info({ action: change.action, target: change.target, actor: actor.name, ...ids }, change.summary);
     this.#metrics.changes.inc({ action: change.action, by: actor.kind });
-    if (change.decision) {
+    if (change.decision && !isDrillName(change.decision.alias)) {
       const { alias } = change.decision;
       const counted = this.#rollbacks.get(alias) ?? { ...NO_ROLLBACKS };
       this.#rollbacks.set(alias, counted);
@@ -71,7 +76,8 @@ export class ChangeWatch {
     commit.span.end();
     if (history) {
       const { span } = beginSpan("flagback.propagate", { attributes }, commit.context);
-      this.#spreading.set(history.revision, { ids, span });
+      const isRollback = change.decision !== undefined && !isDrillName(change.decision.alias);
+      this.#spreading.set(history.revision, { ids, span, isRollback });
     }
     if (change.killSwitches.length > 0) this.#followIncidents(world);
   }
@@ -81,7 +87,7 @@ export class ChangeWatch {
     const spreading = this.#spreading.get(revision);
     this.#spreading.delete(revision);
     if (!spreading) return;
-    const { ids, span } = spreading;
+    const { ids, span, isRollback } = spreading;
     span.setAttributes({
       "flagback.runtimes": runtimes,
       "flagback.acknowledged": acknowledged,
@@ -90,7 +96,7 @@ export class ChangeWatch {
     });
     span.end();
     if (!hasConverged || runtimes === 0) return;
-    if (ids.decisionId !== undefined) this.#observe("converge", ms);
+    if (isRollback) this.#observe("converge", ms);
     const level = ids.decisionId === undefined ? "debug" : "info";
     this.#log[level](
       { ...ids, runtimes, acknowledged, lapsed, ms: Math.round(ms) },
@@ -139,9 +145,10 @@ function rollbackBy(kind: Committed["actor"]["kind"]): RollbackBy {
 const NO_ROLLBACKS = { brain: 0, person: 0, trigger: 0 };
 const INCIDENT = "incident:";
 
-/** Incidents that keep a kill switch engaged, with since when. */
+/** Incidents that keep a kill switch engaged, with since when; not those of drills. */
 function engagedByIncidents(world: World): ReadonlyMap<string, number> {
-  const entries = [...world.killSwitches.values()].flatMap(({ engaged }) => engaged);
+  const real = [...world.killSwitches.values()].filter(({ key }) => !isDrillName(key));
+  const entries = real.flatMap(({ engaged }) => engaged);
   return new Map(
     entries.filter(({ owner }) => owner.startsWith(INCIDENT)).map(({ owner, at }) => [owner, Date.parse(at)]),
   );

@@ -3,7 +3,7 @@
  * version is retired or its alias no longer names it, they share one label.
  */
 import type { World } from "@flagback/core";
-import type { Alias } from "@flagback/schemas";
+import { type Alias, isDrillName } from "@flagback/schemas";
 
 /** Aliases with labels of their own: those that were made first. */
 export const MAX_LABELLED_ALIASES = 200;
@@ -22,7 +22,7 @@ export class Labels {
   readonly #versions: ReadonlyMap<string, ReadonlySet<string>>;
 
   constructor(world: World) {
-    const aliases = [...world.aliases.values()].slice(0, MAX_LABELLED_ALIASES);
+    const aliases = realAliases(world).slice(0, MAX_LABELLED_ALIASES);
     this.#versions = new Map(
       aliases.map((alias) => {
         const live = namedBy(alias).filter((id) => world.versions.get(id)?.retiredAt === undefined);
@@ -38,6 +38,11 @@ export class Labels {
   version(alias: string, id: string): string {
     return this.#versions.get(alias)?.has(id) ? id : OTHER;
   }
+}
+
+/** Those that are no shadows of drills. */
+export function realAliases(world: World): Alias[] {
+  return [...world.aliases.values()].filter(({ name }) => !isDrillName(name));
 }
 
 /** Versions that the alias speaks of, the most important first. */

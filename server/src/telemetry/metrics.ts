@@ -118,6 +118,12 @@ function rolloutMetrics(registers: Registry[]) {
       labelNames: ["key", "scope"],
       registers,
     }),
+    lastDrill: new Gauge({
+      name: "flagback_last_drill_timestamp_seconds",
+      help: "When the last drill of an alias ended, by its result, since 1970; 0 where there was none.",
+      labelNames: ["alias", "result"],
+      registers,
+    }),
     changes: new Counter({
       name: "flagback_changes_total",
       help: "Changes committed since the start.",

@@ -2,8 +2,9 @@
  * What is read off the server when somebody asks for its metrics, so that nothing has to be kept up to date in between.
  */
 import { weightOf } from "@flagback/core";
-import { TOTAL_WEIGHT } from "@flagback/schemas";
+import { isDrillName, TOTAL_WEIGHT } from "@flagback/schemas";
 import type { Gauge } from "prom-client";
+import type { DrillBook } from "../drills/drill-book.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Evaluator } from "../evaluator/evaluator.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
@@ -11,7 +12,7 @@ import type { DiskHealth } from "../store/disk-health.ts";
 import type { Store } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
 import { type ChangeWatch, ROLLBACK_BY } from "./change-watch.ts";
-import { Labels, MAX_LABELLED_SCOPES, MAX_LABELLED_SWITCHES, OTHER } from "./labels.ts";
+import { Labels, MAX_LABELLED_SCOPES, MAX_LABELLED_SWITCHES, OTHER, realAliases } from "./labels.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface ScrapeParts {
@@ -22,6 +23,7 @@ export interface ScrapeParts {
   readonly store: Store;
   readonly health: DiskHealth;
   readonly changes: ChangeWatch;
+  readonly drills: Pick<DrillBook, "lastEnds">;
   readonly metrics: Metrics;
 }
 
@@ -36,6 +38,7 @@ export async function scrape(parts: ScrapeParts): Promise<string> {
   // Without a pause from here on, so that nobody reads a metric that is half counted.
   const labels = new Labels(parts.engine.world);
   readAliases(parts, labels);
+  readDrills(parts, labels);
   readOutcomes(parts, labels);
   readKillSwitches(parts);
   readStream(parts);
@@ -52,7 +55,7 @@ function readAliases({ engine, evaluator, metrics, changes }: ScrapeParts, label
   const { candidateWeight, evidence, evidenceRatio, rolloutState, rolloutHeld, openDecisions, rollbacks } = metrics;
   const read = [candidateWeight, evidence, evidenceRatio, rolloutState, rolloutHeld, openDecisions, rollbacks];
   for (const metric of read) metric.reset();
-  for (const { name, allocation, candidates, rollout } of engine.world.aliases.values()) {
+  for (const { name, allocation, candidates, rollout } of realAliases(engine.world)) {
     const alias = labels.alias(name);
     // From 0, so that the first one is an increase.
     const counted = changes.rollbacksOf(name);
@@ -73,9 +76,22 @@ function readAliases({ engine, evaluator, metrics, changes }: ScrapeParts, label
   }
 }
 
+/** From 0 for an alias that has a policy and has never been drilled: then the last drill is long ago. */
+function readDrills({ engine, drills, metrics }: ScrapeParts, labels: Labels): void {
+  metrics.lastDrill.reset();
+  for (const { name, policy } of realAliases(engine.world)) {
+    const alias = labels.alias(name);
+    const { passMs, failMs } = drills.lastEnds(name);
+    if (alias === OTHER || (policy === null && passMs === 0 && failMs === 0)) continue;
+    metrics.lastDrill.set({ alias, result: "pass" }, passMs / 1_000);
+    metrics.lastDrill.set({ alias, result: "fail" }, failMs / 1_000);
+  }
+}
+
 function readOutcomes({ book, metrics }: ScrapeParts, labels: Labels): void {
   metrics.outcomes.reset();
   for (const { alias, version, counts } of book.reported.all()) {
+    if (isDrillName(alias)) continue;
     const names = { alias: labels.alias(alias), version: labels.version(alias, version) };
     for (const [status, n] of Object.entries(counts)) metrics.outcomes.inc({ ...names, status }, n);
   }
@@ -84,7 +100,8 @@ function readOutcomes({ book, metrics }: ScrapeParts, labels: Labels): void {
 
 function readKillSwitches({ engine, metrics }: ScrapeParts): void {
   metrics.killSwitchEngaged.reset();
-  [...engine.world.killSwitches.values()].forEach(({ key, engaged }, index) => {
+  const real = [...engine.world.killSwitches.values()].filter(({ key }) => !isDrillName(key));
+  real.forEach(({ key, engaged }, index) => {
     const label = index < MAX_LABELLED_SWITCHES ? key : OTHER;
     engaged.forEach(({ scope }, place) => {
       metrics.killSwitchEngaged.set({ key: label, scope: place < MAX_LABELLED_SCOPES ? scope : OTHER }, 1);

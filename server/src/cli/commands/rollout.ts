@@ -20,6 +20,7 @@ interface StartOptions extends RemoteOptions {
   readonly candidate?: string;
   readonly stage?: string;
   readonly reason: string;
+  readonly bypassGate?: boolean;
 }
 
 /** What moves a rollout that is under way, beside `flagback rollback`. */
@@ -43,11 +44,12 @@ export function addRollout(program: Command, io: Io, setStatus: (status: number)
     .argument("<alias>")
     .option("--candidate <version>", "may be left out where the alias has exactly one")
     .option("--stage <name>", "begin at this stage instead of the first")
-    .option("--reason <text>", "why; kept in the audit log", "");
+    .option("--reason <text>", "why; kept in the audit log", "")
+    .option("--bypass-gate", "start although the drill is missing that the policy demands; needs a reason");
   addWaitOption(addRemoteOptions(start)).action(async (alias: string, options: StartOptions) => {
     const { api, answerChange } = invoke(io, options);
-    const { candidate, stage, reason } = options;
-    answerChange(await api.startRollout(alias, { candidate, stage, reason }));
+    const { candidate, stage, reason, bypassGate } = options;
+    answerChange(await api.startRollout(alias, { candidate, stage, reason, bypassGate }));
   });
 
   const advance = rollout

@@ -16,6 +16,7 @@ import { gateFacts } from "../../evaluator/gate-facts.ts";
 import { resultOf, untilSettled } from "../../evaluator/rollout-result.ts";
 import { ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { DrillsQuery, listed } from "../drills-query.ts";
 import { doctorAnswer } from "./doctor.ts";
 import { gateAnswer } from "./gate.ts";
 
@@ -32,8 +33,8 @@ const StatusQuery = z.object({
 });
 
 export function aliasRoutes(app: App, context: ServerContext): void {
-  app.get("/v1/aliases", { config: { access: "viewer" } }, () => ({
-    aliases: [...context.engine.world.aliases.values()],
+  app.get("/v1/aliases", { config: { access: "viewer" }, schema: { querystring: DrillsQuery } }, (request) => ({
+    aliases: listed(context.engine.world.aliases.values(), ({ name }) => name, request.query),
   }));
 
   app.get("/v1/aliases/:name", { config: { access: "viewer" }, schema: { params: ByName } }, async (request, reply) => {
@@ -65,7 +66,13 @@ export function aliasRoutes(app: App, context: ServerContext): void {
       config: { access: PEOPLES_COMMANDS.startRollout.role },
       schema: { params: ByName, body: StartRolloutBody, querystring: ChangeQuery },
     },
-    (request) => change(context, request, { kind: "startRollout", alias: request.params.name, ...request.body }),
+    (request) =>
+      change(context, request, {
+        kind: "startRollout",
+        alias: request.params.name,
+        ...request.body,
+        drills: context.drills.passes,
+      }),
   );
 
   app.get(
@@ -114,7 +121,7 @@ export function aliasRoutes(app: App, context: ServerContext): void {
       return change(context, request, {
         kind: "advanceRollout",
         alias: alias.name,
-        ...gateFacts(ledger),
+        ...gateFacts(ledger, context.drills.passes),
         ...request.body,
       });
     },

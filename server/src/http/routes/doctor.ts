@@ -3,7 +3,6 @@ import { type DoctorFacts, doctor, PEOPLES_COMMANDS } from "@flagback/core";
 import type { Alias, DoctorAnswer, Token } from "@flagback/schemas";
 import { isAllowed } from "../../auth/tokens.ts";
 import { digestOf } from "../../engine/canonical.ts";
-import { gateFacts } from "../../evaluator/gate-facts.ts";
 import type { ServerContext } from "../context.ts";
 
 export async function doctorAnswer(
@@ -15,7 +14,7 @@ export async function doctorAnswer(
   const rollout = { alias: alias.name, rolloutNumber: alias.rolloutNumber };
   const deliveries = await Promise.all([...context.webhooks.keys()].map((id) => lastOf(store, id)));
   const facts: DoctorFacts = {
-    drills: gateFacts(undefined).drills,
+    drills: context.drills.passes,
     caller: { role, mayRollBack: isAllowed(role, PEOPLES_COMMANDS.rollback.role) },
     runtimes: hub.runtimesOf(alias.name),
     webhooks: deliveries,

@@ -20,7 +20,13 @@ export function gateAnswer(context: ServerContext, alias: Alias): GateAnswer {
     });
   }
   const ledger = context.book.ledgerOf({ alias: name, rolloutNumber });
-  const { step, isOpen, conditions } = gateOf(context.engine.world, alias, rollout, gateFacts(ledger), now);
+  const { step, isOpen, conditions } = gateOf(
+    context.engine.world,
+    alias,
+    rollout,
+    gateFacts(ledger, context.drills.passes),
+    now,
+  );
   return {
     alias: name,
     candidate: rollout.candidate,

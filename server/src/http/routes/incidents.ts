@@ -5,6 +5,7 @@ import { reportOf } from "../../incidents/report.ts";
 import type { StoredIncident } from "../../store/store.ts";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { DrillsQuery, listed } from "../drills-query.ts";
 
 /** The newest rows of the alias that a report's timeline is made of. */
 const MAX_AUDIT_ROWS = 1_000;
@@ -12,8 +13,10 @@ const MAX_AUDIT_ROWS = 1_000;
 const ById = z.object({ id: z.string() });
 
 export function incidentRoutes(app: App, context: ServerContext): void {
-  app.get("/v1/incidents", { config: { access: "viewer" } }, async () => ({
-    incidents: (await context.store.readIncidents()).map(flattened),
+  app.get("/v1/incidents", { config: { access: "viewer" }, schema: { querystring: DrillsQuery } }, async (request) => ({
+    incidents: listed(await context.store.readIncidents(), ({ incident }) => incident.alias, request.query).map(
+      flattened,
+    ),
   }));
 
   app.get("/v1/incidents/:id", { config: { access: "viewer" }, schema: { params: ById } }, async (request) =>

@@ -4,12 +4,13 @@ import { EngageBody, Name, PutKillSwitchBody, ReasonBody, ReleaseBody } from "@f
 import * as z from "zod";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { DrillsQuery, listed } from "../drills-query.ts";
 
 const ByKey = z.object({ key: z.string() });
 
 export function killSwitchRoutes(app: App, context: ServerContext): void {
-  app.get("/v1/kill-switches", { config: { access: "viewer" } }, () => ({
-    killSwitches: [...context.engine.world.killSwitches.values()],
+  app.get("/v1/kill-switches", { config: { access: "viewer" }, schema: { querystring: DrillsQuery } }, (request) => ({
+    killSwitches: listed(context.engine.world.killSwitches.values(), ({ key }) => key, request.query),
   }));
 
   app.put(

@@ -4,15 +4,16 @@ import { aliasOfVersionId, FlagbackError, Name, ReasonBody, RegisterVersionBody 
 import * as z from "zod";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { DrillsQuery, listed } from "../drills-query.ts";
 
 const ById = z.object({ id: z.string() });
 
 export function versionRoutes(app: App, context: ServerContext): void {
   app.get(
     "/v1/versions",
-    { config: { access: "viewer" }, schema: { querystring: z.object({ alias: Name.optional() }) } },
+    { config: { access: "viewer" }, schema: { querystring: DrillsQuery.extend({ alias: Name.optional() }) } },
     (request) => ({
-      versions: [...context.engine.world.versions.values()].filter(
+      versions: listed(context.engine.world.versions.values(), ({ alias }) => alias, request.query).filter(
         (version) => request.query.alias === undefined || version.alias === request.query.alias,
       ),
     }),
