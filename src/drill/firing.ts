@@ -21,7 +21,7 @@ const TICK_RUNS = 3;
 const STABLE_RUNS = 4;
 
 /** Candidate runs until the brain does something about them; null where `most` are not enough. */
-export function runsToStop(policy: Policy, fault: DrillFault, most: number): number | null {
+function runsToStop(policy: Policy, fault: DrillFault, most: number): number | null {
   const guardrails = guardrailsOf(policy);
   if (guardrails.length === 0) return null;
   const ledger = newLedger(guardrails, policy.alpha, policy.stages.length);

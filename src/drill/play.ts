@@ -13,7 +13,7 @@ const HEALTHY_MS = 100;
 const SLOWED = 3;
 const TOOL_CALLS = 4;
 /** What `errors` and `crash` report, so that nobody takes it for a failure of the agent's. */
-export const DRILL_ERROR = "injected_by_drill";
+const DRILL_ERROR = "injected_by_drill";
 
 /** Guardrails that a fault shows in. A run that never reports is missing, and missing is an error. */
 const SHOWS_IN: Readonly<Record<DrillFault, GuardrailKind>> = {

@@ -28,7 +28,7 @@ export function shadowOf(name: string): string {
 }
 
 /** The kill switch that stands in for one of the alias's while it is drilled, so that a drill stops nobody's writes. */
-export function shadowSwitchOf(alias: string, key: string): string {
+function shadowSwitchOf(alias: string, key: string): string {
   return `${shadowOf(alias)}.${key}`;
 }
 

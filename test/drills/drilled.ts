@@ -39,7 +39,7 @@ export async function drilledServer(
   return server;
 }
 
-export async function applyAlias({ call }: Pick<TestServer, "call">, policy: Partial<PolicyInput> = {}): Promise<void> {
+async function applyAlias({ call }: Pick<TestServer, "call">, policy: Partial<PolicyInput> = {}): Promise<void> {
   const applied = await call("POST", "/v1/apply", {
     versions: [
       { id: STABLE, kind: "prompt", payload: { prompt: "Be helpful." } },

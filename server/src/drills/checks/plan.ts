@@ -6,7 +6,7 @@ import type { DrillFault, Policy, Version } from "@flagback/schemas";
 import { type Finding, together } from "./finding.ts";
 
 /** A policy that needs more spoilt runs in a row than this to stop a candidate is as good as none. */
-export const MOST_RUNS_TO_STOP = 300;
+const MOST_RUNS_TO_STOP = 300;
 
 /** For each fault: whether some guardrail that can decide stops the candidate, and after how many runs. */
 export function planFinding(policy: Policy, target: Version, faults: readonly DrillFault[]): Finding {
