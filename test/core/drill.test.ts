@@ -287,6 +287,7 @@ function worldWith(fields: { readonly policy?: Policy | null; readonly candidate
     killSwitches: new Map(),
     flags: new Map(),
     triggers: new Map(),
+    asked: new Map(),
     decisions: new Map(),
     incidents: new Map(),
   };
