@@ -18,7 +18,7 @@ const MAIN = fileURLToPath(new URL("../../server/src/cli/main.ts", import.meta.u
 const SABOTAGED = fileURLToPath(new URL("./sabotaged-runtime.ts", import.meta.url));
 
 /** How a runtime can be broken. */
-export type Sabotage = "ignores-the-switch" | "does-not-report";
+type Sabotage = "ignores-the-switch" | "does-not-report" | "acknowledges-only";
 
 export interface DrillSetup {
   readonly sabotage?: Sabotage;

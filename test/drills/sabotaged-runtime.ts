@@ -14,7 +14,27 @@ class DoesNotReport extends FlagbackProvider {
   override reportOutcome(): void {}
 }
 
-const PROVIDERS = { "ignores-the-switch": IgnoresTheSwitch, "does-not-report": DoesNotReport } as const;
+/** The network side is as it should be; what agents ask is answered for some as if the candidate were still there. */
+class AcknowledgesOnly extends FlagbackProvider {
+  #candidate: ReturnType<FlagbackProvider["resolveStringEvaluation"]> | undefined;
+  #asked = 0;
+
+  override resolveStringEvaluation(...args: Parameters<FlagbackProvider["resolveStringEvaluation"]>) {
+    const answer = super.resolveStringEvaluation(...args);
+    this.#asked += 1;
+    if (answer.value.endsWith("@2.4.0")) this.#candidate = answer;
+    return this.#asked % STALE_EVERY === 0 && this.#candidate ? this.#candidate : answer;
+  }
+}
+
+/** One answer in so many is stale. */
+const STALE_EVERY = 5;
+
+const PROVIDERS = {
+  "ignores-the-switch": IgnoresTheSwitch,
+  "does-not-report": DoesNotReport,
+  "acknowledges-only": AcknowledgesOnly,
+} as const;
 const Sabotaged = PROVIDERS[process.argv[2] as keyof typeof PROVIDERS];
 
 await playDrillRuntime((options) => new Sabotaged(options));
