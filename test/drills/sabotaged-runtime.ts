@@ -16,16 +16,18 @@ class DoesNotReport extends FlagbackProvider {
 
 /** The network side is as it should be; what agents ask is answered for some as if the candidate were still there. */
 class AcknowledgesOnly extends FlagbackProvider {
-  #candidate: ReturnType<FlagbackProvider["resolveStringEvaluation"]> | undefined;
+  #candidate: Answer | undefined;
   #asked = 0;
 
-  override resolveStringEvaluation(...args: Parameters<FlagbackProvider["resolveStringEvaluation"]>) {
-    const answer = super.resolveStringEvaluation(...args);
+  override async resolveStringEvaluation(...args: Parameters<FlagbackProvider["resolveStringEvaluation"]>) {
+    const answer = await super.resolveStringEvaluation(...args);
     this.#asked += 1;
     if (answer.value.endsWith("@2.4.0")) this.#candidate = answer;
     return this.#asked % STALE_EVERY === 0 && this.#candidate ? this.#candidate : answer;
   }
 }
+
+type Answer = Awaited<ReturnType<FlagbackProvider["resolveStringEvaluation"]>>;
 
 /** One answer in so many is stale. */
 const STALE_EVERY = 5;
