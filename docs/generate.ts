@@ -62,7 +62,6 @@ function diagram(): string {
     }
   }
   for (const [state, conclusions] of Object.entries(VERIFICATION)) {
-    if (state === "recovering") continue;
     for (const to of Object.values(conclusions)) if (to) arrows.set(`${state} --> ${to}`, ["verification"]);
   }
   const lines = [...arrows].map(([arrow, names]) => `    ${arrow}: ${names.join(", ")}`);

@@ -3,7 +3,7 @@
  * Both snippets of the seeds parse as they stand: a `rollback:` block and an `aliases:` block.
  */
 import * as z from "zod";
-import { FailSafe, FlagDefinition, type Slot, TriggerDefinition, VersionKind } from "./documents.ts";
+import { FailSafe, FlagDefinition, ReleaseVersions, type Slot, TriggerDefinition, VersionKind } from "./documents.ts";
 import { MAX_TEXT_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
 import { type Guardrail, Policy } from "./policy.ts";
@@ -51,6 +51,8 @@ const ConfigVersion = z.strictObject({
   notes: Text.default(""),
 });
 
+const ConfigRelease = z.strictObject({ versions: ReleaseVersions, notes: Text.default("") });
+
 /** The file. Every block is optional. */
 export const ConfigFile = z.strictObject({
   versions: z.array(ConfigVersion).optional(),
@@ -59,6 +61,7 @@ export const ConfigFile = z.strictObject({
   killSwitches: z.record(Name, z.strictObject({ failSafe: FailSafe })).optional(),
   flags: z.record(Name, FlagDefinition).optional(),
   triggers: z.record(Name, TriggerDefinition).optional(),
+  releases: z.record(Name, ConfigRelease).optional(),
 });
 export type ConfigFile = z.infer<typeof ConfigFile>;
 
@@ -91,6 +94,7 @@ export interface DesiredState {
   readonly killSwitches: ReadonlyMap<string, FailSafe>;
   readonly flags: ReadonlyMap<string, FlagDefinition>;
   readonly triggers: ReadonlyMap<string, TriggerDefinition>;
+  readonly releases: ReadonlyMap<string, z.infer<typeof ConfigRelease>>;
 }
 
 /** The alias that a version id names: the part before `@`, where that is a name. */
@@ -193,6 +197,7 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
       killSwitches: new Map(Object.entries(file.killSwitches ?? {}).map(([key, value]) => [key, value.failSafe])),
       flags: new Map(Object.entries(file.flags ?? {})),
       triggers: new Map(Object.entries(file.triggers ?? {})),
+      releases: new Map(Object.entries(file.releases ?? {})),
     },
   };
 }

@@ -7,6 +7,7 @@ import {
   MAX_FINISHING,
   MAX_INCIDENT_NOTES,
   MAX_PAST_STABLES,
+  MAX_RELEASE_ALIASES,
   MAX_SHORT_TEXT_LENGTH,
   MAX_SLOTS,
   MAX_SWITCH_ENTRIES,
@@ -26,6 +27,16 @@ import {
   VersionId,
   Weight,
 } from "./primitives.ts";
+
+/** Version by alias. */
+export const ReleaseVersions = z
+  .record(Name, VersionId)
+  .refine((versions) => Object.keys(versions).length > 0, "a release needs a version")
+  .refine(
+    (versions) => Object.keys(versions).length <= MAX_RELEASE_ALIASES,
+    `a release has at most ${MAX_RELEASE_ALIASES} aliases`,
+  );
+export type ReleaseVersions = z.infer<typeof ReleaseVersions>;
 
 export const VersionKind = z.enum(["prompt", "model", "agent", "tools", "policy", "eval", "data"]);
 export type VersionKind = z.infer<typeof VersionKind>;
@@ -284,6 +295,14 @@ export const RecoveryEvidence = z.strictObject({
 });
 export type RecoveryEvidence = z.infer<typeof RecoveryEvidence>;
 
+/** One rollback of several aliases in one transaction: an incident for each, with this id in common. */
+export const Coordination = z.strictObject({
+  id: z.string(),
+  /** All incidents that it opened, this one among them. */
+  incidents: z.array(z.string()),
+});
+export type Coordination = z.infer<typeof Coordination>;
+
 /** What speaks for stable since the rollback. */
 export const Recovery = z.strictObject({
   /** Runs of stable that began under the rollback's revision and have ended, or should have. */
@@ -323,8 +342,20 @@ export const Incident = z.strictObject({
   settledAt: Timestamp.optional(),
   /** What the state was concluded from. */
   recovery: Recovery.optional(),
+  /** Present where several aliases were rolled back together. */
+  coordinated: Coordination.optional(),
 });
 export type Incident = z.infer<typeof Incident>;
+
+/** A name for versions of several aliases that ship together, such as a prompt and the tool policy that belongs to it. */
+export const Release = z.strictObject({
+  name: Name,
+  /** One version for each alias. */
+  versions: ReleaseVersions,
+  notes: Text,
+  edit: Edit,
+});
+export type Release = z.infer<typeof Release>;
 
 export const Role = z.enum(["runtime", "trigger", "viewer", "operator", "lead", "admin"]);
 export type Role = z.infer<typeof Role>;
@@ -362,6 +393,8 @@ export const AuditEvent = z.strictObject({
   decisionId: Digest.optional(),
   configHash: Digest.optional(),
   incident: z.string().optional(),
+  /** What the rows of one coordinated rollback have in common. */
+  coordinationId: z.string().optional(),
   /** Present where runtimes see the change. */
   revision: Revision.optional(),
   /** One sentence for people. */

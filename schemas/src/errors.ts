@@ -45,6 +45,7 @@ export const ERROR_STATUS = {
   payload_too_large: 413,
   policy_invalid: 400,
   port_in_use: 500,
+  release_not_found: 404,
   revision_conflict: 409,
   rollback_plan_missing: 409,
   rollout_in_progress: 409,

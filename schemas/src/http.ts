@@ -2,11 +2,19 @@
  * Bodies of the HTTP API (DESIGN 11).
  */
 import * as z from "zod";
-import { Allocation, FlagDefinition, Propagation, Role, VersionKind, WebhookFormat } from "./documents.ts";
+import {
+  Allocation,
+  FlagDefinition,
+  Propagation,
+  ReleaseVersions,
+  Role,
+  VersionKind,
+  WebhookFormat,
+} from "./documents.ts";
 import type { FlagbackError } from "./errors.ts";
-import { MAX_BATCH_ITEMS, MAX_TOKEN_ALIASES } from "./limits.ts";
+import { MAX_BATCH_ITEMS, MAX_RELEASE_ALIASES, MAX_TOKEN_ALIASES } from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
-import { Policy } from "./policy.ts";
+import { Percent, Policy } from "./policy.ts";
 import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
 
 /** Registers a version. `alias` defaults to the part of the id before `@`. */
@@ -50,8 +58,22 @@ export const AdvanceBody = z.strictObject({
   reason: Reason,
   /** Advance although the gate is closed; what it said is recorded. */
   bypassGate: z.boolean().default(false),
+  /** The stage that the rollout was seen at. Where it has gone on since, the request changes nothing. */
+  fromStage: Name.optional(),
 });
 export type AdvanceBody = z.infer<typeof AdvanceBody>;
+
+/** Starts a rollout of a fix on the policy's fast track, past an open incident and a missing drill. */
+export const RollForwardBody = z.strictObject({
+  version: VersionId,
+  /** Begin with this much of the traffic, and go on with what of the fast track lies above. */
+  percent: Percent.optional(),
+  reason: Reason,
+});
+export type RollForwardBody = z.infer<typeof RollForwardBody>;
+
+export const LockBody = z.strictObject({ version: VersionId, reason: Reason });
+export type LockBody = z.infer<typeof LockBody>;
 
 export const ReasonBody = z.strictObject({ reason: Reason });
 export type ReasonBody = z.infer<typeof ReasonBody>;
@@ -131,6 +153,33 @@ export const CreateWebhookBody = z
   });
 export type CreateWebhookBody = z.infer<typeof CreateWebhookBody>;
 
+/** Rolls back several aliases, or all of a release, in one transaction. */
+export const RollbacksBody = z
+  .strictObject({
+    aliases: z.array(Name).min(1).max(MAX_RELEASE_ALIASES).optional(),
+    release: Name.optional(),
+    reason: Reason,
+  })
+  .refine((body) => (body.aliases === undefined) !== (body.release === undefined), "give aliases or release, not both");
+export type RollbacksBody = z.infer<typeof RollbacksBody>;
+
+export const PutReleaseBody = z.strictObject({ versions: ReleaseVersions, notes: Text.default("") });
+export type PutReleaseBody = z.infer<typeof PutReleaseBody>;
+
+/** What a coordinated rollback did, alias by alias. `not_served`: the release's version served nothing there. */
+export const CoordinatedRollback = z.object({
+  id: z.string(),
+  aliases: z.array(
+    z.object({
+      alias: z.string(),
+      status: z.enum(["done", "already_rolled_back", "not_served"]),
+      decisionId: Digest.optional(),
+      incident: z.string().optional(),
+    }),
+  ),
+});
+export type CoordinatedRollback = z.infer<typeof CoordinatedRollback>;
+
 export const OutcomesBody = z.strictObject({ outcomes: z.array(z.unknown()).min(1).max(MAX_BATCH_ITEMS) });
 export const OutcomesAnswer = z.object({
   accepted: z.int(),
@@ -152,6 +201,7 @@ export const ChangeAnswer = z.object({
     auditId: z.int().optional(),
     decisionId: Digest.optional(),
     incident: z.string().optional(),
+    coordinated: CoordinatedRollback.optional(),
   }),
   propagation: Propagation.optional(),
 });

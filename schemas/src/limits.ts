@@ -42,6 +42,8 @@ export const MAX_SWITCH_ENTRIES = 256;
 export const MAX_FINISHING = 16;
 /** Versions of one alias that were stable and are remembered for it; beyond it the earliest is forgotten. */
 export const MAX_PAST_STABLES = 32;
+/** Aliases of one release, and of one coordinated rollback. */
+export const MAX_RELEASE_ALIASES = 64;
 /** Notes on one incident. */
 export const MAX_INCIDENT_NOTES = 200;
 /** Aliases that one runtime token is scoped to. */

@@ -42,10 +42,13 @@ export const Guardrail = z.strictObject({
 });
 export type Guardrail = z.infer<typeof Guardrail>;
 
-/** One named step of a rollout: percent of traffic (up to three decimals) and the least time spent there. */
+/** Of the traffic, up to three decimals. */
+export const Percent = z.number().gt(0).max(100).multipleOf(0.001);
+
+/** One named step of a rollout: percent of traffic and the least time spent there. */
 export const Stage = z.strictObject({
   name: Name,
-  percent: z.number().gt(0).max(100).multipleOf(0.001),
+  percent: Percent,
   soak: Duration.default("0s"),
 });
 export type Stage = z.infer<typeof Stage>;
@@ -55,6 +58,13 @@ export const DEFAULT_STAGES = [
   { name: "validation", percent: 5, soak: "30m" },
   { name: "soak", percent: 25, soak: "1h" },
   { name: "half", percent: 50, soak: "1h" },
+  { name: "full", percent: 100, soak: "0s" },
+] satisfies z.infer<typeof Stage>[];
+
+/** Stages of a roll-forward where the policy gives none. */
+export const DEFAULT_FAST_TRACK = [
+  { name: "canary", percent: 5, soak: "2m" },
+  { name: "half", percent: 50, soak: "5m" },
   { name: "full", percent: 100, soak: "0s" },
 ] satisfies z.infer<typeof Stage>[];
 
@@ -83,6 +93,8 @@ export const Policy = z.strictObject({
   alpha: z.number().gt(0).max(0.5).default(0.01),
   guardrails: z.array(Guardrail).max(MAX_GUARDRAILS),
   stages: z.array(Stage).min(1).max(MAX_STAGES).default(DEFAULT_STAGES),
+  /** Stages of a roll-forward, in place of `stages`. */
+  fastTrack: z.strictObject({ stages: z.array(Stage).min(1).max(MAX_STAGES) }).optional(),
   advance: z.enum(["manual", "auto"]).default("manual"),
   requireDrill: z.union([z.strictObject({ maxAge: Duration }), z.literal("perRelease")]).optional(),
   onBreach: z

@@ -83,10 +83,15 @@ export function heaviestOf(replay: Replay, members: readonly number[]): number |
   return heaviest;
 }
 
-/** The reverse test of an arm over the ticks before the first one with a pending run: those have nothing left to reveal. */
+/**
+ * The reverse test of an arm over the ticks before the first one with a pending run: those have nothing left to reveal. Runs
+ * that another threshold called bad or good don't count.
+ */
 export function healthLogE(replay: Replay, arm: Arm, g: number): number {
-  const { n, bad } = replay.settled[arm]?.[g] ?? stateOf(replay, g).totals[arm];
-  return reverseLogE(planAt(replay, g).guardrail.p0, n, bad / MILLIONTHS);
+  const { totals, before } = stateOf(replay, g);
+  const { n, bad } = replay.settled[arm]?.[g] ?? totals[arm];
+  const since = { n: Math.max(0, n - (before?.[arm].n ?? 0)), bad: Math.max(0, bad - (before?.[arm].bad ?? 0)) };
+  return reverseLogE(planAt(replay, g).guardrail.p0, since.n, since.bad / MILLIONTHS);
 }
 
 function isBudgetSpent(replay: Replay, g: number): boolean {

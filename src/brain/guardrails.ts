@@ -19,14 +19,14 @@ export type CompiledGuardrails =
   | { readonly ok: false; readonly refusal: Refusal };
 
 /**
- * Compiles the guardrails of a policy. With `stage`, that stage's own thresholds apply; the result then belongs to a ledger
- * of that stage alone. Without it, a policy with thresholds of single stages is refused, because nobody would judge them.
+ * Compiles the guardrails of a policy; with `stage`, by that stage's own thresholds, which may only be stricter. Names, kinds,
+ * order and shares are those of every other stage.
  */
 export function compileGuardrails(policy: Policy, stage?: string): CompiledGuardrails {
   const problems: Problem[] = [];
   const drafts: Draft[] = [];
   const seen = new Map<string, string>();
-  const stageNames = new Set(policy.stages.map((known) => known.name));
+  const stageNames = new Set([...policy.stages, ...(policy.fastTrack?.stages ?? [])].map((known) => known.name));
 
   policy.guardrails.forEach((guardrail, index) => {
     const field = `guardrails[${index}]`;
@@ -35,8 +35,13 @@ export function compileGuardrails(policy: Policy, stage?: string): CompiledGuard
       problems.push(unsupported(`${field}.metric: ${guardrail.metric} is not known`));
       return;
     }
-    const absolute = absoluteOf(policy, guardrail, parsed, stage);
-    const found = problemsOf({ guardrail, parsed, field, absolute, stage, stageNames });
+    const found = problemsOf({
+      guardrail,
+      parsed,
+      field,
+      absolute: absoluteOf(policy, guardrail, parsed, undefined),
+      stageNames,
+    });
     const identity = identityOf(guardrail, parsed);
     const earlier = seen.get(identity);
     if (earlier !== undefined)
@@ -45,7 +50,7 @@ export function compileGuardrails(policy: Policy, stage?: string): CompiledGuard
     problems.push(...found);
     if (found.length > 0) return;
     const isRelative = guardrail.relativeTo !== undefined;
-    const test = testOf(parsed, numbersAt(guardrail, stage), isRelative, absolute);
+    const test = testOf(parsed, numbersAt(guardrail, stage), isRelative, absoluteOf(policy, guardrail, parsed, stage));
     drafts.push({ guardrail, test, mode: guardrail.mode, share: guardrail.share, field });
   });
 
@@ -78,7 +83,6 @@ interface Subject {
   /** Where the guardrail stands in the policy. */
   readonly field: string;
   readonly absolute: Numbers | undefined;
-  readonly stage: string | undefined;
   readonly stageNames: ReadonlySet<string>;
 }
 
@@ -90,7 +94,8 @@ function unsupported(text: string): Problem {
   return { code: "guardrail_unsupported", text };
 }
 
-function problemsOf({ guardrail, parsed, field, absolute, stage, stageNames }: Subject): Problem[] {
+function problemsOf(subject: Subject): Problem[] {
+  const { guardrail, parsed, field, absolute } = subject;
   const { metric } = guardrail;
   const isRelative = guardrail.relativeTo !== undefined;
   if (isRelative && !isComparable(parsed)) {
@@ -102,17 +107,55 @@ function problemsOf({ guardrail, parsed, field, absolute, stage, stageNames }: S
   if (parsed.kind === "latency" && parsed.permille === 0) {
     problems.push(invalid(`${field}.metric: ${metric} allows every run to be too slow; use a quantile above 0`));
   }
-  for (const [name, override] of Object.entries(guardrail.stages ?? {})) {
-    const path = `${field}.stages.${name}`;
-    if (!stageNames.has(name)) problems.push(invalid(`${path}: the policy has no stage ${name}`));
-    const merged = { ...numbersOf(guardrail), ...override };
-    for (const problem of numberProblems(metric, parsed, merged, isRelative, absolute)) {
-      // What is wrong with the guardrail itself is said above, once.
-      if (Object.hasOwn(override, problem.field)) problems.push(invalid(`${path}.${problem.field}: ${problem.text}`));
-    }
-    if (stage === undefined) problems.push(unsupported(`${path}: a threshold of a single stage is not judged yet`));
+  const isSound = problems.length === 0;
+  for (const name of Object.keys(guardrail.stages ?? {})) problems.push(...stageProblemsOf(subject, name, isSound));
+  return problems;
+}
+
+/** What is wrong with a stage's own thresholds; they are compared with the guardrail's where those are `isSound`. */
+function stageProblemsOf(subject: Subject, stage: string, isSound: boolean): Problem[] {
+  const { guardrail, parsed, field, absolute, stageNames } = subject;
+  const path = `${field}.stages.${stage}`;
+  const problems = stageNames.has(stage) ? [] : [invalid(`${path}: the policy has no stage ${stage}`)];
+  const override = guardrail.stages?.[stage] ?? {};
+  const isRelative = guardrail.relativeTo !== undefined;
+  const numbers = numbersOf(guardrail);
+  const merged = { ...numbers, ...override };
+  // What is wrong with the guardrail itself is said with it, once.
+  const own = numberProblems(guardrail.metric, parsed, merged, isRelative, absolute).filter((problem) =>
+    Object.hasOwn(override, problem.field),
+  );
+  problems.push(...own.map((problem) => invalid(`${path}.${problem.field}: ${problem.text}`)));
+  if (!isSound || own.length > 0) return problems;
+  const general = testOf(parsed, numbers, isRelative, absolute);
+  const special = testOf(parsed, merged, isRelative, absolute);
+  if (special.kind !== general.kind) {
+    problems.push(invalid(`${path}: one event stops in every stage or in none, because it takes no part of alpha`));
+  } else if (isLooser(special, general)) {
+    const [limit = "max", value] = Object.entries(override)[0] ?? [];
+    const usual = numbers[limit as "max"] ?? absolute?.[limit as "max"] ?? general.p0;
+    problems.push(
+      invalid(`${path}.${limit}: ${value} is looser than the policy's ${usual}; a stage may only be stricter`),
+    );
   }
   return problems;
+}
+
+/** Whether a run may be worse under `a` than under `b`. Quality's least and the means are in p0. */
+function isLooser(a: ReturnType<typeof testOf>, b: ReturnType<typeof testOf>): boolean {
+  if (a.kind === "budget") return (a.limit ?? 0) > (b.limit ?? 0);
+  return a.p0 > b.p0 || (a.limitMs ?? 0) > (b.limitMs ?? 0);
+}
+
+/** Every latency limit that some stage judges by, ascending: runtimes say when a run passes one. */
+export function latencyLimitsOf(policy: Policy): number[] {
+  const hasOwn = policy.guardrails.some(({ stages }) => stages !== undefined);
+  const stages = hasOwn ? [undefined, ...policy.stages.map(({ name }) => name)] : [undefined];
+  const limits = stages.flatMap((stage) => {
+    const compiled = compileGuardrails(policy, stage);
+    return compiled.ok ? compiled.guardrails.flatMap((guardrail) => guardrail.limitMs ?? []) : [];
+  });
+  return [...new Set(limits)].sort((a, b) => a - b);
 }
 
 /** The guardrail of the same metric against a fixed threshold, from which one that compares takes what it does not state. */
@@ -188,7 +231,7 @@ function refusalOf(problems: readonly Problem[]): Refusal {
     hint:
       first.code === "policy_invalid"
         ? "Correct the named fields; a guardrail looks like {metric: error_rate, max: 0.05}."
-        : "This version judges every metric against one threshold for all stages; leave out stages' own thresholds.",
+        : "Name a metric that this version knows; docs/brain.md lists them.",
     problems: problems.map((problem) => problem.text),
   };
 }

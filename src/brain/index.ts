@@ -14,7 +14,7 @@ export {
   stepDetectorByFractions,
 } from "./detector.ts";
 export { explain } from "./explain.ts";
-export { type CompiledGuardrails, compileGuardrails } from "./guardrails.ts";
+export { type CompiledGuardrails, compileGuardrails, latencyLimitsOf } from "./guardrails.ts";
 export { healthOf, isHealthy } from "./health.ts";
 export { freezeThrough, type Judged, judge, judgeInFull } from "./judge.ts";
 export { MAX_RUNTIMES, SHARED_BUCKETS } from "./leave-one-out.ts";
@@ -26,6 +26,7 @@ export {
   beginTick,
   type Cell,
   type CountsRow,
+  changeThresholds,
   cloneLedger,
   type ExpectedShare,
   endOverdue,
@@ -49,6 +50,7 @@ export { asRecoveryOutcome } from "./recovery-outcome.ts";
 export { type RecoveryStanding, recoveryStanding } from "./recovery-standing.ts";
 export { newRelative, type RelativeState, relativeLogE, stepRelative, type TwoArms } from "./relative.ts";
 export { runsToStop } from "./runs-to-stop.ts";
+export { guardrailsAt, guardrailsInForce, type StageThresholds } from "./stage-thresholds.ts";
 export type {
   AllowVerdict,
   Carrier,

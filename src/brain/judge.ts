@@ -11,7 +11,7 @@ import { exclusionsOf, exposureOf, isExclusionExcess, isMismatch } from "./expos
 import { freezeOthers } from "./leave-one-out.ts";
 import { isClosed, type Ledger, type TickCounts } from "./ledger.ts";
 import { cloneProgress, type LedgerPrefix } from "./prefix.ts";
-import { addLumpsThrough, endTick, multiplyTick, newReplay, othersOf, type Replay } from "./replay.ts";
+import { beginStagesThrough, endTick, multiplyTick, newReplay, othersOf, type Replay } from "./replay.ts";
 import type { AllowVerdict, HoldReason, Judgement, StandingVerdict, StopVerdict, Verdict } from "./verdict.ts";
 
 type Undecided = Exclude<Exit, { kind: "stop" }>;
@@ -63,7 +63,7 @@ export function freezeThrough(ledger: Ledger, tick: number): void {
   const { state } = replay;
   if (!isDecided(state)) {
     state.standing ??= standingOf(replay, { kind: "allow" });
-    addLumpsThrough(ledger, state, tick);
+    beginStagesThrough(ledger, state, tick);
     state.runtimes = freezeOthers(others, frozen.length, tick);
   }
   state.throughTick = tick;

@@ -9,6 +9,7 @@ import { ARMS, type Arm, addTo, type Counts, cloneCounts } from "./counts.ts";
 import { logSpent } from "./detector.ts";
 import { addLumps, badOf, endDetectors, logEOf, type Plan, stepDetectors } from "./guardrail-test.ts";
 import { type ArmCounts, isClosed, type Ledger, runtimeIn, type TickCounts } from "./ledger.ts";
+import { type PlanSchedule, plansAt } from "./plan-schedule.ts";
 import { cloneDetectors, cloneRuntimeState, type LedgerPrefix, type RuntimeState } from "./prefix.ts";
 import type { Carrier } from "./verdict.ts";
 
@@ -24,6 +25,8 @@ const PRESENCE_TICKS = 600;
 /** A replay of the others of every runtime, as far as it was needed. */
 export interface Others {
   readonly ledger: Ledger;
+  readonly schedule: PlanSchedule;
+  /** For what no threshold changes: kinds, shares, and whether it is tested. */
   readonly plans: readonly Plan[];
   /** The prefix that the replay began at. */
   readonly base: Pick<LedgerPrefix, "throughTick" | "assigned" | "guardrails">;
@@ -50,10 +53,11 @@ export interface OthersVerdict {
 }
 
 /** Starts where the prefix stands. It is copied as far as needed, so the prefix may go on. */
-export function newOthers(ledger: Ledger, plans: readonly Plan[]): Others {
+export function newOthers(ledger: Ledger, schedule: PlanSchedule): Others {
   const { throughTick, assigned, guardrails, runtimes } = ledger.prefix;
   const base = { throughTick, assigned: { ...assigned }, guardrails: guardrails.map(copyOfDetectors) };
-  const others: Others = { ledger, plans, base, own: new Map(), shared: new Map(), booked: 0 };
+  const { plans } = schedule[0];
+  const others: Others = { ledger, schedule, plans, base, own: new Map(), shared: new Map(), booked: 0 };
   for (const state of runtimes) addSlot(others, cloneRuntimeState(state));
   return others;
 
@@ -135,8 +139,9 @@ function multiplyTick(others: Others, slot: Slot): void {
   const candidate = without(others, slot, counts.arms.candidate);
   const stable = without(others, slot, counts.arms.stable);
   const arms = { tick: counts.tick, isClosed: isClosed(others.ledger, counts.tick), candidate, stable };
+  const plans = plansAt(others.schedule, counts.tick);
   slot.state.others.forEach((detectors, g) => {
-    if (detectors) stepDetectors(others.plans[g] as Plan, g, detectors, arms);
+    if (detectors) stepDetectors(plans[g] as Plan, g, detectors, arms);
   });
   slot.isOpen = true;
 }

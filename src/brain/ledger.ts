@@ -20,6 +20,7 @@ import {
 } from "./counts.ts";
 import { MILLIONTHS } from "./detector.ts";
 import { clonePrefix, type LedgerPrefix, newPrefix } from "./prefix.ts";
+import { guardrailsAt, guardrailsInForce, isSameThreshold, type StageThresholds } from "./stage-thresholds.ts";
 
 /** One arm of a tick. */
 export interface ArmCounts {
@@ -50,6 +51,8 @@ export interface CountsRow extends RuntimeCounts {
 /** All that a verdict depends on; a decision stores exactly this. */
 export interface Ledger {
   guardrails: CompiledGuardrail[];
+  /** Ascending. What stages of their own thresholds changed; left out where none did. */
+  thresholds?: StageThresholds[];
   alpha: number;
   /** Stages of the rollout: C = 1 + 0.05 (stages - 1). */
   stages: number;
@@ -142,9 +145,10 @@ export function settleIn(
     total.excluded[exclusion] += 1;
     counts.excluded[exclusion] += 1;
   }
-  for (let g = 0; g < ledger.guardrails.length; g++) {
+  const guardrails = guardrailsAt(ledger, tick);
+  for (let g = 0; g < guardrails.length; g++) {
     // All three arrays have one entry for each guardrail.
-    const guardrail = ledger.guardrails[g] as CompiledGuardrail;
+    const guardrail = guardrails[g] as CompiledGuardrail;
     if (overdueLimitsMs.length > 0 && overdueLimitsMs.includes(guardrail.limitMs ?? Number.NaN)) continue;
     const badness = badnessOf(guardrail, outcome);
     if (badness === null) continue;
@@ -169,7 +173,7 @@ export function recordOverdue(
   n: number,
 ): void {
   for (const counts of pendingCounts(ledger, arm, runtime, tick, n)) {
-    for (const into of latencyCounts(ledger, counts, limitMs)) {
+    for (const into of latencyCounts(ledger, tick, counts, limitMs)) {
       into.judged += n;
       into.bad += n * MILLIONTHS;
       into.overdue = (into.overdue ?? 0) + n;
@@ -183,15 +187,16 @@ export function endOverdue(ledger: Ledger, arm: Arm, runtime: string, tick: numb
   endOverdueIn(ledger, { tick, total, counts }, limitMs, n);
 }
 
-function endOverdueIn(ledger: Ledger, { total, counts }: Cell, limitMs: number, n: number): void {
+function endOverdueIn(ledger: Ledger, { total, counts, tick }: Cell, limitMs: number, n: number): void {
   for (const each of [total, counts]) {
-    for (const into of latencyCounts(ledger, each, limitMs)) into.overdueEnded = (into.overdueEnded ?? 0) + n;
+    for (const into of latencyCounts(ledger, tick, each, limitMs)) into.overdueEnded = (into.overdueEnded ?? 0) + n;
   }
 }
 
-function latencyCounts(ledger: Ledger, counts: Counts, limitMs: number): GuardrailCounts[] {
+function latencyCounts(ledger: Ledger, tick: number, counts: Counts, limitMs: number): GuardrailCounts[] {
+  const guardrails = guardrailsAt(ledger, tick);
   return counts.guardrails.filter(
-    (_each, g) => ledger.guardrails[g]?.kind === "latency" && ledger.guardrails[g]?.limitMs === limitMs,
+    (_each, g) => guardrails[g]?.kind === "latency" && guardrails[g]?.limitMs === limitMs,
   );
 }
 
@@ -260,6 +265,23 @@ export function beginStage(ledger: Ledger, tick: number): void {
 }
 
 /**
+ * From `tick` on, runs are judged by these thresholds; the same as before change nothing.
+ * @throws RangeError where the tick or a later one has runs, or is frozen, or the guardrails are others.
+ */
+export function changeThresholds(ledger: Ledger, tick: number, guardrails: readonly CompiledGuardrail[]): void {
+  const before = guardrailsInForce(ledger);
+  const isOther = guardrails.some(({ name, kind }, g) => before[g]?.name !== name || before[g]?.kind !== kind);
+  if (isOther || guardrails.length !== before.length) throw new RangeError("thresholds are of other guardrails");
+  // Both have one entry for each guardrail.
+  if (guardrails.every((guardrail, g) => isSameThreshold(guardrail, before[g] as CompiledGuardrail))) return;
+  if (tick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
+  const last = ledger.ticks.at(-1);
+  if (last !== undefined && last.tick >= tick) throw new RangeError(`tick ${last.tick} has runs, judged as before`);
+  const earlier = (ledger.thresholds ?? []).filter((each) => each.tick < tick);
+  ledger.thresholds = [...earlier, { tick, guardrails: [...guardrails] }];
+}
+
+/**
  * Says that `tick` has begun: it and later ones may still get assignments, earlier ones are closed. The comparison with stable
  * is of a tick as a whole, so it waits until the tick is closed, or looking often would cost some of alpha; everything else
  * is judged at once. Call it before judging wherever assignments still come in.
@@ -296,6 +318,7 @@ export function cloneLedger(ledger: Ledger): Ledger {
   return {
     ...ledger,
     guardrails: [...ledger.guardrails],
+    ...(ledger.thresholds ? { thresholds: ledger.thresholds.map((each) => ({ ...each })) } : {}),
     lumpTicks: [...ledger.lumpTicks],
     expected: ledger.expected.map((entry) => ({ ...entry })),
     prefix: clonePrefix(ledger.prefix),

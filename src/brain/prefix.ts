@@ -32,6 +32,8 @@ export interface GuardrailState extends Detectors {
   /** logE as it was decided on at the prefix's tick. */
   logE: number;
   totals: Record<Arm, Totals>;
+  /** The totals when a stage's threshold changed which runs are bad; they say nothing about the threshold in force. */
+  before?: Readonly<Record<Arm, Readonly<Totals>>>;
   start: StartEstimate | null;
   /** Budgets only: microdollars by block of 60 ticks, of the last hour. */
   spent: { block: number; microdollars: number }[];

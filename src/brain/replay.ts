@@ -2,19 +2,24 @@
  * Replays a ledger's open ticks from its prefix, in order. Judging and freezing are this one walk.
  */
 import { stepCount } from "./budget.ts";
+import type { CompiledGuardrail } from "./compiled.ts";
 import { type Group, groupsOf } from "./consequence.ts";
 import { ARMS, type Arm, pendingOf } from "./counts.ts";
 import { logSpent, logThreshold } from "./detector.ts";
 import { addExposureLump, type ExposurePlan, endExposure, exposurePlanOf, stepExposure } from "./exposure.ts";
-import { addGuardrailLumps, endGuardrail, type Plan, planOf, stepGuardrail } from "./guardrail-test.ts";
+import { addGuardrailLumps, endGuardrail, type Plan, stepGuardrail } from "./guardrail-test.ts";
 import { newOthers, type Others } from "./leave-one-out.ts";
 import { isClosed, type Ledger, type TickCounts } from "./ledger.ts";
+import { type PlanSchedule, plansAt, scheduleOf } from "./plan-schedule.ts";
 import type { GuardrailState, LedgerPrefix, Totals } from "./prefix.ts";
+import { guardrailsAt, isSameBadness } from "./stage-thresholds.ts";
 
 /** A replay under way. */
 export interface Replay {
   readonly ledger: Ledger;
-  readonly plans: readonly Plan[];
+  readonly schedule: PlanSchedule;
+  /** Those of the tick that was last multiplied in. */
+  plans: readonly Plan[];
   readonly groups: readonly Group[];
   readonly exposurePlan: ExposurePlan;
   /** ln(C / alpha). */
@@ -27,9 +32,11 @@ export interface Replay {
 
 /** `state` is changed; it may be the ledger's own prefix. */
 export function newReplay(ledger: Ledger, state: LedgerPrefix): Replay {
+  const schedule = scheduleOf(ledger);
   return {
     ledger,
-    plans: ledger.guardrails.map(planOf),
+    schedule,
+    plans: plansAt(schedule, state.throughTick),
     groups: groupsOf(ledger.guardrails),
     exposurePlan: exposurePlanOf(ledger.expected),
     threshold: logThreshold(ledger.alpha, ledger.stages),
@@ -41,13 +48,16 @@ export function newReplay(ledger: Ledger, state: LedgerPrefix): Replay {
 
 /** The others of every runtime, made when first asked for. A replay that changes the prefix asks before it begins. */
 export function othersOf(replay: Replay): Others {
-  replay.others ??= newOthers(replay.ledger, replay.plans);
+  replay.others ??= newOthers(replay.ledger, replay.schedule);
   return replay.others;
 }
 
 /** Multiplies a tick in, up to where it is decided on. */
-export function multiplyTick({ ledger, plans, exposurePlan, state, settled }: Replay, counts: TickCounts): void {
-  addLumpsThrough(ledger, state, counts.tick);
+export function multiplyTick(replay: Replay, counts: TickCounts): void {
+  const { ledger, schedule, exposurePlan, state, settled } = replay;
+  beginStagesThrough(ledger, state, counts.tick);
+  const plans = plansAt(schedule, counts.tick);
+  replay.plans = plans;
   const candidate = counts.arms.candidate.total;
   const stable = counts.arms.stable.total;
   for (const arm of ARMS) {
@@ -79,8 +89,18 @@ export function endTick({ state }: Replay, { arms }: TickCounts): void {
   state.assigned.stable += stable;
 }
 
-/** Adds the lumps of stages that began after the last tick gone through and not after `tick`. */
-export function addLumpsThrough(ledger: Ledger, state: LedgerPrefix, tick: number): void {
+/** Adds the lumps, and notes the thresholds, of stages that began after the last tick gone through and not after `tick`. */
+export function beginStagesThrough(ledger: Ledger, state: LedgerPrefix, tick: number): void {
+  for (const change of ledger.thresholds ?? []) {
+    if (change.tick <= state.throughTick || change.tick > tick) continue;
+    const earlier = guardrailsAt(ledger, change.tick - 1);
+    state.guardrails.forEach((guardrail, g) => {
+      // All have one entry for each guardrail.
+      if (isSameBadness(earlier[g] as CompiledGuardrail, change.guardrails[g] as CompiledGuardrail)) return;
+      const { candidate, stable } = guardrail.totals;
+      guardrail.before = { candidate: { ...candidate }, stable: { ...stable } };
+    });
+  }
   for (const lumpTick of ledger.lumpTicks) {
     if (lumpTick <= state.throughTick || lumpTick > tick) continue;
     state.guardrails.forEach(addGuardrailLumps);

@@ -12,6 +12,14 @@ import { type Circumstances, changed, emptyChange, refused, type Transition, typ
 export function advanceRollout(world: World, command: CommandOf<"advanceRollout">, at: Circumstances): Transition {
   const { alias, rollout } = rolloutOf(world, command.alias);
   if (command.fromStage !== undefined && command.fromStage !== rollout.stage) {
+    const stages = rollout.policy.stages.map(({ name }) => name);
+    if (!stages.includes(command.fromStage)) {
+      return refused({
+        code: "stage_not_found",
+        message: `The rollout of ${rollout.candidate} has no stage ${command.fromStage}.`,
+        hint: `Its stages are ${stages.join(", ")}; it is at ${rollout.stage}.`,
+      });
+    }
     return {
       kind: "unchanged",
       action: "rollout.advance",

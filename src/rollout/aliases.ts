@@ -6,8 +6,10 @@ import {
   DRILL_PREFIX,
   durationMs,
   isDrillName,
+  type Policy,
   type Refusal,
   type Slot,
+  type Stage,
   TOTAL_WEIGHT,
 } from "@flagback/schemas";
 import { weightOf, weightsOf, wholeAllocation, withWeights } from "../allocation/index.ts";
@@ -132,18 +134,11 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
   const compiled = compileGuardrails(policy);
   if (!compiled.ok) return compiled.refusal;
   const unknown = policy.onBreach.engage.filter((key) => !world.killSwitches.has(key));
-  const percents = policy.stages.map((stage) => stage.percent);
-  const names = new Set(policy.stages.map((stage) => stage.name));
   const problems = [
     ...notCarriedOut(policy),
     ...unknown.map((key) => `onBreach.engage: there is no kill switch ${key}`),
-    ...(percents.some((percent, index) => index > 0 && percent <= (percents[index - 1] as number))
-      ? [`stages: percents must grow from stage to stage, not ${percents.join(", ")}`]
-      : []),
-    ...unsoaked(policy).map(
-      (name) => `stages: ${name} needs a soak above zero, because advance: auto goes on by itself`,
-    ),
-    ...(names.size < percents.length ? ["stages: two stages have the same name"] : []),
+    ...stageProblems("stages", policy.stages, policy.advance),
+    ...(policy.fastTrack ? stageProblems("fastTrack.stages", policy.fastTrack.stages, policy.advance) : []),
   ];
   if (problems.length === 0) return undefined;
   return {
@@ -154,17 +149,29 @@ export function policyProblem(world: World, policy: NonNullable<Alias["policy"]>
   };
 }
 
+function stageProblems(path: string, stages: readonly Stage[], advance: Policy["advance"]): string[] {
+  const percents = stages.map((stage) => stage.percent);
+  const names = new Set(stages.map((stage) => stage.name));
+  return [
+    ...(percents.some((percent, index) => index > 0 && percent <= (percents[index - 1] as number))
+      ? [`${path}: percents must grow from stage to stage, not ${percents.join(", ")}`]
+      : []),
+    ...(advance === "auto" ? unsoaked(stages) : []).map(
+      (name) => `${path}: ${name} needs a soak above zero, because advance: auto goes on by itself`,
+    ),
+    ...(names.size < percents.length ? [`${path}: two stages have the same name`] : []),
+  ];
+}
+
 /**
  * Stages that `advance: auto` would leave as soon as it enters them, on the evidence of the ones before. The last one may: what
  * follows is the promotion, which gives nobody another version and can be rolled back.
  */
-function unsoaked({ advance, stages }: NonNullable<Alias["policy"]>): string[] {
-  return advance === "auto"
-    ? stages
-        .slice(0, -1)
-        .filter(({ soak }) => durationMs(soak) === 0)
-        .map(({ name }) => name)
-    : [];
+function unsoaked(stages: readonly Stage[]): string[] {
+  return stages
+    .slice(0, -1)
+    .filter(({ soak }) => durationMs(soak) === 0)
+    .map(({ name }) => name);
 }
 
 /** Parts that the schema knows and nothing acts on: better refused than ignored. */

@@ -3,6 +3,7 @@
  */
 import type { DesiredAlias, PlanStep, Refusal } from "@flagback/schemas";
 import type { Command, CommandOf } from "./commands.ts";
+import { joined } from "./joined.ts";
 import {
   type Change,
   type Circumstances,
@@ -58,11 +59,12 @@ export function apply(world: World, command: CommandOf<"apply">, at: Circumstanc
   if (changes.length === 0) {
     return { kind: "unchanged", action: "apply", summary: "Everything is so already.", plan };
   }
-  return changed({ ...joined(changes), plan });
+  const summary = changes.map((change) => change.summary).join(" ");
+  return changed({ ...emptyChange("apply", "config", summary), ...joined(changes), plan });
 }
 
 function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
-  const { versions, aliases, killSwitches, flags, triggers } = command.desired;
+  const { versions, aliases, killSwitches, flags, triggers, releases } = command.desired;
   const intents: Intent[] = [];
   for (const [key, failSafe] of killSwitches) {
     const action = world.killSwitches.has(key) ? "update" : "create";
@@ -88,6 +90,11 @@ function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
   for (const [id, definition] of triggers) {
     const action = world.triggers.has(id) ? "update" : "create";
     intents.push({ command: { kind: "putTrigger", id, definition }, action, target: `trigger:${id}` });
+  }
+  // Last, because they name versions that the same file may register.
+  for (const [name, release] of releases) {
+    const action = world.releases.has(name) ? "update" : "create";
+    intents.push({ command: { kind: "putRelease", name, ...release }, action, target: `release:${name}` });
   }
   return intents;
 }
@@ -140,34 +147,6 @@ function aliasIntents(world: World, desired: DesiredAlias): Intent[] {
   return intents;
 }
 
-function joined(changes: readonly Change[]): Change {
-  const summaries = changes.map((change) => change.summary);
-  const last = <T>(documents: readonly T[], keyOf: (document: T) => string): T[] => [
-    ...new Map(documents.map((document) => [keyOf(document), document])).values(),
-  ];
-  return {
-    ...emptyChange("apply", "config", summaries.join(" ")),
-    aliases: last(
-      changes.flatMap((change) => change.aliases),
-      (alias) => alias.name,
-    ),
-    versions: last(
-      changes.flatMap((change) => change.versions),
-      (version) => version.id,
-    ),
-    killSwitches: last(
-      changes.flatMap((change) => change.killSwitches),
-      (killSwitch) => killSwitch.key,
-    ),
-    flags: last(
-      changes.flatMap((change) => change.flags),
-      (flag) => flag.key,
-    ),
-    triggers: changes.flatMap((change) => change.triggers),
-    alerts: changes.flatMap((change) => change.alerts),
-  };
-}
-
 /** What a change does to the documents, field by field, for people to read. */
 function differences(world: World, change: Change): PlanStep["changes"] {
   const pairs = [
@@ -176,6 +155,7 @@ function differences(world: World, change: Change): PlanStep["changes"] {
     ...change.killSwitches.map((killSwitch) => [world.killSwitches.get(killSwitch.key), killSwitch] as const),
     ...change.flags.map((flag) => [world.flags.get(flag.key), flag] as const),
     ...change.triggers.map((trigger) => [world.triggers.get(trigger.id), trigger] as const),
+    ...change.releases.map((release) => [world.releases.get(release.name), release] as const),
   ];
   const ignored = new Set(["revision", "edit", "createdAt", "createdBy", "rolloutNumber"]);
   return pairs.flatMap(([before, after]) =>

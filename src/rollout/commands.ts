@@ -55,6 +55,16 @@ export type Command =
       /** Start although the drill is missing that the policy demands; recorded. */
       readonly bypassGate?: boolean;
     }
+  /** Starts a rollout of a fix on the fast track, past an open incident and the ordinary stages. */
+  | {
+      readonly kind: "rollForward";
+      readonly alias: string;
+      readonly version: string;
+      /** Begin with this percentage of the traffic in place of the fast track's first. */
+      readonly percent?: number;
+      readonly reason: string;
+      readonly drills?: readonly DrillPass[];
+    }
   /** Moves to the next stage. */
   | {
       readonly kind: "advanceRollout";
@@ -120,6 +130,20 @@ export type Command =
       /** The rollout that is meant; without it, whichever there is. In another one by now, the command changes nothing. */
       readonly rolloutNumber?: number;
     }
+  /** Several rollbacks in one change, all or none: of these aliases, or of the rollouts of a release's versions. */
+  | {
+      readonly kind: "rollbackTogether";
+      readonly aliases?: readonly string[];
+      readonly release?: string;
+      readonly reason: string;
+    }
+  /** Keeps a payload from having weight on the alias, without a rollback. */
+  | {
+      readonly kind: "lock";
+      readonly alias: string;
+      readonly version: string;
+      readonly reason: string;
+    }
   | {
       readonly kind: "unlock";
       readonly alias: string;
@@ -177,6 +201,12 @@ export type Command =
       readonly state: Exclude<DrillState, "running">;
       /** One sentence for people. */
       readonly summary: string;
+    }
+  | {
+      readonly kind: "putRelease";
+      readonly name: string;
+      readonly versions: Readonly<Record<string, string>>;
+      readonly notes: string;
     }
   | { readonly kind: "putTrigger"; readonly id: string; readonly definition: TriggerDefinition }
   | { readonly kind: "deleteTrigger"; readonly id: string }

@@ -2,7 +2,7 @@
  * The gate: what is asked before a rollout goes up, each condition answered with yes or no and why. Going up needs time, proof
  * and nobody's objection; going down waits for nobody (DESIGN 7).
  */
-import { type Alias, durationMs, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
+import { type Alias, durationMs, type Policy, type Rollout, type Stage, TOTAL_WEIGHT } from "@flagback/schemas";
 import { weightOf } from "../allocation/index.ts";
 import { type DrillPass, drillFinding } from "./drill-requirement.ts";
 import { isUnsettled } from "./incidents.ts";
@@ -59,6 +59,25 @@ export function gateOf(world: World, alias: Alias, rollout: Rollout, facts: Gate
     drill(world, rollout, alias, facts, now),
   ];
   return { step, isOpen: step !== null && conditions.every(({ isMet }) => isMet), conditions };
+}
+
+/**
+ * What of it is asked before the first stage as well. The way back is asked by the plan itself; nothing has soaked or been
+ * proven yet. The drill is only asked where it is known of which pair.
+ */
+export function conditionsOfStart(
+  world: World,
+  alias: Alias,
+  candidate: string | undefined,
+  policy: Policy | null,
+  drills: readonly DrillPass[],
+  now: string,
+): GateCondition[] {
+  const version = world.versions.get(candidate ?? "");
+  const answered = incident(world, alias);
+  if (!version || alias.stable === null || policy === null) return [answered];
+  const planned = { candidateDigest: version.digest, target: alias.stable, policy };
+  return [answered, drill(world, planned, alias, { drills }, now)];
 }
 
 /** What speaks against going up, each in a clause. */
@@ -138,7 +157,13 @@ function incident(world: World, { name }: Alias): GateCondition {
   return { condition: "no_incident", isMet: open.length === 0, why };
 }
 
-function drill(world: World, rollout: Rollout, alias: Alias, facts: GateFacts, now: string): GateCondition {
+function drill(
+  world: World,
+  rollout: Pick<Rollout, "candidateDigest" | "target" | "policy">,
+  alias: Alias,
+  facts: Pick<GateFacts, "drills">,
+  now: string,
+): GateCondition {
   const targetDigest = world.versions.get(rollout.target)?.digest ?? "";
   const pair = { alias: alias.name, candidateDigest: rollout.candidateDigest, targetDigest };
   return { condition: "drill", ...drillFinding(rollout.policy.requireDrill, facts.drills, pair, now) };

@@ -1,7 +1,7 @@
 /**
  * An incident's way from the rollback that opened it to its recovery, and what people add to it (DESIGN 7).
  */
-import { type Incident, type KillSwitch, MAX_INCIDENT_NOTES, type Refusal } from "@flagback/schemas";
+import { type Incident, type KillSwitch, MAX_INCIDENT_NOTES, type Refusal, type RolloutState } from "@flagback/schemas";
 import type { CommandOf } from "./commands.ts";
 import {
   type Alert,
@@ -14,7 +14,7 @@ import {
   type World,
 } from "./world.ts";
 
-/** Every runtime serves what the rollback says. */
+/** Every runtime serves what the rollback says: what is left is the proof that stable is healthy. */
 export function convergeIncident(world: World, command: CommandOf<"convergeIncident">, at: Circumstances): Transition {
   const incident = world.incidents.get(command.incident);
   if (!incident) return refused(incidentNotFound(command.incident));
@@ -22,7 +22,10 @@ export function convergeIncident(world: World, command: CommandOf<"convergeIncid
   if (incident.convergeMs !== undefined)
     return { kind: "unchanged", action, summary: `${incident.id} has converged already.` };
   const text = `Every runtime follows the rollback of ${incident.candidate}.`;
-  return changed(changeOf(action, { ...incident, convergeMs: command.convergeMs }, at, text));
+  return changed({
+    ...changeOf(action, { ...incident, convergeMs: command.convergeMs }, at, text),
+    aliases: rolloutSettled(world, incident, "recovering", ["rolled_back"]),
+  });
 }
 
 /** Concludes the verification. A recovery releases exactly what this incident engaged. */
@@ -166,11 +169,16 @@ function withoutEntriesOf(world: World, incident: Incident): KillSwitch[] {
     .map((killSwitch) => ({ ...killSwitch, engaged: killSwitch.engaged.filter((entry) => entry.owner !== owner) }));
 }
 
-/** The alias whose last rollout is the one that the incident ended. */
-function rolloutSettled(world: World, incident: Incident, state: CommandOf<"settleIncident">["as"]): Change["aliases"] {
+/** The alias whose last rollout is the one that the incident ended, where it stands in one of the states. */
+function rolloutSettled(
+  world: World,
+  incident: Incident,
+  state: RolloutState,
+  from: readonly RolloutState[] = ["rolled_back", "recovering", "unverified"],
+): Change["aliases"] {
   const alias = world.aliases.get(incident.alias);
   if (!alias?.rollout || alias.rolloutNumber !== incident.rolloutNumber) return [];
-  return [{ ...alias, rollout: { ...alias.rollout, state } }];
+  return from.includes(alias.rollout.state) ? [{ ...alias, rollout: { ...alias.rollout, state } }] : [];
 }
 
 function incidentNotFound(id: string): Refusal {

@@ -32,9 +32,11 @@ export { type KindOfVersion, MECHANISMS, type RollbackMechanism, VERSION_KINDS }
 export { versionDigest } from "./versions.ts";
 export {
   type Alert,
+  type AuditText,
   type Change,
   type Circumstances,
   type PayloadChecker,
+  type Stop,
   type StopFinding,
   type Transition,
   type World,

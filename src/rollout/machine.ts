@@ -14,8 +14,9 @@ import type { Command } from "./commands.ts";
 import { canRollBack } from "./under-way.ts";
 
 /**
- * Where a rollout stands. The last five follow a rollback; `undeclared` and `registered` have nothing to roll back. While it is
- * `deciding`, people are asked whether to roll back, and it is held too.
+ * Where a rollout stands. The last five follow a rollback: `rolled_back` until every runtime follows, `recovering` until stable
+ * is proven healthy or the window is over. `undeclared` and `registered` have nothing to roll back. While it is `deciding`,
+ * people are asked whether to roll back, and it is held too.
  */
 export type MachineState =
   | "undeclared"
@@ -48,6 +49,12 @@ export const PEOPLES_COMMANDS = {
     role: "lead",
     does: "expose a candidate to its first traffic",
     how: "flagback rollout start ALIAS --candidate VERSION",
+  },
+  rollForward: {
+    name: "roll-forward",
+    role: "lead",
+    does: "start a fix on the fast track, past an open incident and the ordinary stages; people are alerted",
+    how: 'flagback rollout forward ALIAS VERSION --reason "..."',
   },
   advanceRollout: {
     name: "advance",
@@ -90,6 +97,12 @@ export const PEOPLES_COMMANDS = {
     role: "operator",
     does: "say no to it, and release what it engaged",
     how: 'flagback reject DECISION --reason "..."',
+  },
+  lock: {
+    name: "lock",
+    role: "operator",
+    does: "take a version's weight and keep its payload from having any, without a rollback",
+    how: 'flagback lock ALIAS VERSION --reason "..."',
   },
   unlock: {
     name: "unlock",
@@ -144,10 +157,15 @@ const GATE_CLOSED: MachineCell = { kind: "refused", code: "gate_closed" };
 /** The command itself says what became of the decision that is meant. */
 const NOT_OPEN: MachineCell = { kind: "refused", code: "decision_not_open", explains: true };
 const NOTHING_ASKED = { approve: NOT_OPEN, reject: NOT_OPEN } as const;
-const HAS_STABLE: MachineCell = { kind: "refused", code: "already_exists", explains: true };
 const ASKING = "a first breach, or twice the evidence of the last time";
 const ITS_DECISION = "the decision that is open, before its deadline";
-const START = to("exposing", "a rollback plan and a candidate that is not locked");
+const NO_PLAN: MachineCell = { kind: "refused", code: "rollback_plan_missing", explains: true };
+const HAS_STABLE: MachineCell = { kind: "refused", code: "already_exists", explains: true };
+const START = to(
+  "exposing",
+  "a rollback plan, a candidate that is not locked, every incident answered for, and the drill that the policy demands",
+);
+const FORWARD = to("exposing", "a rollback plan and a version that is not locked");
 
 const IDLE = {
   advanceRollout: NOT_ACTIVE,
@@ -167,9 +185,10 @@ function afterRollback(state: MachineState): Record<MachineCommand, MachineCell>
     ...IDLE,
     declareStable: HAS_STABLE,
     startRollout: START,
+    rollForward: FORWARD,
     rollback: { kind: "alreadyRolledBack" },
     approve: { kind: "alreadyRolledBack" },
-    unlock: unlockIn(state),
+    ...locks(state),
   };
 }
 
@@ -177,20 +196,28 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   undeclared: {
     ...IDLE,
     declareStable: to("registered", "a registered version that is neither retired nor locked"),
-    startRollout: { kind: "refused", code: "rollback_plan_missing", explains: true },
-    unlock: unlockIn("undeclared"),
+    startRollout: NO_PLAN,
+    rollForward: NO_PLAN,
+    ...locks("undeclared"),
   },
-  registered: { ...IDLE, declareStable: HAS_STABLE, startRollout: START, unlock: unlockIn("registered") },
+  registered: {
+    ...IDLE,
+    declareStable: HAS_STABLE,
+    startRollout: START,
+    rollForward: FORWARD,
+    ...locks("registered"),
+  },
   exposing: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: to("exposing", "a next stage, and an open gate or --bypass-gate"),
     pauseRollout: to("paused"),
     resumeRollout: UNCHANGED,
     promote: to("promoted", "100 % of the traffic"),
     rollback: to("rolled_back"),
     ...NOTHING_ASKED,
-    unlock: unlockIn("exposing"),
+    ...locks("exposing"),
     holdRollout: to("held"),
     ask: to("deciding", ASKING),
     endHold: UNCHANGED,
@@ -198,13 +225,14 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   held: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: GATE_CLOSED,
     pauseRollout: to("paused_held"),
     resumeRollout: to("exposing"),
     promote: GATE_CLOSED,
     rollback: to("rolled_back"),
     ...NOTHING_ASKED,
-    unlock: unlockIn("held"),
+    ...locks("held"),
     holdRollout: to("held", "a graver cause; else it changes nothing"),
     ask: to("deciding", ASKING),
     endHold: to("exposing", "the cause of the hold; another one's end changes nothing"),
@@ -212,6 +240,7 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   deciding: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: GATE_CLOSED,
     pauseRollout: to("paused_held"),
     resumeRollout: to("exposing"),
@@ -219,7 +248,7 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     rollback: to("rolled_back"),
     approve: to("rolled_back", ITS_DECISION),
     reject: to("exposing", `${ITS_DECISION}; a graver hold stays`),
-    unlock: unlockIn("deciding"),
+    ...locks("deciding"),
     holdRollout: to("deciding", "a graver cause; else it changes nothing"),
     ask: UNCHANGED,
     endHold: UNCHANGED,
@@ -227,13 +256,14 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   paused: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: GATE_CLOSED,
     pauseRollout: UNCHANGED,
     resumeRollout: to("exposing"),
     promote: GATE_CLOSED,
     rollback: to("rolled_back"),
     ...NOTHING_ASKED,
-    unlock: unlockIn("paused"),
+    ...locks("paused"),
     holdRollout: to("paused_held"),
     ask: to("paused_deciding", ASKING),
     endHold: UNCHANGED,
@@ -241,13 +271,14 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   paused_held: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: GATE_CLOSED,
     pauseRollout: UNCHANGED,
     resumeRollout: to("exposing"),
     promote: GATE_CLOSED,
     rollback: to("rolled_back"),
     ...NOTHING_ASKED,
-    unlock: unlockIn("paused_held"),
+    ...locks("paused_held"),
     holdRollout: to("paused_held", "a graver cause; else it changes nothing"),
     ask: to("paused_deciding", ASKING),
     endHold: to("paused", "the cause of the hold; another one's end changes nothing"),
@@ -255,6 +286,7 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   paused_deciding: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: GATE_CLOSED,
     pauseRollout: UNCHANGED,
     resumeRollout: to("exposing"),
@@ -262,7 +294,7 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     rollback: to("rolled_back"),
     approve: to("rolled_back", ITS_DECISION),
     reject: to("paused", `${ITS_DECISION}; a graver hold stays`),
-    unlock: unlockIn("paused_deciding"),
+    ...locks("paused_deciding"),
     holdRollout: to("paused_deciding", "a graver cause; else it changes nothing"),
     ask: UNCHANGED,
     endHold: UNCHANGED,
@@ -270,13 +302,14 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   promoted: {
     declareStable: HAS_STABLE,
     startRollout: START,
+    rollForward: FORWARD,
     advanceRollout: NOT_ACTIVE,
     pauseRollout: NOT_ACTIVE,
     resumeRollout: UNCHANGED,
     promote: UNCHANGED,
     rollback: to("rolled_back"),
     ...NOTHING_ASKED,
-    unlock: unlockIn("promoted"),
+    ...locks("promoted"),
     holdRollout: to("promoted_held"),
     ask: to("promoted_deciding", ASKING),
     endHold: UNCHANGED,
@@ -284,13 +317,14 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   promoted_held: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: NOT_ACTIVE,
     pauseRollout: NOT_ACTIVE,
     resumeRollout: to("promoted"),
     promote: UNCHANGED,
     rollback: to("rolled_back"),
     ...NOTHING_ASKED,
-    unlock: unlockIn("promoted_held"),
+    ...locks("promoted_held"),
     holdRollout: to("promoted_held", "a graver cause; else it changes nothing"),
     ask: to("promoted_deciding", ASKING),
     endHold: to("promoted", "the cause of the hold; another one's end changes nothing"),
@@ -298,6 +332,7 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   promoted_deciding: {
     declareStable: HAS_STABLE,
     startRollout: IN_PROGRESS,
+    rollForward: IN_PROGRESS,
     advanceRollout: NOT_ACTIVE,
     pauseRollout: NOT_ACTIVE,
     resumeRollout: to("promoted"),
@@ -305,7 +340,7 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
     rollback: to("rolled_back"),
     approve: to("rolled_back", ITS_DECISION),
     reject: to("promoted", `${ITS_DECISION}; a graver hold stays`),
-    unlock: unlockIn("promoted_deciding"),
+    ...locks("promoted_deciding"),
     holdRollout: to("promoted_deciding", "a graver cause; else it changes nothing"),
     ask: UNCHANGED,
     endHold: UNCHANGED,
@@ -317,11 +352,16 @@ export const MACHINE: Readonly<Record<MachineState, Readonly<Record<MachineComma
   not_recovered: afterRollback("not_recovered"),
 };
 
-/** What the verification of a rollback can conclude. */
-export type Conclusion = "recovered" | "unverified" | "not_recovered";
+/** What the verification of a rollback can conclude; the first, that every runtime follows it. */
+export type Conclusion = "recovering" | "recovered" | "unverified" | "not_recovered";
 
-const FRESH = { recovered: "recovered", unverified: "unverified", not_recovered: "not_recovered" } as const;
-const FINAL = { recovered: null, unverified: null, not_recovered: null } as const;
+const FRESH = {
+  recovering: null,
+  recovered: "recovered",
+  unverified: "unverified",
+  not_recovered: "not_recovered",
+} as const;
+const FINAL = { recovering: null, recovered: null, unverified: null, not_recovered: null } as const;
 
 /** Where a conclusion about the last rollback leads; null where it changes nothing any more. A late proof is still one. */
 export const VERIFICATION: Readonly<
@@ -330,7 +370,7 @@ export const VERIFICATION: Readonly<
     Readonly<Record<Conclusion, MachineState | null>>
   >
 > = {
-  rolled_back: FRESH,
+  rolled_back: { ...FRESH, recovering: "recovering" },
   recovering: FRESH,
   unverified: { ...FRESH, unverified: null },
   recovered: FINAL,
@@ -368,7 +408,8 @@ function kept(rollout: Rollout, free: MachineState, held: MachineState, deciding
 export function possibilities(alias: Alias, state: MachineState): Possibility[] {
   return (Object.keys(PEOPLES_COMMANDS) as PeoplesCommand[]).flatMap((kind) => {
     const cell = MACHINE[state][kind];
-    if (cell.kind !== "to" || (kind === "unlock" && alias.locks.length === 0)) return [];
+    // A lock leads nowhere, and is not what somebody looks for who was refused.
+    if (cell.kind !== "to" || kind === "lock" || (kind === "unlock" && alias.locks.length === 0)) return [];
     const { name, role, how } = PEOPLES_COMMANDS[kind];
     const decision = alias.rollout?.openDecision?.slice(0, SHORT_ID_LENGTH) ?? "DECISION";
     return [
@@ -396,6 +437,10 @@ function to(state: MachineState, needs?: string): MachineCell {
   return { kind: "to", state, ...(needs === undefined ? {} : { needs }) };
 }
 
-function unlockIn(state: MachineState): MachineCell {
-  return to(state, "a lock, a reason, and the incident's root cause noted");
+/** Locking and unlocking leave the rollout where it stands. */
+function locks(state: MachineState): { readonly lock: MachineCell; readonly unlock: MachineCell } {
+  return {
+    lock: to(state, "a version that neither serves as stable, nor is rolled out, nor is what a rollback returns to"),
+    unlock: to(state, "a lock, a reason, and the incident's root cause noted"),
+  };
 }

@@ -10,7 +10,7 @@ import {
   type RuntimeDocument,
 } from "@flagback/schemas";
 import { weightsOf } from "../allocation/index.ts";
-import { compileGuardrails } from "../brain/index.ts";
+import { latencyLimitsOf } from "../brain/index.ts";
 import { finishingVersions } from "./finishing.ts";
 import { policyInForce } from "./under-way.ts";
 import type { Change, World } from "./world.ts";
@@ -66,8 +66,7 @@ export function projected(world: World, kind: RuntimeDocument["kind"], key: stri
 
 function runtimeAlias(world: World, alias: Alias): RuntimeAlias {
   const policy = alias.rollout?.policy ?? alias.policy;
-  const compiled = policy ? compileGuardrails(policy) : undefined;
-  const latencyLimits = compiled?.ok ? compiled.guardrails.flatMap((guardrail) => guardrail.limitMs ?? []) : [];
+  const latencyLimitsMs = policy ? latencyLimitsOf(policy) : [];
   const finishing = finishingVersions(world, alias);
   const stable = alias.stable === null ? [] : [alias.stable];
   const served = new Set([...weightsOf(alias.allocation).keys(), ...stable, ...finishing]);
@@ -90,7 +89,7 @@ function runtimeAlias(world: World, alias: Alias): RuntimeAlias {
       lockedVersions(world, alias).map((id) => [id, policy?.onBreach.revoke ?? "block_writes"]),
     ),
     outcomeTimeoutMs: policy ? durationMs(policy.outcomeTimeout) : DEFAULT_OUTCOME_TIMEOUT_MS,
-    ...(latencyLimits.length > 0 ? { latencyLimitsMs: [...new Set(latencyLimits)].sort((a, b) => a - b) } : {}),
+    ...(latencyLimitsMs.length > 0 ? { latencyLimitsMs } : {}),
     onLeaseLapse: policy?.onLeaseLapse ?? "stable",
     ...(policyInForce(alias)?.stickiness === "conversation" ? { stickiness: "conversation" } : {}),
     ...(finishing.length > 0 ? { finishing } : {}),

@@ -101,8 +101,7 @@ export function rolledBackBy(
     ...emptyChange("rollback", `alias:${alias.name}`, text),
     aliases: [rolledBack(world, alias, rollout, { id, incidentId, text, by: at.actor.name, now: at.now })],
     killSwitches: engagedSwitches(world, alias, rollout, incidentId, text, at.now),
-    decision,
-    incident,
+    stops: [{ decision, incident }],
     asked: closeAsked(
       world,
       rollout,

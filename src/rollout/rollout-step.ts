@@ -9,10 +9,12 @@ import { approve, reject } from "./answer.ts";
 import { ask } from "./ask.ts";
 import type { Command } from "./commands.ts";
 import { holdRollout } from "./hold.ts";
+import { lock } from "./lock.ts";
 import { MACHINE, type MachineCommand, type MachineState, nameOf, possibilities, stateOf } from "./machine.ts";
 import { endHold, pauseRollout, resumeRollout } from "./pause.ts";
 import { promote } from "./promote.ts";
 import { aliasNotFound } from "./refusals.ts";
+import { rollForward } from "./roll-forward.ts";
 import { rollback } from "./rollback.ts";
 import { startRollout } from "./start.ts";
 import { unlock } from "./unlock.ts";
@@ -47,6 +49,8 @@ function carriedOut(world: World, command: RolloutCommand, at: Circumstances): T
       return declareStable(world, command, at);
     case "startRollout":
       return startRollout(world, command, at);
+    case "rollForward":
+      return rollForward(world, command, at);
     case "advanceRollout":
       return advanceRollout(world, command, at);
     case "pauseRollout":
@@ -63,6 +67,8 @@ function carriedOut(world: World, command: RolloutCommand, at: Circumstances): T
       return approve(world, command, at);
     case "reject":
       return reject(world, command, at);
+    case "lock":
+      return lock(world, command, at);
     case "unlock":
       return unlock(world, command, at);
     case "holdRollout":

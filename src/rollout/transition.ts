@@ -9,6 +9,8 @@ import { expireFinishing } from "./finishing.ts";
 import { deleteFlag, putFlag } from "./flags.ts";
 import { convergeIncident, noteIncident, releaseIncident, settleIncident } from "./incidents.ts";
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
+import { putRelease } from "./releases.ts";
+import { rollbackTogether } from "./rollback-together.ts";
 import { rolloutStep } from "./rollout-step.ts";
 import { deleteTrigger, putTrigger } from "./triggers.ts";
 import { registerVersion, retireVersion } from "./versions.ts";
@@ -26,6 +28,7 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return addCandidates(world, command);
     case "declareStable":
     case "startRollout":
+    case "rollForward":
     case "advanceRollout":
     case "pauseRollout":
     case "resumeRollout":
@@ -34,10 +37,13 @@ export function transition(world: World, command: Command, at: Circumstances): T
     case "ask":
     case "approve":
     case "reject":
+    case "lock":
     case "unlock":
     case "holdRollout":
     case "endHold":
       return rolloutStep(world, command, at);
+    case "rollbackTogether":
+      return rollbackTogether(world, command, at, transition);
     case "convergeIncident":
       return convergeIncident(world, command, at);
     case "settleIncident":
@@ -70,6 +76,8 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return openDrill(world, command, at);
     case "closeDrill":
       return closeDrill(world, command, at);
+    case "putRelease":
+      return putRelease(world, command);
     case "apply":
       return apply(world, command, at, transition);
   }

@@ -6,6 +6,7 @@ import type {
   Alias,
   AskedDecision,
   AuditEvent,
+  CoordinatedRollback,
   Decision,
   Flag,
   GuardrailEvidence,
@@ -15,6 +16,7 @@ import type {
   KillSwitch,
   PlanStep,
   Refusal,
+  Release,
   StopReason,
   Trigger,
   Version,
@@ -32,6 +34,7 @@ export interface World {
   readonly triggers: ReadonlyMap<string, Trigger>;
   /** Decisions that people are or were asked for. */
   readonly asked: ReadonlyMap<string, AskedDecision>;
+  readonly releases: ReadonlyMap<string, Release>;
 }
 
 /** Checks payloads by JSON Schema. */
@@ -86,11 +89,23 @@ export interface Alert {
   readonly round?: number;
 }
 
-/** What one command changes: whole documents as they are after it, and the rows that belong to it. */
-export interface Change {
+/** A rollback: what was decided, and the incident that it opens. */
+export interface Stop {
+  readonly decision: Decision;
+  readonly incident: Incident;
+}
+
+/** What one audit row says. */
+export interface AuditText {
   readonly action: string;
   readonly target: string;
   readonly summary: string;
+  /** Columns of the row beyond action, target, summary, actor and time. */
+  readonly audit: Partial<AuditEvent>;
+}
+
+/** What one command changes: whole documents as they are after it, and the rows that belong to it. */
+export interface Change extends AuditText {
   readonly aliases: readonly Alias[];
   readonly versions: readonly Version[];
   readonly killSwitches: readonly KillSwitch[];
@@ -98,11 +113,11 @@ export interface Change {
   readonly deletedFlags: readonly string[];
   readonly triggers: readonly Trigger[];
   readonly deletedTriggers: readonly string[];
-  /** Columns of the audit row beyond action, target, summary, actor and time. */
-  readonly audit: Partial<AuditEvent>;
-  readonly decision?: Decision;
-  /** One that the change opens. */
-  readonly incident?: Incident;
+  readonly releases: readonly Release[];
+  /** Rollbacks that it carries out; several only where they are coordinated. */
+  readonly stops: readonly Stop[];
+  /** Its audit rows, where it has several in place of one. */
+  readonly rows?: readonly AuditText[];
   /** Incidents that were there before. */
   readonly incidents: readonly Incident[];
   /** Decisions that it asks people for, or that it closes. */
@@ -110,6 +125,8 @@ export interface Change {
   readonly alerts: readonly Alert[];
   /** Present for an apply. */
   readonly plan?: readonly PlanStep[];
+  /** Present for a coordinated rollback. */
+  readonly coordinated?: CoordinatedRollback;
 }
 
 export type Transition =
@@ -126,6 +143,7 @@ export type Transition =
       readonly summary: string;
       readonly decisionId: string;
       readonly incident: string;
+      readonly coordinated?: CoordinatedRollback;
     }
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
@@ -142,6 +160,8 @@ export function emptyChange(action: string, target: string, summary: string): Ch
     deletedFlags: [],
     triggers: [],
     deletedTriggers: [],
+    releases: [],
+    stops: [],
     audit: {},
     incidents: [],
     asked: [],
@@ -175,15 +195,16 @@ export function worldAfter(world: World, change: Change): World {
     killSwitches: put(world.killSwitches, change.killSwitches, (killSwitch) => killSwitch.key),
     flags,
     decisions:
-      change.decision && change.incident
-        ? new Map(world.decisions).set(change.decision.id, change.incident.id)
+      change.stops.length > 0
+        ? new Map([...world.decisions, ...change.stops.map((stop) => [stop.decision.id, stop.incident.id] as const)])
         : world.decisions,
     incidents: put(
       world.incidents,
-      change.incident ? [...change.incidents, change.incident] : change.incidents,
+      [...change.incidents, ...change.stops.map((stop) => stop.incident)],
       (incident) => incident.id,
     ),
     triggers,
     asked: put(world.asked, change.asked, (asked) => asked.id),
+    releases: put(world.releases, change.releases, (release) => release.name),
   };
 }

@@ -116,9 +116,30 @@ describe("changes", () => {
       body: { stage: "validation", reason: "" },
     },
     {
-      args: ["rollout", "advance", "a", "--bypass-gate", "--reason", "r"],
+      args: ["rollout", "advance", "a", "--from", "canary", "--bypass-gate", "--reason", "r"],
       path: "/v1/aliases/a/advance",
-      body: { reason: "r", bypassGate: true },
+      body: { reason: "r", bypassGate: true, fromStage: "canary" },
+    },
+    {
+      args: ["rollout", "forward", "a", "a@3", "--percent", "25", "--reason", "r"],
+      path: "/v1/aliases/a/roll-forward",
+      body: { version: "a@3", percent: 25, reason: "r" },
+    },
+    { args: ["rollback", "a", "--reason", "r"], path: "/v1/aliases/a/rollback", body: { reason: "r" } },
+    {
+      args: ["rollback", "a", "b", "--reason", "r"],
+      path: "/v1/rollbacks",
+      body: { aliases: ["a", "b"], reason: "r" },
+    },
+    {
+      args: ["rollback", "--release", "summer", "--reason", "r"],
+      path: "/v1/rollbacks",
+      body: { release: "summer", reason: "r" },
+    },
+    {
+      args: ["lock", "a", "a@2", "--reason", "r"],
+      path: "/v1/aliases/a/lock",
+      body: { version: "a@2", reason: "r" },
     },
     {
       args: ["approve", "0123456789ab", "--reason", "r"],
@@ -148,6 +169,30 @@ describe("changes", () => {
     expect(await runCli([...args, "--url", url], fakeIo())).toBe(0);
     expect(asked[0]).toMatchObject({ method: "POST", path });
     expect(JSON.parse(asked[0]?.body ?? "")).toEqual(body);
+  });
+
+  test("an advance names the stage that the rollout is at, so that two at once pass none by", async () => {
+    const { url, asked } = await fakeServer(({ method }) =>
+      method === "GET" ? { body: { rollout: { stage: "validation" } } } : changeAnswer("done"),
+    );
+    expect(await runCli(["rollout", "advance", "a", "--reason", "r", "--url", url], fakeIo())).toBe(0);
+    expect(asked.map(({ method, path }) => [method, path])).toEqual([
+      ["GET", "/v1/aliases/a"],
+      ["POST", "/v1/aliases/a/advance"],
+    ]);
+    expect(JSON.parse(asked[1]?.body ?? "")).toEqual({ reason: "r", bypassGate: false, fromStage: "validation" });
+  });
+
+  test.each([
+    { args: ["rollback", "--reason", "r"], says: "Name aliases or a release" },
+    { args: ["rollback", "a", "--release", "summer", "--reason", "r"], says: "and not both" },
+    { args: ["rollout", "forward", "a", "a@3", "--percent", "101", "--reason", "r"], says: "up to 100" },
+  ])("$args is bad use, and asks the server nothing", async ({ args, says }) => {
+    const { url, asked } = await fakeServer(() => changeAnswer("done"));
+    const io = fakeIo();
+    expect(await runCli([...args, "--url", url], io)).toBe(2);
+    expect(io.written.stderr).toContain(says);
+    expect(asked).toEqual([]);
   });
 
   test("with --wait say how many runtimes applied them", async () => {

@@ -37,7 +37,7 @@ describe("exit status", () => {
     { args: ["rollback", "a"], says: "'--reason <text>' not specified" },
     {
       args: ["get", "alias"],
-      says: "Allowed choices are aliases, versions, kill-switches, flags, feedback, incidents",
+      says: "Allowed choices are aliases, versions, kill-switches, flags, releases, feedback, incidents",
     },
     { args: ["audit", "--limit", "0"], says: "whole number from 1 to 1000" },
     { args: ["runtimes", "--url", "ftp://host"], says: "ftp://host is no http address" },

@@ -93,7 +93,10 @@ describe("approving", () => {
   test("keeps with the decision what it was judged on", () => {
     const approved = transition(WAY.deciding(), COMMAND.approve, AT);
     expect(approved).toMatchObject({
-      change: { decision: { id: ID, input: { judged: "on this" }, askedRound: 1 }, audit: { decision: "stop" } },
+      change: {
+        stops: [{ decision: { id: ID, input: { judged: "on this" }, askedRound: 1 } }],
+        audit: { decision: "stop" },
+      },
     });
   });
 

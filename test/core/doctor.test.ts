@@ -312,6 +312,7 @@ function ready(policy: Partial<PolicyInput> = {}): World {
     incidents: new Map(),
     triggers: new Map(),
     asked: new Map(),
+    releases: new Map(),
   };
   const commands: Command[] = [
     { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } },

@@ -290,6 +290,7 @@ function worldWith(fields: { readonly policy?: Policy | null; readonly candidate
     asked: new Map(),
     decisions: new Map(),
     incidents: new Map(),
+    releases: new Map(),
   };
   const version = (id: string) => ({ id, alias: "agent", kind: "prompt" as const, labels: {}, notes: "" });
   return done(

@@ -1,24 +1,8 @@
-import { createHash } from "node:crypto";
-import {
-  type Circumstances,
-  type Command,
-  drillFinding,
-  type GateFacts,
-  gateOf,
-  transition,
-  type World,
-  worldAfter,
-} from "@flagback/core";
+import { type Command, drillFinding, type GateFacts, gateOf, transition, type World, worldAfter } from "@flagback/core";
 import { Policy, type PolicyInput } from "@flagback/schemas";
 import { expect, test } from "vitest";
-import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { AT, emptyWorld } from "./support-world.ts";
 
-const AT: Circumstances = {
-  actor: { kind: "token", name: "ada", id: "t1" },
-  now: "2026-01-02T03:04:05.678Z",
-  digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
-  payloads: new JsonSchemaChecker(),
-};
 const SOAKED = "2026-01-02T03:14:05.678Z";
 const PROVEN: GateFacts = { isHealthy: true, drills: [] };
 const STAGES = [
@@ -97,9 +81,9 @@ test("an incident that neither a proof nor a person has answered for closes the 
   if (!incident) throw new Error("no incident was opened");
   const version = { id: "agent@3", alias: "agent", kind: "prompt", payload: { id: 3 }, labels: {}, notes: "" } as const;
   const again = after(after(back, { kind: "registerVersion", version }), {
-    kind: "startRollout",
+    kind: "rollForward",
     alias: "agent",
-    candidate: "agent@3",
+    version: "agent@3",
     reason: "r",
   });
   expect(unmet(again)).toEqual(["no_incident"]);
@@ -182,16 +166,7 @@ test.each([
 });
 
 function exposing(policy: Partial<PolicyInput> = {}): World {
-  let world: World = {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    triggers: new Map(),
-    asked: new Map(),
-  };
+  let world = emptyWorld();
   world = after(world, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2"]) {
     const version = { id, alias: "agent", kind: "prompt", payload: { id }, labels: {}, notes: "" } as const;

@@ -1,7 +1,6 @@
 /**
  * What a conversation that brings its version along gets, as weights come and go.
  */
-import { createHash } from "node:crypto";
 import {
   type Circumstances,
   type Command,
@@ -14,14 +13,8 @@ import {
 import { Policy, type PolicyInput, type RuntimeAlias, TOTAL_WEIGHT } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { AT, emptyWorld } from "./support-world.ts";
 
-const AT: Circumstances = {
-  actor: { kind: "token", name: "ada", id: "t1" },
-  now: "2026-01-02T03:04:05.678Z",
-  digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
-  payloads: new JsonSchemaChecker(),
-};
 const VERSIONS = ["agent@1", "agent@2", "agent@3"] as const;
 const ROLLBACK: Command = { kind: "rollback", alias: "agent", reason: "bad" };
 
@@ -151,6 +144,8 @@ test("no sequence of commands lets anybody keep a version that is locked or was 
   const starts = fc
     .record({ candidate: version, stage: fc.constantFrom("half", "full") })
     .map((over): Command => ({ kind: "startRollout", alias: "agent", reason: "", ...over }));
+  const forwards = version.map((id): Command => ({ kind: "rollForward", alias: "agent", version: id, reason: "r" }));
+  const locks = version.map((id): Command => ({ kind: "lock", alias: "agent", version: id, reason: "r" }));
   const steps = fc.constantFrom<Command>(
     { kind: "promote", alias: "agent", reason: "r" },
     { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: true, bypassGate: true },
@@ -176,6 +171,8 @@ test("no sequence of commands lets anybody keep a version that is locked or was 
     { weight: 6, arbitrary: weights },
     { weight: 3, arbitrary: fc.constant<Command>(ROLLBACK) },
     { weight: 2, arbitrary: starts },
+    { weight: 2, arbitrary: forwards },
+    { weight: 1, arbitrary: locks },
     { weight: 1, arbitrary: steps },
     { weight: 1, arbitrary: unlocks },
     { weight: 1, arbitrary: policies },
@@ -225,17 +222,7 @@ function policy(over: Partial<PolicyInput>): Policy {
 }
 
 function ready(over: Partial<PolicyInput> = {}): World {
-  const empty = {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    triggers: new Map(),
-    asked: new Map(),
-  };
-  let world: World = done(empty, {
+  let world = done(emptyWorld(), {
     kind: "putKillSwitch",
     key: "writes_disabled",
     failSafe: { engage: true, afterMs: 0 },

@@ -1,12 +1,12 @@
 /**
  * Worlds in each state of the rollout machine, and each command as somebody gives it, for tests of its rules.
  */
-import { createHash } from "node:crypto";
 import {
   type Change,
   type Circumstances,
   type Command,
   type CommandOf,
+  type Conclusion,
   MACHINE,
   type MachineCommand,
   type MachineState,
@@ -16,16 +16,11 @@ import {
   type World,
   worldAfter,
 } from "@flagback/core";
-import { Policy, type PolicyInput, type RolloutState } from "@flagback/schemas";
-import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { Policy, type PolicyInput } from "@flagback/schemas";
+import { AT, emptyWorld } from "./support-world.ts";
 
-export const NOW = "2026-01-02T03:04:05.678Z";
-export const AT: Circumstances = {
-  actor: { kind: "token", name: "ada", id: "t1" },
-  now: NOW,
-  digestOf: (value) => createHash("sha256").update(JSON.stringify(value)).digest("hex"),
-  payloads: new JsonSchemaChecker(),
-};
+export { AT };
+export const NOW = AT.now;
 export const STATES = Object.keys(MACHINE) as MachineState[];
 export const COMMANDS = Object.keys(MACHINE.registered) as MachineCommand[];
 
@@ -34,6 +29,7 @@ export const COMMAND: Record<MachineCommand, Command> = {
   declareStable: { kind: "declareStable", alias: "agent", version: "agent@3", reason: "r" },
   startRollout: { kind: "startRollout", alias: "agent", candidate: "agent@3", reason: "r" },
   advanceRollout: { kind: "advanceRollout", alias: "agent", reason: "r", isHealthy: true, bypassGate: false },
+  rollForward: { kind: "rollForward", alias: "agent", version: "agent@3", reason: "r" },
   pauseRollout: { kind: "pauseRollout", alias: "agent", reason: "r" },
   resumeRollout: { kind: "resumeRollout", alias: "agent", reason: "r" },
   promote: { kind: "promote", alias: "agent", reason: "r" },
@@ -41,6 +37,7 @@ export const COMMAND: Record<MachineCommand, Command> = {
   ask: asking(),
   approve: { kind: "approve", alias: "agent", decision: decisionOf(1), reason: "r" },
   reject: { kind: "reject", alias: "agent", decision: decisionOf(1), reason: "r" },
+  lock: { kind: "lock", alias: "agent", version: "agent@3", reason: "r" },
   unlock: { kind: "unlock", alias: "agent", version: "agent@bad", reason: "r", rootCause: "c" },
   holdRollout: hold("shared_cause"),
   endHold: { kind: "endHold", alias: "agent", cause: "no_data", reason: "r" },
@@ -60,23 +57,14 @@ export const WAY: Record<MachineState, () => World> = {
   promoted_held: () => carried(promoted(), hold("no_data")),
   promoted_deciding: () => carried(promoted(), asking()),
   rolled_back: () => carried(exposing(), COMMAND.rollback),
-  recovering: () => verified("recovering"),
-  recovered: () => verified("recovered"),
-  unverified: () => verified("unverified"),
-  not_recovered: () => verified("not_recovered"),
+  recovering: () => concluded("recovering"),
+  recovered: () => concluded("recovered"),
+  unverified: () => concluded("unverified"),
+  not_recovered: () => concluded("not_recovered"),
 };
 
 function world(changed: Partial<PolicyInput> = {}): World {
-  let empty: World = {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    asked: new Map(),
-    triggers: new Map(),
-  };
+  let empty = emptyWorld();
   empty = carried(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2", "agent@3", "agent@bad"]) {
     const version = { id, alias: "agent", kind: "prompt", payload: { id }, labels: {}, notes: "" } as const;
@@ -108,11 +96,16 @@ function promoted(): World {
 }
 
 /** A rollback whose verification has come this far. */
-function verified(state: RolloutState): World {
+function concluded(as: Conclusion): World {
   const back = carried(exposing(), COMMAND.rollback);
-  const alias = back.aliases.get("agent");
-  if (!alias?.rollout) throw new Error("the rollout is gone");
-  return { ...back, aliases: new Map([["agent", { ...alias, rollout: { ...alias.rollout, state } }]]) };
+  return carried(back, conclusion(back, as));
+}
+
+/** What the verification of the world's rollback concludes. */
+export function conclusion(of: World, as: Conclusion): Command {
+  const [incident = ""] = of.incidents.keys();
+  if (as === "recovering") return { kind: "convergeIncident", incident, convergeMs: 5 };
+  return { kind: "settleIncident", incident, as, because: "a test says so", recovery: { runs: 0, guardrails: [] } };
 }
 
 export function hold(cause: "no_data" | "shared_cause" | "sample_ratio"): Command {

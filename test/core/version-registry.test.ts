@@ -302,6 +302,7 @@ function withoutVersions(): World {
     incidents: new Map(),
     triggers: new Map(),
     asked: new Map(),
+    releases: new Map(),
   };
   return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }

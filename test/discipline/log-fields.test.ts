@@ -45,8 +45,11 @@ function storeWithout(field: keyof AuditEvent) {
         return {
           ...store,
           commit: (change) => {
-            const { [field]: _lost, ...kept } = change.audit as Partial<AuditEvent>;
-            return store.commit({ ...change, audit: { ...NOTHING, ...kept } as typeof change.audit });
+            const audit = change.audit.map((row) => {
+              const { [field]: _lost, ...kept } = row as Partial<AuditEvent>;
+              return { ...NOTHING, ...kept } as typeof row;
+            });
+            return store.commit({ ...change, audit });
           },
           writePropagation: (rows) => (field === "switchStatus" ? Promise.resolve() : store.writePropagation(rows)),
         };

@@ -239,7 +239,8 @@ function withdrawals() {
     const agent = row.target.slice("alias:".length);
     const fromMs = sightings.firstMs(row.revision ?? 0);
     const again = facts.audit.find(
-      ({ id, action, toVersion }) => id > row.id && action === "rollout.start" && toVersion === row.fromVersion,
+      ({ id, action, toVersion }) =>
+        id > row.id && ["rollout.start", "rollout.forward"].includes(action) && toVersion === row.fromVersion,
     );
     const toMs = again ? (asked.get(again.reason ?? "")?.atMs ?? fromMs) : Number.MAX_SAFE_INTEGER;
     return [{ row: { ...row, atMs: fromMs }, agent, fromMs, toMs }];

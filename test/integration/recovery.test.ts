@@ -196,6 +196,9 @@ test("a rolled-back payload stays locked under any id until the incident's root 
     isRootCause: true,
   });
   expect((await unlock()).status).toBe(200);
+  // Unlocked is not answered for.
+  expect((await again()).body).toMatchObject({ code: "gate_closed" });
+  await server.call("POST", `/v1/incidents/${incident?.id}/release`, { reason: "checked by hand" });
   expect((await again()).status).toBe(200);
   expect((await rollout.incidents())[0]?.rootCause).toMatchObject({ text: "the tool's schema changed" });
 });

@@ -106,7 +106,8 @@ test("runs of an earlier rollout are no evidence in a later one of the same vers
     reason: "x",
     rootCause: "x",
   });
-  await server.call("POST", "/v1/aliases/support-agent/rollout", { candidate: CANDIDATE });
+  const again = { version: CANDIDATE, percent: 50, reason: "x" };
+  await server.call("POST", "/v1/aliases/support-agent/roll-forward", again);
   // Handed out under the first rollout's revision, while the runtime was cut off.
   const late = batch(1, 20, 20, "late");
   runtime.send({ ...late, assigned: late.assigned.map((each) => ({ ...each, revision })) });

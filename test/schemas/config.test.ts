@@ -174,6 +174,7 @@ describe("what a file leaves out", () => {
       killSwitches: new Map(),
       flags: new Map(),
       triggers: new Map(),
+      releases: new Map(),
     });
   });
 

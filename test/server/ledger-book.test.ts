@@ -331,6 +331,7 @@ const WORLD: World = {
   incidents: new Map(),
   triggers: new Map(),
   asked: new Map(),
+  releases: new Map(),
 };
 
 const LATENCY = Policy.parse({
@@ -357,6 +358,7 @@ const NOTHING: Loaded = {
   decisions: [],
   incidents: [],
   asked: [],
+  releases: [],
   history: [],
   tokens: [],
   webhooks: [],

@@ -68,7 +68,7 @@ test("an incident stays past its term while it holds a kill switch engaged or a 
   const third = await second.restart();
   expect(await incidentsAfterPruning(third)).toBe(1);
   await third.call("POST", "/v1/versions", { id: "support-agent@2.5.0", payload: { prompt: "Be kind." } });
-  await third.call("POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.5.0" });
+  await third.call("POST", "/v1/aliases/support-agent/roll-forward", { version: "support-agent@2.5.0", reason: "x" });
   await third.close();
   age(third, 500);
   const fourth = await third.restart();
@@ -86,7 +86,7 @@ test("an incident stays past its term while it holds a kill switch engaged or a 
 test("an incident that holds a kill switch stays, also where its rollout is not the latest any more", async () => {
   const server = await usedServer();
   await server.call("POST", "/v1/versions", { id: "support-agent@2.5.0", payload: { prompt: "Be kind." } });
-  await server.call("POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.5.0" });
+  await server.call("POST", "/v1/aliases/support-agent/roll-forward", { version: "support-agent@2.5.0", reason: "x" });
   await server.close();
   age(server, 500);
   expect(await incidentsAfterPruning(await server.restart())).toBe(1);
@@ -391,6 +391,7 @@ const EMPTY_WORLD: World = {
   incidents: new Map(),
   triggers: new Map(),
   asked: new Map(),
+  releases: new Map(),
 };
 
 const quiet = {

@@ -98,6 +98,11 @@ test("applying the deltas that a runtime was sent gives what a snapshot gives", 
       ),
     fc.constantFrom("f", "g").map((key) => ["DELETE", `/v1/flags/${key}`, undefined] as const),
     fc.constant(["POST", "/v1/aliases/support-agent/rollout", { candidate: "support-agent@2.4.0" }] as const),
+    fc.constant([
+      "POST",
+      "/v1/aliases/support-agent/roll-forward",
+      { version: "support-agent@2.4.0", percent: 50, reason: "r" },
+    ] as const),
     fc.constant(["POST", "/v1/aliases/support-agent/rollback", { reason: "r" }] as const),
     // The candidate's payload under other ids: revoked with it, also where it is registered after the rollback.
     fc

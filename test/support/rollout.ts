@@ -221,6 +221,13 @@ export class Reporter {
     return this.#send(assigned, items);
   }
 
+  /** Announces and reports runs of another version of the alias. */
+  async reportVersion(version: string, reports: readonly Report[]): Promise<number> {
+    this.#seq += 1;
+    const assigned = [{ alias: ALIAS, version, revision: 1_000, n: reports.length }];
+    return this.#send(assigned, this.#items(this.#seq, version, reports));
+  }
+
   /** Reports runs of the candidate that an earlier batch announced. */
   async settle(assignedSeq: number, reports: readonly Report[]): Promise<number> {
     this.#seq += 1;

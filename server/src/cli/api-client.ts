@@ -3,6 +3,7 @@
  * answer of flagback's becomes one with the code `unreachable`.
  */
 import {
+  type AdvanceBody,
   type Alias,
   type ApplyAnswer,
   type AskedDecision,
@@ -24,10 +25,14 @@ import {
   type Incident,
   type IncidentNoteBody,
   type KillSwitch,
+  type LockBody,
   Problem,
   type PutAliasBody,
   type RegisterVersionBody,
+  type Release,
   type ReleaseBody,
+  type RollbacksBody,
+  type RollForwardBody,
   type Runtime,
   type StartDrillBody,
   type StartedDrill,
@@ -174,12 +179,15 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     putAlias: (name: string, body: PutAliasBody) => change("PUT", `v1/aliases/${part(name)}`, body),
     startRollout: (alias: string, body: Partial<StartRolloutBody>) =>
       change("POST", `v1/aliases/${part(alias)}/rollout`, body),
-    advance: (alias: string, body: { readonly reason: string; readonly bypassGate: boolean }) =>
-      change("POST", `v1/aliases/${part(alias)}/advance`, body),
+    rollForward: (alias: string, body: RollForwardBody) =>
+      change("POST", `v1/aliases/${part(alias)}/roll-forward`, body),
+    advance: (alias: string, body: AdvanceBody) => change("POST", `v1/aliases/${part(alias)}/advance`, body),
     pause: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/pause`, { reason }),
     resume: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/resume`, { reason }),
     promote: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/promote`, { reason }),
+    rollbackTogether: (body: RollbacksBody) => change("POST", "v1/rollbacks", body),
     rollback: (alias: string, reason: string) => change("POST", `v1/aliases/${part(alias)}/rollback`, { reason }),
+    lock: (alias: string, body: LockBody) => change("POST", `v1/aliases/${part(alias)}/lock`, body),
     unlock: (alias: string, body: UnlockBody) => change("POST", `v1/aliases/${part(alias)}/unlock`, body),
 
     killSwitches: () =>
@@ -187,6 +195,9 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     engage: (key: string, body: EngageBody) => change("POST", `v1/kill-switches/${part(key)}/engage`, body),
     release: (key: string, body: ReleaseBody) => change("POST", `v1/kill-switches/${part(key)}/release`, body),
     stop: (reason: string) => change("POST", "v1/stop", { reason }),
+
+    releases: () => send<{ releases: Release[] }>("GET", "v1/releases").then((answer) => answer.releases),
+    releaseNamed: (name: string) => send<Release>("GET", `v1/releases/${part(name)}`),
 
     flags: () => send<{ flags: Flag[] }>("GET", "v1/flags").then((answer) => answer.flags),
     flag: (key: string) => send<Flag>("GET", `v1/flags/${part(key)}`),

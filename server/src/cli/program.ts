@@ -16,6 +16,7 @@ import { addGet } from "./commands/get.ts";
 import { addIncident } from "./commands/incident.ts";
 import { addIncidents } from "./commands/incidents.ts";
 import { addKill } from "./commands/kill.ts";
+import { addLock } from "./commands/lock.ts";
 import { addRegister } from "./commands/register.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addRollback } from "./commands/rollback.ts";
@@ -74,6 +75,7 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addRollout(program, io, setStatus);
   addRollback(program, io);
   addDecisions(program, io);
+  addLock(program, io);
   addUnlock(program, io);
   addStop(program, io);
   addKill(program, io);

@@ -76,7 +76,10 @@ export function invoke(io: Io, options: RemoteOptions): Invocation {
 }
 
 function changeText({ revision, change, propagation }: ChangeAnswer): string {
-  const head = `${change.summary.replace(/\.$/, "")} (revision ${revision}${change.status === "done" ? "" : `, ${change.status}`})`;
+  const parts = change.coordinated?.aliases.map(({ alias, status, incident }) => {
+    return `\n  - ${alias}: ${status.replaceAll("_", " ")}${incident === undefined ? "" : `, incident ${incident}`}`;
+  });
+  const head = `${change.summary.replace(/\.$/, "")} (revision ${revision}${change.status === "done" ? "" : `, ${change.status}`})${parts?.join("") ?? ""}`;
   if (propagation === undefined) return head;
   const { acknowledged, runtimes, p99Ms } = propagation;
   return `${head}\napplied by ${acknowledged} of ${runtimes} runtimes${p99Ms === null ? "" : `, p99 ${millis(p99Ms)}`}`;

@@ -232,7 +232,8 @@ async function stayUp({ display, stage, signal, io }: Play, wasRolledBack: boole
   stage.pace(IDLE_RUNS_PER_SECOND);
   const program = io.env.npm_lifecycle_event === "start" ? "npm run -s flagback --" : "flagback";
   const { url, adminToken: token, api } = stage;
-  display.say(...stayingLines({ url, token, program, wasRolledBack, paint: display.paint }));
+  const incident = wasRolledBack ? (await api.incidents())[0]?.id : undefined;
+  display.say(...stayingLines({ url, token, program, incident, paint: display.paint }));
   const seen = (await api.audit({ limit: 1 })).at(-1)?.id ?? 0;
   for await (const event of followAudit(api, { after: seen, signal })) display.say(eventLine(event));
 }

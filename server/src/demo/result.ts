@@ -84,7 +84,7 @@ export function unproven(result: RollbackResult, runtimes: number): string[] {
 export function healthyResult(status: RolloutStatus, alias: Alias): HealthyResult {
   const row = status.traffic.find((each) => each.version === CANDIDATE);
   return {
-    rolledBack: status.state === "rolled_back" || alias.locks.some((lock) => lock.version === CANDIDATE),
+    rolledBack: alias.locks.some((lock) => lock.version === CANDIDATE),
     candidateRuns: row?.settled ?? 0,
     candidateFailures: row?.failures ?? 0,
     candidateWeight: candidateWeight(alias),

@@ -101,16 +101,17 @@ export function stayingLines(options: {
   readonly url: string;
   readonly token: string;
   readonly program: string;
-  readonly wasRolledBack: boolean;
+  /** Of the rollback, where there was one. */
+  readonly incident: string | undefined;
   readonly paint: Paint;
 }): string[] {
-  const { url, token, program, wasRolledBack, paint } = options;
-  const commands = wasRolledBack
+  const { url, token, program, incident, paint } = options;
+  const commands = incident
     ? [
         "get aliases",
         "audit",
         "runtimes",
-        `kill release ${SWITCH} --scope agent=support-agent --reason "seen it"`,
+        `incident release ${incident} --reason "seen it"`,
         `unlock support-agent ${CANDIDATE} --reason "once more" --root-cause "the tool timed out"`,
         "rollout start support-agent --stage validation",
       ]

@@ -2,6 +2,7 @@
  * The way of a change, the only one there is (DESIGN 2): command, transition, one transaction, new head.
  */
 import {
+  type AuditText,
   type Change,
   type Circumstances,
   type Command,
@@ -16,6 +17,7 @@ import {
   type Actor,
   type Alias,
   type AuditEvent,
+  type CoordinatedRollback,
   FlagbackError,
   type Incident,
   type IncidentSnapshot,
@@ -54,6 +56,7 @@ export interface Executed {
   readonly decisionId?: string;
   readonly incident?: string;
   readonly plan?: readonly PlanStep[];
+  readonly coordinated?: CoordinatedRollback;
 }
 
 export interface ExecuteOptions {
@@ -117,6 +120,7 @@ export class Engine {
       incidents: new Map(loaded.incidents.map((incident) => [incident.id, incident])),
       triggers: new Map(loaded.triggers.map((trigger) => [trigger.id, trigger])),
       asked: new Map(loaded.asked.map((asked) => [asked.id, asked])),
+      releases: new Map(loaded.releases.map((release) => [release.name, release])),
     };
   }
 
@@ -153,9 +157,8 @@ export class Engine {
         await this.#refusals.note(command, this.#world.aliases.get(command.alias), actor, decided.refusal);
       }
       const result = accepted(decided);
+      await this.#noteRepeats(repeatedIn(result), actor);
       if (result.kind === "change") return await this.#commit(result.change, at, options);
-      const repeated = result.kind === "already_rolled_back" ? this.#world.incidents.get(result.incident) : undefined;
-      if (repeated) await this.#repeats.note(repeated, actor);
       const { kind, ...rest } = result;
       const executed = { ...rest, status: kind, revision: this.history.head.revision, isVisible: false };
       if (options.idempotency) await this.#store.putIdempotent({ ...options.idempotency, answer: executed }, at.now);
@@ -204,8 +207,9 @@ export class Engine {
       summary: stamped.summary,
       revision: history?.revision ?? head.revision,
       isVisible: history !== undefined,
-      decisionId: stamped.decision?.id,
-      incident: stamped.incident?.id,
+      ...(stamped.coordinated
+        ? { coordinated: stamped.coordinated }
+        : { decisionId: stamped.stops[0]?.decision.id, incident: stamped.stops[0]?.incident.id }),
       plan: stamped.plan,
     };
     const commit = {
@@ -218,15 +222,16 @@ export class Engine {
       triggers: stamped.triggers,
       deletedTriggers: stamped.deletedTriggers,
       history,
-      audit: auditRow(stamped, at, history?.revision),
-      decision: stamped.decision,
-      incident: stamped.incident && {
-        incident: stamped.incident,
-        snapshot: this.#snapshotOf(stamped.incident),
+      releases: stamped.releases,
+      audit: (stamped.rows ?? [stamped]).map((row) => auditRow(row, at, history?.revision)),
+      stops: stamped.stops.map(({ decision, incident }) => ({
+        decision,
+        incident,
+        snapshot: this.#snapshotOf(incident),
         detectMs: options.detectMs ?? null,
         decideMs: options.decideMs ?? null,
         outcomesToDecision: options.outcomesToDecision ?? null,
-      },
+      })),
       incidents: stamped.incidents,
       asked: stamped.asked,
       alerts: withTrace(stamped.alerts.map(markedIfDrill), carrierOf(options.trace)),
@@ -280,6 +285,13 @@ export class Engine {
     return { answer: found.answer as Answer, auditId: found.auditId };
   }
 
+  async #noteRepeats(incidents: readonly string[], actor: Actor): Promise<void> {
+    for (const id of incidents) {
+      const incident = this.#world.incidents.get(id);
+      if (incident) await this.#repeats.note(incident, actor);
+    }
+  }
+
   #circumstances(actor: Actor): Circumstances {
     return { actor, now: new Date(this.#now()).toISOString(), digestOf, payloads: this.payloads };
   }
@@ -310,6 +322,15 @@ function accepted(result: Transition): Exclude<Transition, { kind: "refused" }> 
   return result;
 }
 
+/** Incidents of rollbacks that were asked for again. */
+function repeatedIn(result: Exclude<Transition, { kind: "refused" }>): readonly string[] {
+  if (result.kind === "unchanged") return [];
+  const { coordinated } = result.kind === "change" ? result.change : result;
+  const again = coordinated?.aliases.filter(({ status }) => status === "already_rolled_back");
+  if (again) return again.flatMap(({ incident }) => incident ?? []);
+  return result.kind === "already_rolled_back" ? [result.incident] : [];
+}
+
 /** Writes the revision into the documents that runtimes see changed, and the edit into every one. */
 function stamp(world: World, change: Change, touched: HistoryEntry["touched"], revision: number): Change {
   const stamped = <Document extends { readonly revision: number; readonly edit: number }>(
@@ -327,7 +348,7 @@ function stamp(world: World, change: Change, touched: HistoryEntry["touched"], r
     aliases: change.aliases.map((each) =>
       withRolloutRevisions(
         stamped("alias", each.name, world.aliases.get(each.name), each),
-        change.incident?.alias === each.name,
+        change.stops.some(({ incident }) => incident.alias === each.name),
       ),
     ),
     killSwitches: change.killSwitches.map((each) =>
@@ -335,7 +356,11 @@ function stamp(world: World, change: Change, touched: HistoryEntry["touched"], r
     ),
     flags: change.flags.map((each) => stamped("flag", each.key, world.flags.get(each.key), each)),
     triggers: change.triggers.map((each) => ({ ...each, edit: Math.max(each.edit + 1, revision) })),
-    ...(change.incident && touched.length > 0 ? { incident: { ...change.incident, revision } } : {}),
+    releases: change.releases.map((each) => ({ ...each, edit: (world.releases.get(each.name)?.edit ?? 0) + 1 })),
+    stops:
+      touched.length === 0
+        ? change.stops
+        : change.stops.map((stop) => ({ ...stop, incident: { ...stop.incident, revision } })),
   };
 }
 
@@ -348,14 +373,14 @@ function withRolloutRevisions(alias: Alias, isRolledBack: boolean): Alias {
   return { ...alias, rollout: { ...rollout, ...started, ...ended } };
 }
 
-function auditRow(change: Change, at: Circumstances, revision: number | undefined): Omit<AuditEvent, "id"> {
-  const { switchStatus: _pending, ...columns } = change.audit;
+function auditRow(row: AuditText, at: Circumstances, revision: number | undefined): Omit<AuditEvent, "id"> {
+  const { switchStatus: _pending, ...columns } = row.audit;
   return {
     timestamp: at.now,
     actor: at.actor,
-    action: change.action,
-    target: change.target,
-    summary: change.summary,
+    action: row.action,
+    target: row.target,
+    summary: row.summary,
     ...columns,
     ...(revision === undefined ? {} : { revision }),
   };
@@ -386,6 +411,7 @@ function documentOf(
     case "addCandidates":
     case "declareStable":
     case "startRollout":
+    case "rollForward":
     case "advanceRollout":
     case "resumeRollout":
     case "promote":
@@ -400,6 +426,8 @@ function documentOf(
     case "putTrigger":
     case "deleteTrigger":
       return { document: world.triggers.get(command.id) };
+    case "putRelease":
+      return { document: world.releases.get(command.name) };
     case "registerVersion":
     case "retireVersion":
     case "pauseRollout":
@@ -409,6 +437,8 @@ function documentOf(
     case "ask":
     case "approve":
     case "reject":
+    case "rollbackTogether":
+    case "lock":
     case "engage":
     case "expireEntries":
     case "expireFinishing":

@@ -78,6 +78,7 @@ function prefixOf(input: Ledger, kept: readonly FrozenTick[]): Replayed["prefix"
   if (sum("candidate") !== assigned.candidate || sum("stable") !== assigned.stable) return "not_kept";
   const again = newLedger(input.guardrails, input.alpha, input.stages);
   again.lumpTicks = [...input.lumpTicks];
+  if (input.thresholds) again.thresholds = [...input.thresholds];
   for (const { tick, candidate, stable } of kept) {
     addCounts(again, { ...structuredClone(candidate), arm: "candidate", runtime: ALL_RUNTIMES, tick });
     addCounts(again, { ...structuredClone(stable), arm: "stable", runtime: ALL_RUNTIMES, tick });

@@ -33,6 +33,7 @@ import { incidentRoutes } from "./routes/incidents.ts";
 import { killSwitchRoutes } from "./routes/kill-switches.ts";
 import { outcomeRoutes } from "./routes/outcomes.ts";
 import { recordRoutes } from "./routes/records.ts";
+import { releaseRoutes } from "./routes/releases.ts";
 import { snapshotRoute } from "./routes/snapshot.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { triggerRoutes } from "./routes/triggers.ts";
@@ -79,6 +80,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   healthRoutes(app, context);
   versionRoutes(app, context);
   aliasRoutes(app, context);
+  releaseRoutes(app, context);
   killSwitchRoutes(app, context);
   flagRoutes(app, context);
   applyRoute(app, context);

@@ -109,8 +109,11 @@ export async function answer(
   executed: Executed,
   query: Partial<ChangeQuery>,
 ): Promise<ChangeAnswer> {
-  const { status, action, summary, auditId, decisionId, incident, revision } = executed;
-  const body: ChangeAnswer = { revision, change: { status, action, summary, auditId, decisionId, incident } };
+  const { status, action, summary, auditId, decisionId, incident, coordinated, revision } = executed;
+  const body: ChangeAnswer = {
+    revision,
+    change: { status, action, summary, auditId, decisionId, incident, coordinated },
+  };
   if (query.wait !== "applied") return body;
   await context.hub.propagation.settled(revision, query.timeoutMs ?? DEFAULT_WAIT_MS);
   const spread = context.hub.propagation.find(revision);

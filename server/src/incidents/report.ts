@@ -62,6 +62,7 @@ function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): str
   return [
     `Rollout ${rolloutNumber} of \`${candidate}\` was stopped at stage \`${stage}\`: reason \`${reason}\`${cause}.`,
     `${by}${after}. All traffic went back to \`${target}\`, the candidate was ${snapshot?.policy.lockCandidate === false ? "not locked" : "locked"}, and the policy's kill switches were engaged in the same transaction.`,
+    ...togetherOf(incident),
     STATE_MEANS[incident.state],
   ].join(" ");
 }
@@ -75,6 +76,11 @@ function whoOf({ attribution, approval, reason, timeline }: Incident): string {
   return reason === "manual"
     ? "A person rolled it back"
     : `${inline(timeline[0]?.by ?? "Somebody")} rolled it back on a signal`;
+}
+
+function togetherOf({ id, coordinated }: Incident): string[] {
+  const others = coordinated?.incidents.filter((each) => each !== id) ?? [];
+  return others.length > 0 ? [`Rolled back together with ${others.join(", ")} (${coordinated?.id}).`] : [];
 }
 
 const ATTRIBUTED = { candidate: "the candidate", shared: "a shared cause", undetermined: "nobody yet" } as const;

@@ -182,8 +182,12 @@ export class LedgerBook {
   /** The rollout has come to a later stage: fresh bets are placed on what the new load may break. */
   stageBegan({ name, rolloutNumber }: Alias): void {
     const rollout = rolloutOf(this.#counting, { alias: name, rolloutNumber });
-    const stage = this.#counting.world().aliases.get(name)?.rollout?.stage;
-    if (stage !== undefined) rollout.stageBegan(stage);
+    const begun = this.#counting.world().aliases.get(name)?.rollout;
+    if (begun) {
+      rollout.stageBegan(begun.stage);
+      // From the next tick on, because this one has runs of the stage before.
+      rollout.judgeBy(begun.policy, begun.stage, this.#clock.now() + 1);
+    }
     beginStage(rollout.ledger, this.#clock.now());
     this.#counting.unwritten.ledgers.add(rollout);
   }
@@ -317,12 +321,19 @@ export class LedgerBook {
     for (const { version, totals, ...key } of loaded.totals)
       Object.assign(rolloutOf(counting, key).tallyOf(version).totals, totals);
     for (const rollout of counting.rollouts.all()) {
-      const stage = counting.world().aliases.get(rollout.key.alias)?.rollout?.stage;
-      if (stage !== undefined) rollout.stageBegan(stage);
+      const current = counting.world().aliases.get(rollout.key.alias)?.rollout;
+      if (current) rollout.stageBegan(current.stage);
     }
     for (const { row, isHeld, ...key } of loaded.counts) {
       const rollout = rolloutOf(counting, key);
       addCounts(isHeld ? rollout.heldLedger(row.tick) : rollout.ledger, row);
+    }
+    // A stage may have begun in the very last moment before the stop, without its thresholds in the ledger.
+    for (const rollout of counting.rollouts.all()) {
+      const { alias, rolloutNumber } = rollout.key;
+      const current = counting.world().aliases.get(alias)?.rollout;
+      if (current?.rolloutNumber !== rolloutNumber) continue;
+      rollout.judgeBy(current.policy, current.stage, this.#clock.now());
     }
     for (const { runIds, version, ...key } of loaded.runs) {
       const tally = counting.rollouts.find(key)?.tallyOf(version);

@@ -10,9 +10,11 @@ import {
   assignIn,
   type Cell,
   type CountsRow,
+  changeThresholds,
   compileGuardrails,
   endOverdue,
   freezeThrough,
+  guardrailsAt,
   type Ledger,
   newLedger,
   openCell,
@@ -24,7 +26,7 @@ import {
   settleExcluded,
   settleIn,
 } from "@flagback/core";
-import { type Alias, durationMs, type Observed, type Outcome } from "@flagback/schemas";
+import { type Alias, durationMs, type Observed, type Outcome, type Policy } from "@flagback/schemas";
 import { type AssignmentRow, isRecovery, type LedgerTotals, type RolloutKey } from "../store/store.ts";
 import { candidateByRuntime, OutcomeNotes, type StageMark, trafficByStage } from "./observed.ts";
 import type { StatusCounts } from "./reported-outcomes.ts";
@@ -117,7 +119,8 @@ export class RolloutLedger {
       this.ledger = ledger;
       return;
     }
-    const compiled = rollout && compileGuardrails(rollout.policy, rollout.stage);
+    // Recovery asks of stable what the policy asks of everything, and not what the candidate's stage asked.
+    const compiled = rollout && compileGuardrails(rollout.policy, isRecovery(key) ? undefined : rollout.stage);
     // Stages before the one that the rollout began at will never begin, so they need no lump.
     const first = rollout?.policy.stages.findIndex((stage) => stage.name === rollout.stage) ?? 0;
     const stages = rollout ? rollout.policy.stages.length - Math.max(0, first) : 1;
@@ -151,6 +154,13 @@ export class RolloutLedger {
   /** A stage has begun, or was under way when the server started. */
   stageBegan(stage: string): void {
     this.#stages.push({ stage, ...this.#assigned() });
+  }
+
+  /** Judges runs of later ticks by the stage's thresholds. Nothing changes where they are in force. */
+  judgeBy(policy: Policy, stage: string, fromTick: number): void {
+    if (isRecovery(this.key)) return;
+    const compiled = compileGuardrails(policy, stage);
+    if (compiled.ok && this.ledger.guardrails.length > 0) changeThresholds(this.ledger, fromTick, compiled.guardrails);
   }
 
   /** What an incident keeps of it. */
@@ -264,8 +274,8 @@ export class RolloutLedger {
   heldLedger(tick: number): Ledger {
     const found = this.held.get(tick);
     if (found) return found;
-    const { guardrails, alpha, stages } = this.ledger;
-    const ledger = newLedger(guardrails, alpha, stages);
+    const { alpha, stages } = this.ledger;
+    const ledger = newLedger(guardrailsAt(this.ledger, tick), alpha, stages);
     this.held.set(tick, ledger);
     return ledger;
   }

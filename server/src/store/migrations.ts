@@ -117,6 +117,9 @@ const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE drills (number INTEGER PRIMARY KEY, alias TEXT NOT NULL, document TEXT NOT NULL) STRICT;
   `,
+  `
+  ALTER TABLE audit ADD COLUMN coordination_id TEXT;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

@@ -29,6 +29,7 @@ export function load(database: Database.Database, limits: { readonly history: nu
     flags: documents("flag"),
     triggers: documents("trigger"),
     checks: documents("checks"),
+    releases: documents("release"),
     webhooks: documents<StoredWebhook>("webhook").map(completed),
     drills: database
       .prepare("SELECT document FROM drills ORDER BY number")

@@ -92,6 +92,7 @@ interface AuditRow {
   readonly summary: string;
   readonly evidence: string | null;
   readonly last_run_ids: string | null;
+  readonly coordination_id: string | null;
   readonly switch_status: string | null;
 }
 
@@ -114,6 +115,7 @@ function auditEvent(row: AuditRow): AuditEvent {
     decisionId: present(row.decision_id),
     configHash: present(row.config_hash),
     incident: present(row.incident),
+    coordinationId: present(row.coordination_id),
     revision: present(row.revision),
     summary: row.summary,
   };

@@ -74,8 +74,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     putHistory: sql("INSERT INTO history (revision, mark, touched, at) VALUES (?, ?, ?, ?)"),
     putAudit:
       sql(`INSERT INTO audit (timestamp, actor, action, target, decision, reason, from_version, to_version, stage,
-      decision_id, config_hash, incident, revision, summary, evidence, last_run_ids)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
+      decision_id, config_hash, incident, revision, summary, evidence, last_run_ids, coordination_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),
     putDecision: sql("INSERT INTO decisions (id, incident, document) VALUES (?, ?, ?)"),
     putIncident: sql(
       `INSERT INTO incidents (id, opened_at, document, detect_ms, decide_ms, outcomes_to_decision, snapshot)
@@ -105,7 +105,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     probe: sql("INSERT INTO meta VALUES ('probe', ?) ON CONFLICT DO UPDATE SET value = excluded.value"),
   };
 
-  const insertAudit = (row: Commit["audit"]): number =>
+  const insertAudit = (row: Commit["audit"][number]): number =>
     Number(
       statements.putAudit.run(
         row.timestamp,
@@ -124,6 +124,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
         row.summary,
         row.evidence ? JSON.stringify(row.evidence) : null,
         row.lastRunIds ? JSON.stringify(row.lastRunIds) : null,
+        row.coordinationId ?? null,
       ).lastInsertRowid,
     );
 
@@ -147,14 +148,15 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     for (const key of change.deletedFlags) statements.deleteDocument.run("flag", key);
     for (const each of change.triggers) statements.putDocument.run("trigger", each.id, JSON.stringify(each));
     for (const id of change.deletedTriggers) statements.deleteDocument.run("trigger", id);
+    for (const release of change.releases) statements.putDocument.run("release", release.name, JSON.stringify(release));
     if (change.history) {
       const { revision, mark, touched } = change.history;
       statements.putHistory.run(revision, mark, JSON.stringify(touched), change.at);
       statements.putPropagation.run(revision, "pending");
     }
-    if (change.decision && change.incident) {
-      const { incident, detectMs, decideMs, outcomesToDecision, snapshot } = change.incident;
-      statements.putDecision.run(change.decision.id, incident.id, JSON.stringify(change.decision));
+    for (const stop of change.stops) {
+      const { decision, incident, detectMs, decideMs, outcomesToDecision, snapshot } = stop;
+      statements.putDecision.run(decision.id, incident.id, JSON.stringify(decision));
       statements.putIncident.run(
         incident.id,
         incident.openedAt,
@@ -168,7 +170,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     for (const each of change.incidents) statements.updateIncident.run(JSON.stringify(each), each.id);
     for (const each of change.asked) statements.putAsked.run(each.id, each.openedAt, JSON.stringify(each));
     for (const alert of change.alerts) outbox.put(alert, change.at);
-    const auditId = insertAudit(change.audit);
+    // A change has at least one.
+    const [auditId = 0] = change.audit.map(insertAudit);
     if (change.idempotency) insertAnswer(change.idempotency, auditId, change.at);
     return auditId;
   });
@@ -236,7 +239,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
       const auditId = commit(change);
       const commitMs = performance.now() - begun;
       journal.kept();
-      if (change.incident) recordCommitMs(change.incident.incident.id, commitMs);
+      for (const { incident } of change.stops) recordCommitMs(incident.id, commitMs);
       return { auditId, commitMs };
     }),
     writeLedger: guarded((rows) => {

@@ -16,6 +16,7 @@ import type {
   Incident,
   IncidentSnapshot,
   KillSwitch,
+  Release,
   RuntimeDocument,
   StoredFeedback,
   Token,
@@ -185,10 +186,13 @@ export interface Commit {
   readonly deletedFlags: readonly string[];
   readonly triggers: readonly Trigger[];
   readonly deletedTriggers: readonly string[];
+  readonly releases: readonly Release[];
   readonly history?: HistoryEntry;
-  readonly audit: Omit<AuditEvent, "id">;
-  readonly decision?: Decision;
-  readonly incident?: Omit<StoredIncident, "timings"> & Omit<Timings, "commitMs">;
+  /** One row, or one for each part of a change that has several. */
+  readonly audit: readonly Omit<AuditEvent, "id">[];
+  /** Rollbacks that the change carries out. */
+  readonly stops: readonly (Omit<StoredIncident, "timings"> &
+    Omit<Timings, "commitMs"> & { readonly decision: Decision })[];
   /** Incidents that were there before. */
   readonly incidents: readonly Incident[];
   /** Decisions that people are asked for, as they are now. */
@@ -277,6 +281,7 @@ export interface Loaded {
   readonly decisions: readonly { readonly id: string; readonly incident: string }[];
   readonly incidents: readonly Incident[];
   readonly asked: readonly AskedDecision[];
+  readonly releases: readonly Release[];
   /** The last entries, oldest first. */
   readonly history: readonly HistoryEntry[];
   readonly tokens: readonly StoredToken[];
@@ -324,7 +329,7 @@ export const RETRY_ALERTS_FOR_MS = 86_400_000;
 
 export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;
-  /** Writes a change, all or nothing. Answers the audit row's id and how long the transaction took. */
+  /** Writes a change, all or nothing. Answers the first audit row's id and how long the transaction took. */
   commit(commit: Commit): Promise<{ readonly auditId: number; readonly commitMs: number }>;
   /** Makes counts durable. Answers how long the disk took for it, in milliseconds, without the rows. */
   writeLedger(writes: LedgerWrites): Promise<number>;

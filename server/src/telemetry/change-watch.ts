@@ -18,6 +18,7 @@ interface ChangeIds {
   readonly revision?: number;
   readonly decisionId?: string;
   readonly incident?: string;
+  readonly coordinationId?: string;
 }
 
 export class ChangeWatch {
@@ -56,13 +57,15 @@ export class ChangeWatch {
       requestId: options.requestId,
       auditId,
       revision: history?.revision,
-      decisionId: change.decision?.id,
-      incident: change.incident?.id,
+      ...(change.coordinated
+        ? { coordinationId: change.coordinated.id }
+        : { decisionId: change.stops[0]?.decision.id, incident: change.stops[0]?.incident.id }),
     };
     this.#log.info({ action: change.action, target: change.target, actor: actor.name, ...ids }, change.summary);
     this.#metrics.changes.inc({ action: change.action, by: actor.kind });
-    if (change.decision && !isDrillName(change.decision.alias)) {
-      const { alias } = change.decision;
+    for (const { decision } of change.stops) {
+      const { alias } = decision;
+      if (isDrillName(alias)) continue;
       const counted = this.#rollbacks.get(alias) ?? { ...NO_ROLLBACKS };
       this.#rollbacks.set(alias, counted);
       counted[rollbackBy(actor.kind)] += 1;
@@ -76,7 +79,7 @@ export class ChangeWatch {
     commit.span.end();
     if (history) {
       const { span } = beginSpan("flagback.propagate", { attributes }, commit.context);
-      const isRollback = change.decision !== undefined && !isDrillName(change.decision.alias);
+      const isRollback = change.stops.some(({ decision }) => !isDrillName(decision.alias));
       this.#spreading.set(history.revision, { ids, span, isRollback });
     }
     if (change.killSwitches.length > 0) this.#followIncidents(world);
@@ -97,7 +100,7 @@ export class ChangeWatch {
     span.end();
     if (!hasConverged || runtimes === 0) return;
     if (isRollback) this.#observe("converge", ms);
-    const level = ids.decisionId === undefined ? "debug" : "info";
+    const level = (ids.decisionId ?? ids.coordinationId) === undefined ? "debug" : "info";
     this.#log[level](
       { ...ids, runtimes, acknowledged, lapsed, ms: Math.round(ms) },
       `applied by ${acknowledged} of ${runtimes} runtimes`,

@@ -34,7 +34,7 @@ export class Campaign {
     while (!this.#over.signal.aborted) {
       const isBad = random.chance(0.5);
       const candidate = isBad ? badOf(agent) : goodOf(agent);
-      await this.#operator.ask({ kind: "start", agent, candidate });
+      await this.#operator.ask({ kind: "forward", agent, candidate });
       await this.#pause(isBad ? random.between(1_000, 5_000) : random.between(200, 2_000));
       await this.#operator.ask({ kind: "rollback", agent });
       await this.#pause(withdrawalMs(random));

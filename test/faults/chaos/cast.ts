@@ -46,6 +46,7 @@ export function configuration(): object {
   const policy = {
     guardrails: [{ metric: "error_rate", max: 0.1 }],
     stages: [{ name: "half", percent: 50 }],
+    fastTrack: { stages: [{ name: "half", percent: 50 }] },
     // Neither is what a chaos run is about, and either would hold a rollout for a reason that its faults made.
     onNoData: { after: "1h", then: "hold" },
     outcomeTimeout: "10m",

@@ -10,6 +10,7 @@ type Answered = Extract<ChaosEvent, { kind: "answered" }>;
 
 const ACTIONS: Readonly<Record<Command["kind"], string>> = {
   start: "rollout.start",
+  forward: "rollout.forward",
   rollback: "rollback",
   unlock: "alias.unlock",
   engage: "kill_switch.engage",

@@ -5,7 +5,8 @@
 
 /** What the operator asks for. A reason names its request, and for a kill switch also the scope. */
 export type Command =
-  | { readonly kind: "start"; readonly agent: string; readonly candidate: string }
+  /** `forward` does not wait until the incident before is answered for. */
+  | { readonly kind: "start" | "forward"; readonly agent: string; readonly candidate: string }
   | { readonly kind: "rollback"; readonly agent: string }
   | { readonly kind: "unlock"; readonly agent: string; readonly version: string }
   | { readonly kind: "engage" | "release"; readonly scope: string }

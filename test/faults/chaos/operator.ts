@@ -107,6 +107,8 @@ function requestOf(id: string, command: Command, decoyUrl: string): Request {
   switch (command.kind) {
     case "start":
       return post(`/v1/aliases/${command.agent}/rollout`, { candidate: command.candidate, reason });
+    case "forward":
+      return post(`/v1/aliases/${command.agent}/roll-forward`, { version: command.candidate, reason });
     case "rollback":
       return post(`/v1/aliases/${command.agent}/rollback`, { reason });
     case "unlock":

@@ -23,6 +23,7 @@ export function permissionsAfter(before: Permissions, row: AuditRow): Permission
   const [, name = ""] = row.target.split(":", 2);
   switch (row.action) {
     case "rollout.start":
+    case "rollout.forward":
       return { ...before, exposed: new Map(before.exposed).set(name, row.toVersion ?? "") };
     case "rollback": {
       const exposed = new Map(before.exposed);

@@ -198,7 +198,8 @@ export class PartitionLab {
     await done(
       this.#server.call("POST", `/v1/aliases/${ALIAS}/unlock`, { version: CANDIDATE, reason, rootCause: "none" }),
     );
-    await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/rollout`, { candidate: CANDIDATE }));
+    const again = { version: CANDIDATE, percent: 50, reason };
+    await done(this.#server.call("POST", `/v1/aliases/${ALIAS}/roll-forward`, again));
   }
 }
 

@@ -138,7 +138,7 @@ function changeOf(random: SeededRandom): Request[] {
   const giveBack: Request[] = [
     ...SCOPES.map((scope): Request => ["POST", `${killSwitch}/release`, { scope, reason }]),
     ...VERSIONS.map((version): Request => ["POST", `${alias}/unlock`, { version, reason, rootCause: reason }]),
-    ["POST", `${alias}/rollout`, { candidate }],
+    ["POST", `${alias}/roll-forward`, { version: candidate, percent: 50, reason }],
   ];
   const single: Request[] = [
     ["POST", `${alias}/rollback`, { reason }],

@@ -89,9 +89,11 @@ export function change(parts: Partial<Commit> = {}): Commit {
     deletedFlags: [],
     triggers: [],
     deletedTriggers: [],
+    releases: [],
     incidents: [],
     asked: [],
-    audit: audited("change"),
+    stops: [],
+    audit: [audited("change")],
     alerts: [],
     ledger: NO_LEDGER_WRITES,
     ...parts,
@@ -175,8 +177,13 @@ export function revised(revision: number): NonNullable<Commit["history"]> {
   };
 }
 
+/** A change's rollback. */
+export function stopped(id: string, openedAt = AT): Pick<Commit, "stops"> {
+  return { stops: [stop(id, openedAt)] };
+}
+
 /** A rollback's decision and the incident that it opens. */
-export function stopped(id: string, openedAt = AT): Pick<Commit, "decision" | "incident"> {
+export function stop(id: string, openedAt = AT): Commit["stops"][number] {
   const decision: Decision = {
     id: id.padEnd(64, "0"),
     alias: "agent",
@@ -193,26 +200,24 @@ export function stopped(id: string, openedAt = AT): Pick<Commit, "decision" | "i
   return {
     decision,
     incident: {
-      incident: {
-        id: `inc_${id}`,
-        alias: "agent",
-        candidate: "agent@2",
-        target: "agent@1",
-        rolloutNumber: 1,
-        stage: "canary",
-        reason: "error_spike",
-        decisionId: decision.id,
-        state: "open",
-        openedAt,
-        revision: 1,
-        evidence: [],
-        timeline: [],
-        notes: [],
-      },
-      detectMs: 250,
-      decideMs: 1.5,
-      outcomesToDecision: 12,
+      id: `inc_${id}`,
+      alias: "agent",
+      candidate: "agent@2",
+      target: "agent@1",
+      rolloutNumber: 1,
+      stage: "canary",
+      reason: "error_spike",
+      decisionId: decision.id,
+      state: "open",
+      openedAt,
+      revision: 1,
+      evidence: [],
+      timeline: [],
+      notes: [],
     },
+    detectMs: 250,
+    decideMs: 1.5,
+    outcomesToDecision: 12,
   };
 }
 

@@ -16,11 +16,14 @@ import {
   NO_COUNTS,
   request,
   revised,
+  stop,
   stopped,
   trigger,
   version,
   webhook,
 } from "./adapter.ts";
+
+const RELEASE = { name: "summer", versions: { agent: "agent@2" }, notes: "", edit: 1 };
 
 export function changesContract(make: MakeAdapter): void {
   test("a new database is empty, and its epoch is its own and stays", async () => {
@@ -45,7 +48,7 @@ export function changesContract(make: MakeAdapter): void {
     const store = adapter.open();
     await store.putWebhook(webhook("w1"), { audit: audited("webhook.add") });
     await store.putWebhook(webhook("w2"), { audit: audited("webhook.add") });
-    const { decision, incident } = stopped("1");
+    const { decision, incident, ...timed } = stop("1");
     const documents = {
       aliases: [alias("agent", 1)],
       versions: [version("agent@1"), version("agent@2", "Be quick.")],
@@ -57,9 +60,12 @@ export function changesContract(make: MakeAdapter): void {
       change({
         ...documents,
         history: revised(7),
-        audit: audited("rollback", { revision: 7, decisionId: decision?.id, incident: "inc_1", lastRunIds: ["r1"] }),
-        decision,
-        incident,
+        audit: [
+          audited("rollback", { revision: 7, decisionId: decision.id, incident: "inc_1", lastRunIds: ["r1"] }),
+          audited("rollback", { revision: 7, target: "alias:tools", coordinationId: "rb_1" }),
+        ],
+        stops: [{ decision, incident, ...timed }],
+        releases: [RELEASE],
         alerts: [{ kind: "rollback", text: "Rolled back.", alias: "agent", incident: "inc_1" }],
         idempotency: request("once", { revision: 7 }),
         ledger: { ...NO_LEDGER_WRITES, tick: 5 },
@@ -70,21 +76,30 @@ export function changesContract(make: MakeAdapter): void {
 
     const after = await everythingIn(adapter);
     expect(after).toMatchObject({ ...documents, tick: 5, history: [revised(7)] });
-    expect(after.decisions).toEqual([{ id: decision?.id, incident: "inc_1" }]);
+    expect(after.releases).toEqual([RELEASE]);
+    expect(after.decisions).toEqual([{ id: decision.id, incident: "inc_1" }]);
     expect(after.decided).toEqual([{ decision, frozen: [] }]);
     expect(after.incidents).toMatchObject([
       {
-        incident: incident?.incident,
+        incident,
         outcomesToDecision: 12,
         timings: { detectMs: 250, decideMs: 1.5, commitMs: expect.any(Number) },
       },
     ]);
-    expect(after.audit.at(-1)).toEqual({
-      ...audited("rollback", { revision: 7, decisionId: decision?.id, incident: "inc_1", lastRunIds: ["r1"] }),
-      id: auditId,
-      // Nobody has acknowledged it yet.
-      switchStatus: "pending",
-    });
+    // Nobody has acknowledged it yet.
+    const switchStatus = "pending";
+    expect(after.audit.slice(-2)).toEqual([
+      {
+        ...audited("rollback", { revision: 7, decisionId: decision.id, incident: "inc_1", lastRunIds: ["r1"] }),
+        id: auditId,
+        switchStatus,
+      },
+      {
+        ...audited("rollback", { revision: 7, target: "alias:tools", coordinationId: "rb_1" }),
+        id: auditId + 1,
+        switchStatus,
+      },
+    ]);
     const alert = { kind: "rollback", text: "Rolled back.", alias: "agent", incident: "inc_1" };
     expect(after.due.map((rows) => rows.map(({ body, attempts }) => ({ body, attempts })))).toEqual([
       [{ body: alert, attempts: 0 }],
@@ -184,10 +199,10 @@ export function changesContract(make: MakeAdapter): void {
 
   test("the audit log is read forward from a number, or its newest rows, and by target and decision", async () => {
     const store = (await make()).open();
-    const { decision } = stopped("1");
+    const { decision } = stop("1");
     const rows = [
       audited("a", { target: "alias:a" }),
-      audited("b", { target: "alias:b", decisionId: decision?.id }),
+      audited("b", { target: "alias:b", decisionId: decision.id }),
       audited("c", { target: "alias:a" }),
     ];
     const ids: number[] = [];
@@ -198,14 +213,14 @@ export function changesContract(make: MakeAdapter): void {
     expect(await actions({ after: 0, limit: 2 })).toEqual(["a", "b"]);
     expect(await actions({ after: ids[1], limit: 2 })).toEqual(["c"]);
     expect(await actions({ target: "alias:a", limit: 9 })).toEqual(["a", "c"]);
-    expect(await actions({ decisionId: decision?.id, limit: 9 })).toEqual(["b"]);
+    expect(await actions({ decisionId: decision.id, limit: 9 })).toEqual(["b"]);
     expect(await actions({ target: "alias:a", after: ids[2], limit: 9 })).toEqual([]);
     store.close();
   });
 
   test("how far a revision has spread is seen in its audit row, as it was written last", async () => {
     const store = (await make()).open();
-    await store.commit(change({ history: revised(1), audit: audited("a", { revision: 1 }) }));
+    await store.commit(change({ history: revised(1), audit: [audited("a", { revision: 1 })] }));
     await store.writePropagation([{ revision: 1, switchStatus: "applied 1/2" }]);
     await store.writePropagation([{ revision: 1, switchStatus: "applied 2/2" }]);
     expect(await store.readAudit({ limit: 1 })).toMatchObject([{ revision: 1, switchStatus: "applied 2/2" }]);
@@ -227,15 +242,15 @@ export function changesContract(make: MakeAdapter): void {
   test("an incident goes on as a later change says, with its decision and timings; one that is not there is not made", async () => {
     const adapter = await make();
     const store = adapter.open();
-    const { decision, incident } = stopped("1");
-    await store.commit(change({ decision, incident }));
+    const opening = stop("1");
+    await store.commit(change({ stops: [opening] }));
     const [opened] = await store.readIncidents();
-    const closed = { ...(incident as NonNullable<typeof incident>).incident, state: "closed" as const };
+    const closed = { ...opening.incident, state: "closed" as const };
     await store.commit(change({ incidents: [closed, { ...closed, id: "inc_unknown" }] }));
     store.close();
     const { incidents, decided } = await everythingIn(adapter);
     expect(incidents).toEqual([{ ...opened, incident: closed }]);
-    expect(decided).toEqual([{ decision, frozen: [] }]);
+    expect(decided).toEqual([{ decision: opening.decision, frozen: [] }]);
     const again = adapter.open();
     expect(again.load({ history: 0, runs: 0 }).incidents).toEqual([closed]);
     again.close();

@@ -132,7 +132,7 @@ async function used(make: MakeAdapter): Promise<Adapter> {
       triggers: [trigger("t1")],
       history: revised(1),
       alerts: [{ kind: "rollback", text: "Rolled back." }],
-      audit: audited("rollback", { revision: 1 }),
+      audit: [audited("rollback", { revision: 1 })],
       idempotency: request("once"),
     }),
   );

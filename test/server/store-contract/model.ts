@@ -147,7 +147,7 @@ async function carryOut(store: Store, model: Model, each: Call, n: number): Prom
       };
       const alerts = each.alert ? [{ kind: "stop" as const, text: `of step ${n}` }] : [];
       const ledger = { ...NO_LEDGER_WRITES, tick: model.tick };
-      await store.commit(change({ ...documents, alerts, ledger, audit: audited(`change ${n}`, { revision }) }));
+      await store.commit(change({ ...documents, alerts, ledger, audit: [audited(`change ${n}`, { revision })] }));
       return {
         acknowledge: () => {
           model.revision = revision;

@@ -1,6 +1,6 @@
 /** `flagback get`: the documents as the server has them. */
 import { VERSION_KINDS } from "@flagback/core";
-import { type Alias, type Flag, FlagbackError, type Version } from "@flagback/schemas";
+import { type Alias, type Flag, FlagbackError, type Release, type Version } from "@flagback/schemas";
 import { Argument, type Command } from "commander";
 import type { FeedbackRow } from "../api-answers.ts";
 import type { Api } from "../api-client.ts";
@@ -52,6 +52,13 @@ const KINDS = {
       return { value: { flags }, text: flagTable(flags) };
     },
     one: (api, name) => api.flag(name),
+  },
+  releases: {
+    async list(api) {
+      const releases = await api.releases();
+      return { value: { releases }, text: releaseTable(releases) };
+    },
+    one: (api, name) => api.releaseNamed(name),
   },
   feedback: {
     async list(api) {
@@ -134,6 +141,20 @@ function flagTable(flags: readonly Flag[]): string {
       Object.keys(definition.variants).join(", "),
     ]),
     "No flags.",
+  );
+}
+
+function releaseTable(releases: readonly Release[]): string {
+  return table(
+    ["NAME", "VERSIONS", "NOTES"],
+    releases.map(({ name, versions, notes }) => [
+      name,
+      Object.entries(versions)
+        .map(([alias, version]) => `${alias}: ${version}`)
+        .join(", "),
+      notes,
+    ]),
+    "No releases.",
   );
 }
 

@@ -1,6 +1,6 @@
 /** `flagback rollout`: a candidate's way to traffic. */
-import { durationMs, type GateAnswer, SHORT_ID_LENGTH } from "@flagback/schemas";
-import { type Command, Option } from "commander";
+import { durationMs, type GateAnswer, Percent, SHORT_ID_LENGTH } from "@flagback/schemas";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { RolloutStatus } from "../api-answers.ts";
 import { awaitRollout } from "../await-rollout.ts";
 import type { Io } from "../io.ts";
@@ -21,6 +21,11 @@ interface StartOptions extends RemoteOptions {
   readonly stage?: string;
   readonly reason: string;
   readonly bypassGate?: boolean;
+}
+
+interface AdvanceOptions extends ReasonOptions {
+  readonly bypassGate?: boolean;
+  readonly from?: string;
 }
 
 /** What moves a rollout that is under way, beside `flagback rollback`. */
@@ -55,13 +60,35 @@ export function addRollout(program: Command, io: Io, setStatus: (status: number)
   const advance = rollout
     .command("advance")
     .summary("move to the next stage, if the gate is open")
+    .description("Where somebody else advanced it meanwhile, this changes nothing: no stage is passed by unseen.")
     .argument("<alias>")
+    .option("--from <stage>", "the stage that you saw it at; default: the one it is at now")
     .option("--bypass-gate", "advance although the gate is closed; what it said is recorded");
-  addReasonOption(addWaitOption(addRemoteOptions(advance))).action(
-    async (alias: string, options: ReasonOptions & { readonly bypassGate?: boolean }) => {
+  addReasonOption(addWaitOption(addRemoteOptions(advance))).action(async (alias: string, options: AdvanceOptions) => {
+    const { api, answerChange } = invoke(io, options);
+    const { reason, bypassGate = false } = options;
+    // Without a rollout there is no stage, and the server says what is possible instead.
+    const fromStage = options.from ?? (await api.alias(alias)).rollout?.stage;
+    answerChange(await api.advance(alias, { reason, bypassGate, ...(fromStage === undefined ? {} : { fromStage }) }));
+  });
+
+  const forward = rollout
+    .command("forward")
+    .summary("roll forward: bring a fix up on the fast track")
+    .description(
+      "Starts a rollout of a fixed version on the policy's fast track, past an open incident and the ordinary stages. " +
+        "What it passes by is recorded, and people are alerted. A locked version never goes.",
+    )
+    .argument("<alias>")
+    .argument("<version>", "the fix, registered")
+    .option("--percent <number>", "begin with this much of the traffic", percentage);
+  addReasonOption(addWaitOption(addRemoteOptions(forward))).action(
+    async (alias: string, version: string, options: ReasonOptions & { readonly percent?: number }) => {
       const { api, answerChange } = invoke(io, options);
-      const { reason, bypassGate = false } = options;
-      answerChange(await api.advance(alias, { reason, bypassGate }));
+      const { reason, percent: share } = options;
+      answerChange(
+        await api.rollForward(alias, { version, reason, ...(share === undefined ? {} : { percent: share }) }),
+      );
     },
   );
 
@@ -125,6 +152,12 @@ const RESULT_TEXT = {
   rolled_back: "It is rolled back.",
   none: "It is neither promoted nor rolled back yet.",
 } as const;
+
+function percentage(text: string): number {
+  const parsed = Percent.safeParse(Number(text));
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError("Give a percentage above 0 and up to 100, such as 25.");
+}
 
 function gateText({ alias, candidate, stage, next, isOpen, advance, conditions }: GateAnswer): string {
   const closed = conditions.filter(({ isMet }) => !isMet).length;

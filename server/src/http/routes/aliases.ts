@@ -5,9 +5,11 @@ import {
   type Alias,
   DeclareStableBody,
   FlagbackError,
+  LockBody,
   Name,
   PutAliasBody,
   ReasonBody,
+  RollForwardBody,
   StartRolloutBody,
   UnlockBody,
 } from "@flagback/schemas";
@@ -128,6 +130,21 @@ export function aliasRoutes(app: App, context: ServerContext): void {
   );
 
   app.post(
+    "/v1/aliases/:name/roll-forward",
+    {
+      config: { access: PEOPLES_COMMANDS.rollForward.role },
+      schema: { params: ByName, body: RollForwardBody, querystring: ChangeQuery },
+    },
+    (request) =>
+      change(context, request, {
+        kind: "rollForward",
+        alias: request.params.name,
+        ...request.body,
+        drills: context.drills.passes,
+      }),
+  );
+
+  app.post(
     "/v1/aliases/:name/pause",
     {
       config: { access: PEOPLES_COMMANDS.pauseRollout.role },
@@ -154,6 +171,15 @@ export function aliasRoutes(app: App, context: ServerContext): void {
       schema: { params: ByName, body: ReasonBody, querystring: ChangeQuery },
     },
     (request) => change(context, request, { kind: "promote", alias: request.params.name, reason: request.body.reason }),
+  );
+
+  app.post(
+    "/v1/aliases/:name/lock",
+    {
+      config: { access: PEOPLES_COMMANDS.lock.role },
+      schema: { params: ByName, body: LockBody, querystring: ChangeQuery },
+    },
+    (request) => change(context, request, { kind: "lock", alias: request.params.name, ...request.body }),
   );
 
   app.post(
