@@ -3,14 +3,36 @@
  */
 import type { Propagation, Version } from "@flagback/schemas";
 import { expect } from "vitest";
+import { drilledServer } from "../drills/drilled.ts";
 import { agent, alertsOf, failUntilRolledBack, run, stopped } from "../support/agents.ts";
 import { MovedClock } from "../support/moved-clock.ts";
-import { ALIAS, CANDIDATE, exposing, STABLE } from "../support/rollout.ts";
+import { ALIAS, CANDIDATE, exposing, RolloutView, STABLE } from "../support/rollout.ts";
 import { type Mistake, without } from "./safeguard.ts";
 
 const ALL = [{ name: "full", percent: 100 }] as const;
 
 export const MISTAKES: readonly Mistake[] = [
+  {
+    mistake: "rollback documented but never tested",
+    safeguard: without<typeof import("../../src/rollout/drill-requirement.ts")>(
+      "src/rollout/drill-requirement.ts",
+      () => ({ drillFinding: () => ({ isMet: true, why: "nobody asks" }) }),
+    ),
+    scenario: async () => {
+      const server = await drilledServer({ requireDrill: { maxAge: "30d" } });
+      const rollout = new RolloutView(server.call);
+      const { status, body } = await rollout.act("rollout", { candidate: CANDIDATE });
+      const allocation = await rollout.allocation();
+      return () => {
+        expect(allocation).toEqual({ [STABLE]: 100_000 });
+        // The drill is all that is missing.
+        expect({ status, problems: body.problems }).toEqual({
+          status: 409,
+          problems: [`no drill has passed on ${ALIAS}`],
+        });
+      };
+    },
+  },
   {
     mistake: "previous version retired",
     safeguard: without<typeof import("../../src/rollout/versions.ts")>(
