@@ -2,11 +2,12 @@
  * The policy that a drill runs under: the alias's own, with the waiting shortened, and each difference said.
  */
 import { type DrillFault, durationMs, type Policy } from "@flagback/schemas";
+import { approvalOf } from "../rollout/ask.ts";
 
 /** A first stage below it would take longer than a drill may to gather evidence. */
 const LEAST_PERCENT = 20;
 /** Longest times that a drill waits for what the policy may wait hours for. */
-const MOST = { recoveryWindow: "20s", silence: "2s", sharedCause: "10s" } as const;
+const MOST = { approval: "2s", recoveryWindow: "20s", silence: "2s", sharedCause: "10s" } as const;
 
 export interface DrillPolicy {
   readonly policy: Policy;
@@ -36,12 +37,18 @@ export function drillPolicy(
   if (own.advance === "auto")
     adjustments.push("advance is manual instead of auto: the candidate stays at its first stage.");
   if (requireDrill !== undefined) adjustments.push("requireDrill is left out: this is the drill.");
+  const approval = approvalOf(own);
+  const isAsking = own.guardrails.some(({ mode }) => mode === "approval");
   const isSilent = faults.includes("silence");
   const policy: Policy = {
     ...kept,
     stages,
     advance: "manual",
     onBreach: { ...own.onBreach, engage: own.onBreach.engage.map(switchOf) },
+    // Nobody is there to answer.
+    approval: isAsking
+      ? { ...approval, deadline: atMost("approval.deadline", approval.deadline, MOST.approval) }
+      : approval,
     recovery: { window: atMost("recovery.window", own.recovery.window, MOST.recoveryWindow) },
     onSharedCause: { ...own.onSharedCause, for: atMost("onSharedCause.for", own.onSharedCause.for, MOST.sharedCause) },
     outcomeTimeout: isSilent ? atMost("outcomeTimeout", own.outcomeTimeout, MOST.silence) : own.outcomeTimeout,

@@ -16,6 +16,7 @@ import {
 } from "@flagback/schemas";
 import { wholeAllocation } from "../allocation/index.ts";
 import { keyTaken, policyProblem } from "../rollout/aliases.ts";
+import { closeAsked } from "../rollout/asked.ts";
 import type { CommandOf } from "../rollout/commands.ts";
 import { isUnsettled, withTimeline } from "../rollout/incidents.ts";
 import { aliasNotFound, versionNotFound, versionRetired } from "../rollout/refusals.ts";
@@ -149,6 +150,9 @@ export function closeDrill(world: World, command: CommandOf<"closeDrill">, at: C
     aliases: [emptied(shadow.name, shadow)],
     killSwitches: switches.filter(({ engaged }) => engaged.length > 0).map((each) => ({ ...each, engaged: [] })),
     incidents: closed,
+    asked: shadow.rollout
+      ? closeAsked(world, shadow.rollout, { state: "superseded", because: command.summary }, at)
+      : [],
     // Whoever was told of its rollback hears that it is over.
     alerts: closed.map(({ id }) => ({ kind: "closed", text: command.summary, alias: shadow.name, incident: id })),
     audit: { reason: command.summary },

@@ -107,7 +107,8 @@ function openDecision(world: World, command: Answer, at: Circumstances): Open | 
     };
   }
   const isMeant = command.round === undefined || command.round === asked.round;
-  if (asked.state !== "open" || !isMeant) return notOpen(asked, isMeant);
+  const isOpen = world.aliases.get(asked.alias)?.rollout?.openDecision === asked.id;
+  if (!isOpen || !isMeant) return notOpen(asked, isMeant);
   if (!command.isDeadline && Date.parse(at.now) >= Date.parse(asked.deadline)) return expired(asked);
   const { alias, rollout } = rolloutOf(world, asked.alias);
   return { asked, alias, rollout };

@@ -82,7 +82,7 @@ export function ask(world: World, command: CommandOf<"ask">, at: Circumstances):
 }
 
 /** A policy of an older database says nothing about it. */
-function approvalOf(policy: Partial<Policy>): Policy["approval"] {
+export function approvalOf(policy: Partial<Policy>): Policy["approval"] {
   return policy.approval ?? DEFAULT_APPROVAL;
 }
 

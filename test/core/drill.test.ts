@@ -78,6 +78,25 @@ describe("the shadow of an alias", () => {
     expect([...world.incidents.values()].map(({ state }) => state)).toEqual(["closed"]);
   });
 
+  test("leaves no decision open that nobody answered while it lasted", () => {
+    const asked = done(
+      worldWith(),
+      opened(),
+      { kind: "startRollout", alias: "drill.agent", candidate: "drill.agent@2", reason: "" },
+      {
+        kind: "ask",
+        alias: "drill.agent",
+        finding: { reason: "sla_breach", attribution: "candidate", evidence: [], lastRunIds: [], input: null },
+        leading: "error_rate",
+        summary: "10 of 10 runs failed.",
+        engage: false,
+      },
+    );
+    expect([...asked.asked.values()].map(({ state }) => state)).toEqual(["open"]);
+    const over = done(asked, { kind: "closeDrill", alias: "agent", state: "abandoned", summary: "Nobody was left." });
+    expect([...over.asked.values()].map(({ state }) => state)).toEqual(["superseded"]);
+  });
+
   test("a payload that was damaged since the last drill is the one that the next drill gets", () => {
     const world = done(worldWith(), opened(), {
       kind: "closeDrill",
@@ -141,6 +160,13 @@ describe("the policy of a drill", () => {
       "recovery.window is 20s instead of 10m.",
       "onSharedCause.for is 10s instead of 5m.",
     ]);
+  });
+
+  test("waits two seconds for an answer where a guardrail asks people, because nobody is there", () => {
+    const own = policy({ guardrails: [{ ...ERROR_RATE, mode: "approval" }], approval: { atDeadline: "continue" } });
+    const { policy: drilled, adjustments } = drillPolicy(own, ["errors"], (key) => key);
+    expect(drilled.approval).toEqual({ ...own.approval, deadline: "2s" });
+    expect(adjustments).toContain("approval.deadline is 2s instead of 30m.");
   });
 
   test("keeps as many stages as before, growing, so that a stop needs as much evidence as before", () => {

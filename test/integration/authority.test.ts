@@ -87,6 +87,19 @@ test("a refused gate is a row that says who wanted up and what stood against it,
   expect(await rollout.audit("gate.refused")).toHaveLength(3);
 });
 
+test("a start that a missing drill refuses is a row too", async () => {
+  const rollout = await exposing();
+  await rollout.act("rollback");
+  await rollout.act("unlock", { version: CANDIDATE, reason: "again", rootCause: "none" });
+  const policy = { guardrails: [ERROR_RATE], requireDrill: { maxAge: "30d" } };
+  await rollout.server.call("PUT", `/v1/aliases/${ALIAS}`, { policy });
+  expect((await rollout.act("rollout", { candidate: CANDIDATE, reason: "in a hurry" })).body).toMatchObject({
+    code: "drill_required",
+  });
+  const [row] = await rollout.audit("gate.refused");
+  expect(row).toMatchObject({ reason: "in a hurry", fromVersion: STABLE, toVersion: CANDIDATE });
+});
+
 test("who passes a closed gate, or begins beyond the first stage, is alerted about and recorded with the reason", async () => {
   const rollout = await exposing({ stages: [...STAGES] });
   const receiver = await alertsOf(rollout);

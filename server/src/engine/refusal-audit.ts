@@ -3,12 +3,15 @@
  * one again within a minute writes nothing either.
  */
 import type { Command } from "@flagback/core";
-import type { Actor, Alias, AuditEvent, Refusal } from "@flagback/schemas";
+import type { Actor, Alias, AuditEvent, ErrorCode, Refusal } from "@flagback/schemas";
 
 /** At most one row so often for the same person, command and stage. */
 const REFUSAL_AUDIT_INTERVAL_MS = 60_000;
 /** Refusals that are remembered; one that is forgotten is audited again at once. */
 const MAX_REMEMBERED = 1_000;
+
+/** What is asked before a rollout goes up, and before it starts. */
+const GATES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["gate_closed", "drill_required"]);
 
 type Row = Omit<AuditEvent, "id" | "timestamp">;
 
@@ -25,14 +28,14 @@ export class RefusalAudit {
 
   /** Never fails: the refusal is the answer, whether or not it can be noted. The brain asks every second and is not noted. */
   async note(command: Command, alias: Alias | undefined, actor: Actor, refusal: Refusal): Promise<void> {
-    if (refusal.code !== "gate_closed" || actor.kind === "brain" || !alias?.rollout) return;
-    const { rolloutNumber, stage } = alias.rollout;
-    const key = JSON.stringify([actor.kind, actor.id, command.kind, alias.name, rolloutNumber, stage]);
+    if (!GATES.has(refusal.code) || actor.kind === "brain" || !alias) return;
+    const { name, rolloutNumber, rollout } = alias;
+    const key = JSON.stringify([actor.kind, actor.id, command.kind, name, rolloutNumber, rollout?.stage]);
     const nowMs = this.#now();
     const lastMs = this.#noted.get(key);
     if (lastMs !== undefined && Math.abs(nowMs - lastMs) < REFUSAL_AUDIT_INTERVAL_MS) return;
     try {
-      await this.#write(rowOf(command, alias, alias.rollout, actor, refusal));
+      await this.#write(rowOf(command, alias, actor, refusal));
       this.#remember(key, nowMs);
     } catch {
       // The store has told whoever watches the disk; the next refusal is noted instead.
@@ -48,22 +51,26 @@ export class RefusalAudit {
 }
 
 /** Neither an `allow` nor a `stop`: nothing was decided about the candidate. */
-function rowOf(
-  command: Command,
-  { name }: Alias,
-  { target, candidate, stage, policyHash }: NonNullable<Alias["rollout"]>,
-  actor: Actor,
-  refusal: Refusal,
-): Row {
+function rowOf(command: Command, alias: Alias, actor: Actor, refusal: Refusal): Row {
   return {
     actor,
     action: "gate.refused",
-    target: `alias:${name}`,
+    target: `alias:${alias.name}`,
     ...("reason" in command && command.reason ? { reason: command.reason } : {}),
-    fromVersion: target,
-    toVersion: candidate,
-    stage,
-    configHash: policyHash,
+    ...versionsOf(command, alias),
     summary: `Refused: ${refusal.message}`,
   };
+}
+
+/** Where the command would have led from. What a start is refused for is no rollout yet. */
+function versionsOf(command: Command, { stable, rollout }: Alias): Partial<Row> {
+  if (command.kind === "startRollout") {
+    return {
+      ...(stable === null ? {} : { fromVersion: stable }),
+      ...(command.candidate === undefined ? {} : { toVersion: command.candidate }),
+    };
+  }
+  if (!rollout) return {};
+  const { target, candidate, stage, policyHash } = rollout;
+  return { fromVersion: target, toVersion: candidate, stage, configHash: policyHash };
 }

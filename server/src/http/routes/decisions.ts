@@ -4,14 +4,15 @@ import { type AskedDecision, AskedDecisionState, FlagbackError, ReasonBody, SHOR
 import * as z from "zod";
 import { ChangeQuery, change } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
+import { DrillsQuery, listed } from "../drills-query.ts";
 
 const ById = z.object({ id: z.string() });
-const ListQuery = z.object({ state: AskedDecisionState.optional(), alias: z.string().optional() });
+const ListQuery = DrillsQuery.extend({ state: AskedDecisionState.optional(), alias: z.string().optional() });
 
 export function decisionRoutes(app: App, context: ServerContext): void {
   app.get("/v1/decisions", { config: { access: "viewer" }, schema: { querystring: ListQuery } }, (request) => {
     const { state, alias } = request.query;
-    const decisions = [...context.engine.world.asked.values()]
+    const decisions = listed(context.engine.world.asked.values(), (asked) => asked.alias, request.query)
       .filter((asked) => (state ?? asked.state) === asked.state && (alias ?? asked.alias) === asked.alias)
       .sort((a, b) => (a.openedAt < b.openedAt ? 1 : -1));
     return { decisions: decisions.map(shown) };
