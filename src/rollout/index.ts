@@ -24,6 +24,7 @@ export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";
 export { incidentIdOf, stopDecisionId } from "./rollback.ts";
 export { type CheckedAlias, type CheckedVersion, saysSomething, syntheticStop, withCheck } from "./synthetic.ts";
+export { textDiff } from "./text-diff.ts";
 export { transition } from "./transition.ts";
 export { triggerNotFound } from "./triggers.ts";
 export { canRollBack, isUnderWay } from "./under-way.ts";

@@ -1,15 +1,17 @@
 /**
  * The report of an incident: a blameless post-mortem with the facts in place, and room for what only people know.
  */
-import type {
-  AuditEvent,
-  GuardrailEvidence,
-  Incident,
-  IncidentSnapshot,
-  PayloadChange,
-  Recovery,
+import {
+  type AuditEvent,
+  type GuardrailEvidence,
+  type Incident,
+  type IncidentSnapshot,
+  isDrillName,
+  type Outcome,
+  type Recovery,
 } from "@flagback/schemas";
 import type { Timings } from "../store/store.ts";
+import { changeText } from "./change-text.ts";
 import { fenced, inline, tableOf } from "./markdown.ts";
 
 export interface ReportFacts {
@@ -24,6 +26,8 @@ export interface ReportFacts {
   readonly audit: readonly AuditEvent[];
 }
 
+const DRILL =
+  "**This was a drill.** A rollback was rehearsed on a shadow of the alias: its candidate was broken on purpose, its runs were played, and no user and no agent at work met any of it. The server, the runtimes and the way of the rollback were real.";
 const TO_FILL_IN = "_To be filled in._";
 
 export function reportOf(facts: ReportFacts): string {
@@ -31,13 +35,20 @@ export function reportOf(facts: ReportFacts): string {
   return `${[
     `# ${inline(incident.alias)}: rollback of ${inline(incident.candidate)}`,
     `${incident.id} · ${incident.state} · opened ${moment(incident.openedAt)} UTC`,
+    ...(isDrillName(incident.alias) ? [DRILL] : []),
     "This report is about how the system behaved, and not about who is to blame. Facts are filled in; what only people know is theirs to add.",
     section("Summary", summaryOf(facts)),
-    section("Impact", [impactOf(facts), `What users noticed: ${TO_FILL_IN}`].join("\n\n")),
+    section(
+      "Impact",
+      [
+        impactOf(facts),
+        `What users noticed: ${isDrillName(incident.alias) ? "nothing, because it was a drill." : TO_FILL_IN}`,
+      ].join("\n\n"),
+    ),
     section("How long it took", durations(facts)),
     section("Timeline (UTC)", timeline(facts)),
     section("What changed", changesOf(facts)),
-    section("Why it was stopped", evidenceTable(incident.evidence, incident)),
+    section("Why it was stopped", whyOf(incident)),
     section("Who and what was affected", affected(facts)),
     section("Recovery", recoveryOf(facts)),
     section("Root cause", incident.rootCause ? quoted(incident.rootCause) : TO_FILL_IN),
@@ -45,7 +56,7 @@ export function reportOf(facts: ReportFacts): string {
     section("What went badly, and where we were lucky", TO_FILL_IN),
     section("What the gate or the canary missed", TO_FILL_IN),
     section("Actions", tableOf(["Action", "Owner", "Due"], [["", "", ""]])),
-    section("Notes", incident.notes.map(quoted).join("\n\n") || "_None._"),
+    section("Notes", notesOf(incident).map(quoted).join("\n\n") || "_None._"),
     section("Where this comes from", sources(facts)),
   ].join("\n\n")}\n`;
 }
@@ -60,7 +71,8 @@ function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): str
   const after = outcomesToDecision === null ? "" : ` after ${countOf(outcomesToDecision, "outcome")}`;
   const cause = attribution === undefined ? "" : `, attributed to ${ATTRIBUTED[attribution]}`;
   return [
-    `Rollout ${rolloutNumber} of \`${candidate}\` was stopped at stage \`${stage}\`: reason \`${reason}\`${cause}.`,
+    `Rollout ${rolloutNumber} of \`${candidate}\` was stopped at stage \`${stage}\`: reason \`${reason}\` (${REASON_MEANS[reason]})${cause}.`,
+    ...brokenOf(incident),
     `${by}${after}. All traffic went back to \`${target}\`, the candidate was ${snapshot?.policy.lockCandidate === false ? "not locked" : "locked"}, and the policy's kill switches were engaged in the same transaction.`,
     ...togetherOf(incident),
     STATE_MEANS[incident.state],
@@ -69,9 +81,9 @@ function summaryOf({ incident, outcomesToDecision, snapshot }: ReportFacts): str
 
 function whoOf({ attribution, approval, reason, timeline }: Incident): string {
   if (approval?.isDeadline)
-    return "The brain asked for approval, nobody answered in time, and it rolled back as its policy says";
+    return "The brain (flagback's statistical test) asked for approval, nobody answered in time, and it rolled back as its policy says";
   if (approval) return `The brain asked for approval, and ${inline(approval.by)} approved the rollback`;
-  if (attribution !== undefined) return "The brain rolled it back by itself";
+  if (attribution !== undefined) return "The brain, flagback's statistical test, rolled it back by itself";
   // A signal from outside, or failing checks.
   return reason === "manual"
     ? "A person rolled it back"
@@ -82,6 +94,24 @@ function togetherOf({ id, coordinated }: Incident): string[] {
   const others = coordinated?.incidents.filter((each) => each !== id) ?? [];
   return others.length > 0 ? [`Rolled back together with ${others.join(", ")} (${coordinated?.id}).`] : [];
 }
+
+/** What was measured of the guardrails that were broken, the worst first. */
+function brokenOf({ evidence, candidate }: Incident): string[] {
+  const broken = evidence.filter(({ rate, p0, n }) => n > 0 && rate > p0).sort((a, b) => b.logE - a.logE);
+  if (broken.length === 0) return [];
+  const told = broken.map(
+    ({ guardrail, k, n, rate, p0 }) =>
+      `${numberOf(k)} of ${countOf(n, "run")} broke \`${guardrail}\` (${percentOf(rate)}, of which ${percentOf(p0)} were allowed)`,
+  );
+  return [`Of \`${candidate}\`, ${told.join("; ")}.`];
+}
+
+const REASON_MEANS: Readonly<Record<Incident["reason"], string>> = {
+  rollback_required: "something happened that the policy never allows, or nothing was heard of it any more",
+  sla_breach: "it broke a limit of the policy",
+  error_spike: "it did worse than the stable version at the same time",
+  manual: "somebody decided so",
+};
 
 const ATTRIBUTED = { candidate: "the candidate", shared: "a shared cause", undetermined: "nobody yet" } as const;
 
@@ -162,18 +192,10 @@ function changesOf({ incident, snapshot }: ReportFacts): string {
   return `${versions}\n\nFrom \`${incident.target}\` to \`${incident.candidate}\`:\n\n${changes || "_The payloads are alike._"}`;
 }
 
-function changeText({ path, from, to }: PayloadChange): string {
-  const lines = (prefix: string, value: unknown) =>
-    value === undefined
-      ? []
-      : textOf(value)
-          .split("\n")
-          .map((line) => `${prefix} ${line}`);
-  return `\`${path || "/"}\`\n\n${fenced([...lines("-", from), ...lines("+", to)].join("\n"), "diff")}`;
-}
-
-function textOf(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+function whyOf(incident: Incident): string {
+  const table = evidenceTable(incident.evidence, incident);
+  if (incident.evidence.length === 0) return table;
+  return `${table}\n\n"log e" is the natural logarithm of the evidence that the limit is broken, and "needed" is with how much of it this guardrail alone would stop the candidate; together they may stop it a little earlier. Negative means that the runs speak for the candidate.`;
 }
 
 function evidenceTable(evidence: readonly GuardrailEvidence[], { attribution, reason }: Incident): string {
@@ -203,13 +225,12 @@ function affected({ snapshot }: ReportFacts): string {
       ["What", "Failures"],
       rows.map(({ name, n }) => [name, String(n)]),
     );
-  const outcomes = lastOutcomes.map((outcome) => JSON.stringify(outcome)).join("\n");
   return [
     "The candidate's runs by runtime:",
     tableOf(
       ["Runtime", "Runs", "Bad"],
       runtimes.map(({ runtime, runs, bad }) => [
-        runtime,
+        runtime.slice(0, SHORT_ID),
         String(runs),
         Object.entries(bad)
           .map(([guardrail, n]) => `${guardrail} ${numberOf(n)}`)
@@ -221,8 +242,34 @@ function affected({ snapshot }: ReportFacts): string {
     "By tool, where the runtime said which:",
     named(tools),
     "Its last outcomes:",
-    outcomes ? fenced(outcomes, "json") : "_Not kept._",
+    lastOutcomes.length > 0 ? outcomeTable(lastOutcomes) : "_Not kept._",
   ].join("\n\n");
+}
+
+/** Digits of a runtime's or a run's id that tell it from others. */
+const SHORT_ID = 12;
+
+function outcomeTable(outcomes: readonly unknown[]): string {
+  return tableOf(
+    ["Ended", "Run", "Status", "Took", "Error", "Tool calls, failed"],
+    outcomes.map((outcome) => {
+      const { runId, status, durationMs, errorType, errorOrigin, toolCalls, toolErrors, endedAt } = (outcome ??
+        {}) as Partial<Outcome>;
+      return [
+        endedAt?.slice(11, 23) ?? "",
+        runId?.slice(0, SHORT_ID) ?? "",
+        status ?? "",
+        durationMs === undefined ? "" : timeOf(durationMs),
+        [errorOrigin, errorType].filter(Boolean).join(": "),
+        toolCalls === undefined ? "" : `${toolCalls}, ${toolErrors ?? 0}`,
+      ];
+    }),
+  );
+}
+
+/** Without the root cause, which has a place of its own. */
+function notesOf({ notes, rootCause }: Incident): Incident["notes"] {
+  return notes.filter(({ at, text }) => at !== rootCause?.at || text !== rootCause.text);
 }
 
 function recoveryOf({ incident, recovery }: ReportFacts): string {
@@ -237,7 +284,8 @@ function recoveryOf({ incident, recovery }: ReportFacts): string {
     ]),
   );
   const runs = `${countOf(recovery.runs, "run")} of \`${incident.target}\` began since the rollback and ended.`;
-  return `State: \`${incident.state}\`. ${runs}\n\n${proofs}`;
+  const means = recovery.guardrails.length > 0 ? '\n\nAt a "log e" of 3.00 the limit counts as kept.' : "";
+  return `State: \`${incident.state}\`. ${runs}\n\n${proofs}${means}`;
 }
 
 function sources({ incident, snapshot }: ReportFacts): string {
