@@ -69,8 +69,9 @@ class Agents {
   readonly #open = new Set<Promise<void>>();
   readonly #timer: NodeJS.Timeout;
   #fault: DrillFault | null = null;
-  /** Ends runs that a fault keeps silent. */
-  #mended = new AbortController();
+  /** Resolves when the fault is over, for runs that it keeps silent. */
+  #mended: Promise<void> = Promise.resolve();
+  #mend: () => void = () => {};
   #runs = 0;
   #candidateRuns = 0;
 
@@ -100,8 +101,10 @@ class Agents {
 
   inject(fault: DrillFault | null): void {
     this.#fault = fault;
-    this.#mended.abort();
-    this.#mended = new AbortController();
+    this.#mend();
+    this.#mended = new Promise((resolve) => {
+      this.#mend = resolve;
+    });
   }
 
   /** Looks as an agent would, for many users. */
@@ -145,14 +148,10 @@ class Agents {
       if (version === candidate) this.#candidateRuns += 1;
       const report = fault === null ? this.#healthy : faultyRun(policy, fault);
       // A run that hangs: it says nothing before the fault is over.
-      if (report === null) await until(this.#mended.signal);
+      if (report === null) await this.#mended;
       else await delay(RUN_MS);
       run.report((report ?? { status: "cancelled" }) as RunReport);
     });
     this.#runs += 1;
   }
-}
-
-function until(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
