@@ -70,7 +70,7 @@ describe("a drill", () => {
           onStep: ({ name }) => {
             if (name !== "outcomes") return;
             second = drill(server).catch((error) => error);
-            second.finally(() => interrupted.abort());
+            void second.finally(() => interrupted.abort());
           },
         },
       );

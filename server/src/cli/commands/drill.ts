@@ -3,7 +3,7 @@ import { type Drill, DrillFault, type DrillStep, FlagbackError, type StartDrillB
 import { type Command, Option } from "commander";
 import type { Io } from "../io.ts";
 import { addRemoteOptions, collect, invoke, type RemoteOptions } from "../remote-command.ts";
-import { EXIT } from "../report-error.ts";
+import { EXIT, reportError } from "../report-error.ts";
 import { millis, moment, type Paint, painter, table } from "../text.ts";
 
 interface DrillOptions extends RemoteOptions {
@@ -12,6 +12,7 @@ interface DrillOptions extends RemoteOptions {
   readonly all?: boolean;
   readonly operatorToken?: string;
   readonly report?: string;
+  readonly schedule?: string;
 }
 
 export function addDrill(program: Command, io: Io, setStatus: (status: number) => void): void {
@@ -35,10 +36,26 @@ export function addDrill(program: Command, io: Io, setStatus: (status: number) =
       "--operator-token <token>",
       "token of somebody on call, to see whether it may roll back (FLAGBACK_OPERATOR_TOKEN)",
     )
-    .option("--report <file>", "write the report of the rehearsed incident, as Markdown");
+    .option("--report <file>", "write the report of the rehearsed incident, as Markdown")
+    .option(
+      "--schedule <cron>",
+      'run by calendar, in UTC, until Ctrl-C: such as "0 9 1 * *" for each first of a month',
+    );
   addRemoteOptions(command).action(async (alias: string, options: DrillOptions) => {
-    const drill = await rehearse(io, alias, options, io.untilInterrupted());
-    setStatus(drill.state === "passed" ? EXIT.done : EXIT.refused);
+    const interrupted = io.untilInterrupted();
+    const once = async (): Promise<number> => {
+      const drill = await rehearse(io, alias, options, interrupted);
+      return drill.state === "passed" ? EXIT.done : EXIT.refused;
+    };
+    if (options.schedule === undefined) return setStatus(await once());
+    const { followCalendar } = await import("../../rehearsal/calendar.ts");
+    const status = await followCalendar({
+      pattern: options.schedule,
+      signal: interrupted,
+      say: (line) => io.stderr.write(`${line}\n`),
+      work: () => once().catch((error) => reportError(error, io, options.json ?? false)),
+    });
+    setStatus(status);
   });
 
   program.command("drill-runtime", { hidden: true }).action(async () => {
