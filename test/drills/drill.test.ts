@@ -1,6 +1,10 @@
 /** A drill on a real server, with real runtimes in processes of their own. */
+
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import type { Drill, GateAnswer } from "@flagback/schemas";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { ALIAS, CANDIDATE, DRILL_TIMEOUT_MS, drill, drilledServer, failures, STABLE } from "./drilled.ts";
 
 describe("a drill", () => {
@@ -34,6 +38,44 @@ describe("a drill", () => {
       });
       expect(await look()).toEqual(before);
       expect(await server.call("GET", "/v1/runtimes")).toMatchObject({ body: { runtimes: [] } });
+    },
+    DRILL_TIMEOUT_MS,
+  );
+
+  test(
+    "tells the webhooks that it is one, and asks the one on call where the policy leaves the decision to people",
+    async () => {
+      const heard: { drill?: boolean; text: string }[] = [];
+      const receiver = createServer(async (request, response) => {
+        heard.push(JSON.parse(await text(request)));
+        response.end();
+      });
+      await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+      onTestFinished(() => void receiver.close());
+      const server = await drilledServer({ guardrails: [{ metric: "error_rate", max: 0.05, mode: "approval" }] });
+      const { port } = receiver.address() as AddressInfo;
+      await server.call("POST", "/v1/webhooks", { url: `http://127.0.0.1:${port}/alerts` });
+      const onCall = await server.token("operator");
+
+      const record = await drill(server, {}, { operatorToken: onCall });
+
+      expect(failures(record)).toEqual([]);
+      const detected = record.steps.find(({ name }) => name === "detect");
+      expect(detected?.why).toContain("the policy leaves it to a person (approval), and the one on call rolled back");
+      expect(heard.map(({ text: said }) => said)).toContainEqual(expect.stringMatching(/^Drill: Rollback triggered/));
+      expect(heard.filter((alert) => alert.drill !== true)).toEqual([]);
+    },
+    DRILL_TIMEOUT_MS,
+  );
+
+  test(
+    "fails where the token of the one on call may not roll back",
+    async () => {
+      const server = await drilledServer();
+      const record = await drill(server, {}, { operatorToken: await server.token("viewer") });
+      expect(failures(record)).toEqual([
+        { name: "operator", why: expect.stringContaining("may not POST /v1/aliases/:name/rollback") },
+      ]);
     },
     DRILL_TIMEOUT_MS,
   );
