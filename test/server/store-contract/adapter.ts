@@ -7,6 +7,7 @@ import type {
   AskedDecision,
   AuditEvent,
   Decision,
+  Drill,
   KillSwitch,
   StoredFeedback,
   Trigger,
@@ -241,6 +242,31 @@ export function webhook(id: string): StoredWebhook {
     format: "standard",
     createdAt: AT,
     secrets: [{ secret: "whsec_c2VjcmV0" }],
+  };
+}
+
+export function drill(number: number, parts: Partial<Drill> = {}): Drill {
+  return {
+    id: `drill_${number}`,
+    number,
+    alias: "agent",
+    shadow: "drill.agent",
+    kind: "prompt",
+    candidate: "agent@2",
+    target: "agent@1",
+    candidateDigest: DIGEST,
+    targetDigest: DIGEST,
+    isStandIn: false,
+    faults: ["errors"],
+    adjustments: [],
+    targetMs: 300_000,
+    state: "running",
+    startedAt: AT,
+    startedBy: "ann",
+    steps: [],
+    times: [],
+    incidents: [],
+    ...parts,
   };
 }
 

@@ -11,6 +11,7 @@ import {
   audited,
   change,
   checked,
+  drill,
   everythingIn,
   feedback,
   LATER,
@@ -66,6 +67,35 @@ export function peopleContract(make: MakeAdapter): void {
     const other = (await make()).open();
     expect(await other.linkKey()).not.toBe(key);
     other.close();
+  });
+
+  test("a drill's record is replaced by what it has come to, and goes where there are too many", async () => {
+    const adapter = await make();
+    const store = adapter.open();
+    await store.putDrill(drill(1));
+    await store.putDrill(drill(2));
+    await store.putDrill(drill(2, { state: "passed", endedAt: LATER }));
+    await store.putDrill(drill(3), [1]);
+    store.close();
+    const { drills } = await everythingIn(adapter);
+    expect(drills).toEqual([drill(2, { state: "passed", endedAt: LATER }), drill(3)]);
+  });
+
+  test("what became of the alerts about an incident is told webhook by webhook, oldest first", async () => {
+    const store = (await make()).open();
+    for (const id of ["w1", "w2"]) await store.putWebhook(webhook(id), { audit: audited("webhook.add") });
+    await store.commit(change({ alerts: [{ kind: "rollback", text: "Rolled back.", incident: "inc_1" }] }));
+    await store.commit(change({ alerts: [{ kind: "rollback", text: "Another.", incident: "inc_2" }] }));
+    const [first] = await store.dueAlerts("w1", 0, ALL);
+    const [second] = await store.dueAlerts("w2", 0, ALL);
+    await store.alertDelivered(first?.id ?? 0, AT);
+    await store.alertFailed(second?.id ?? 0, "it answered 500", 5);
+    expect(await store.alertsOf("inc_1")).toEqual([
+      { webhook: "w1", attempts: 1, deliveredAt: AT, error: null },
+      { webhook: "w2", attempts: 1, deliveredAt: null, error: "it answered 500" },
+    ]);
+    expect(await store.alertsOf("inc_3")).toEqual([]);
+    store.close();
   });
 
   test("an alert goes to the webhooks that are there when it is raised", async () => {
