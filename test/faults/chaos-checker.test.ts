@@ -173,9 +173,16 @@ describe("a planted defect is reported:", () => {
 
   test("a second alert tells of one rollback", () => {
     const alert = random.pick(all("alerted").filter((each) => each.alert === "rollback"));
-    expect(rulesIn(withEvents({ ...alert, id: "flagback-0" }))).toEqual(["second_alert"]);
+    const second = { ...alert, id: `flagback-${Number.MAX_SAFE_INTEGER}` };
+    expect(rulesIn(withEvents(second))).toEqual(["second_alert"]);
     // A delivery that is repeated bears the same id.
     expect(rulesIn(withEvents(alert))).toEqual([]);
+  });
+
+  test("an alert of an incident comes before an earlier one", () => {
+    const alert = random.pick(all("alerted").filter((each) => each.alert === "rollback"));
+    const earlier = { ...alert, alert: "recovered", id: "flagback-0" };
+    expect(rulesIn(withEvents(earlier))).toEqual(["alert_out_of_order"]);
   });
 
   test("an alert does not come", () => {

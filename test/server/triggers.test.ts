@@ -1,6 +1,7 @@
 /** Triggers end to end: who may fire one, what it does, and that it does it once. */
 import { createHmac } from "node:crypto";
 import type { AuditEvent } from "@flagback/schemas";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { alertReceiver } from "../support/alert-receiver.ts";
 import { MovedClock } from "../support/moved-clock.ts";
@@ -334,6 +335,38 @@ test.each([
     detail: expect.stringContaining(says),
   });
   expect(await fire(server, "checkout", {}, body)).toMatchObject({ status: 401 });
+});
+
+test("whatever bytes come, a server answers them, acts on none that is no signal, and fails on none", async () => {
+  const server = await testServer();
+  const triggers: Credentials[] = [];
+  const formats = ["plain", "alertmanager", "datadog"];
+  for (const format of formats)
+    triggers.push(await set(server, format, { ...ENGAGE, format, labels: { env: "prod" } }));
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array)),
+    fc.json({ maxDepth: 4 }).map((text) => Buffer.from(text)),
+    fc.nat(3_000).map((depth) => Buffer.from("[".repeat(depth))),
+    fc.nat(3_000).map((depth) => Buffer.from(`${'{"labels":'.repeat(depth)}1${"}".repeat(depth)}`)),
+    fc
+      .constantFrom('{"labels":{"__proto__":{"env":"prod"}}}', '{"labels":{"env":["prod"]}}')
+      .map((text) => Buffer.from(text)),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(2),
+      bytes,
+      fc.constantFrom("application/json", "text/plain", "x/y"),
+      async (which, body, type) => {
+        const headers = { ...bearer(triggers[which] as Credentials), "content-type": type };
+        const { status, code } = await fire(server, formats[which] ?? "", headers, body);
+        expect([200, 400]).toContain(status);
+        if (status === 400) expect(code).toBe("signal_invalid");
+      },
+    ),
+    { numRuns: 60 },
+  );
+  expect(await entriesOf(server)).toEqual([]);
 });
 
 test("a body over the limit is refused", async () => {

@@ -16,7 +16,7 @@ type Event =
   | { readonly action: "acknowledge" | "resolve" };
 
 /** `critical` is what flagback can't settle by itself. */
-const EVENTS: Readonly<Record<Fact["kind"], Event>> = {
+export const PAGERDUTY_EVENTS: Readonly<Record<Fact["kind"], Event>> = {
   rollback: { action: "trigger", severity: "error" },
   stop: { action: "trigger", severity: "critical" },
   hold: { action: "trigger", severity: "warning" },
@@ -34,7 +34,7 @@ const EVENTS: Readonly<Record<Fact["kind"], Event>> = {
 
 export function pagerDutyEvent(fact: Fact, routingKey: string): object {
   const { kind, text, alias, incident, timestamp, link } = fact;
-  const event = EVENTS[kind];
+  const event = PAGERDUTY_EVENTS[kind];
   const addressed = { routing_key: routingKey, event_action: event.action, dedup_key: dedupKeyOf(fact) };
   if (event.action !== "trigger") return addressed;
   return {

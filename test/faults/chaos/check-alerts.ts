@@ -1,5 +1,5 @@
 /**
- * Judges alerts: one for each fact, and it comes. A delivery that is repeated bears the same id. Pure.
+ * Judges alerts: one for each fact, in order for each incident, and it comes. A delivery that is repeated bears the same id. Pure.
  */
 import type { ChaosEvent, DatabaseFacts, Violation } from "./history.ts";
 
@@ -22,10 +22,32 @@ export function checkAlerts(
     }
     told.set(fact, id);
   }
+  violations.push(...outOfOrder(deliveries));
   const delivered = new Set(deliveries.map(({ id }) => id));
   for (const { id, alert, incident } of facts.alerts) {
     if (!delivered.has(id))
       violations.push({ rule: "alert_missing", detail: `${id} (${alert} ${incident ?? ""}) did not come` });
   }
   return { violations, told };
+}
+
+/** Ids grow as alerts are raised. One that was told already may be told again, where the server did not live to note it. */
+function outOfOrder(deliveries: readonly Alerted[]): Violation[] {
+  const violations: Violation[] = [];
+  const seen = new Set<string>();
+  const newest = new Map<string, number>();
+  for (const { id, alert, incident } of deliveries) {
+    if (incident === null || seen.has(id)) continue;
+    seen.add(id);
+    const number = Number(id.replace("flagback-", ""));
+    const before = newest.get(incident) ?? 0;
+    if (number < before) {
+      violations.push({
+        rule: "alert_out_of_order",
+        detail: `${id} (${alert} ${incident}) came after flagback-${before}`,
+      });
+    }
+    newest.set(incident, Math.max(before, number));
+  }
+  return violations;
 }

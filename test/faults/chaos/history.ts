@@ -174,6 +174,7 @@ export const RULES = [
   "audit_and_state_disagree",
   "alert_missing",
   "second_alert",
+  "alert_out_of_order",
   "not_in_step",
   "escaped",
 ] as const;
