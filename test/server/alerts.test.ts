@@ -49,6 +49,28 @@ test("an alert that could not be delivered to a webhook that was removed meanwhi
   expect(await store.outboxDepth()).toBe(0);
 });
 
+test("a webhook from before there were formats and signatures is of the format standard and not signed", async () => {
+  const dataDir = await testFolder();
+  const file = join(dataDir, "flagback.db");
+  openSqliteStore(file).close();
+  const told: string[] = [];
+  const url = await webhook((body, end) => {
+    told.push(body);
+    end();
+  });
+  const database = new Database(file);
+  const old = { id: "wh_old", url, createdAt: "2026-01-02T03:04:05.678Z" };
+  database.prepare("INSERT INTO documents VALUES ('webhook', 'wh_old', ?)").run(JSON.stringify(old));
+  database.close();
+  const server = await testServer({ dataDir });
+  const listed = await server.call("GET", "/v1/webhooks");
+  expect(listed.body).toEqual({ webhooks: [{ ...old, url: new URL(url).origin, format: "standard" }] });
+  await server.call("POST", "/v1/stop", { reason: "x" });
+  await eventually("it is told", () => told.length === 1);
+  // From then on signed.
+  expect((await server.call("POST", "/v1/webhooks/wh_old/rotate")).body).toMatchObject({ secret: expect.any(String) });
+});
+
 /** A store whose alerts for the webhook `wh_1` are planned for these times. */
 async function outboxOf(nextAtMs: readonly number[]): Promise<Store> {
   const file = join(await testFolder(), "flagback.db");
