@@ -118,7 +118,7 @@ describe("against a real server", () => {
     const rollout = await exposing();
     await rollout.act("rollback");
     await rollout.act("unlock", { version: CANDIDATE, reason: "again", rootCause: "a test" });
-    await rollout.act("rollout", { candidate: CANDIDATE });
+    await rollout.act("roll-forward", { version: CANDIDATE, reason: "again" });
     const ask = async (query: string) =>
       (
         await rollout.server.call<{ waitedFor: unknown }>(

@@ -66,7 +66,7 @@ describe("a drill fails, and names the step,", () => {
       expect(record.state).toBe("failed");
       expect(failures(record)[0]).toEqual({
         name: "lock",
-        why: "a rollout of drill.support-agent@2.4.0 was accepted, although its payload is locked",
+        why: "a rollout of drill.support-agent@2.4.0 was answered gate_closed, although its payload is locked",
       });
     },
     DRILL_TIMEOUT_MS,

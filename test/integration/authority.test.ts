@@ -114,6 +114,9 @@ test("who passes a closed gate, or begins beyond the first stage, is alerted abo
 
   await rollout.act("rollback", { reason: "to begin again" });
   await rollout.act("unlock", { version: CANDIDATE, reason: "again", rootCause: "none" });
+  for (const { id } of await rollout.incidents()) {
+    await rollout.server.call("POST", `/v1/incidents/${id}/release`, { reason: "looked at it" });
+  }
   await rollout.act("rollout", { candidate: CANDIDATE, stage: "half", reason: "we are late" });
   const skipped = await eventually("the skipped stage is told", () =>
     receiver.alerts().find(({ text }) => text.includes("Started without canary")),
