@@ -127,10 +127,9 @@ function changeOf(n: number): Commit {
       },
     ],
     flags: [],
-    deletedFlags: [],
     triggers: [],
-    deletedTriggers: [],
     releases: [],
+    deleted: [],
     incidents: [],
     asked: [],
     stops: [],
@@ -238,7 +237,7 @@ async function prune(opened: Store): Promise<Pruned> {
   const retention = new Retention({
     prune: async (step) => {
       const begunMs = performance.now();
-      const went = await opened.prune(step);
+      const { rows: went } = await opened.prune(step);
       const tookMs = performance.now() - begunMs;
       if (times.every((each) => each < tookMs)) slowest = step.what;
       if (went > 0) times.push(tookMs);

@@ -64,6 +64,19 @@ export const ConfigFile = z.strictObject({
   releases: z.record(Name, ConfigRelease).optional(),
 });
 export type ConfigFile = z.infer<typeof ConfigFile>;
+/** The file as people write it. */
+export type ConfigInput = z.input<typeof ConfigFile>;
+
+/** The blocks that list documents of one kind: where a file has one, it can answer for all documents of that kind. */
+export const CONFIG_BLOCKS = ["versions", "aliases", "killSwitches", "flags", "triggers"] as const;
+export type ConfigBlock = (typeof CONFIG_BLOCKS)[number];
+
+/** What is wrong with a file although its schema is met, and where. */
+export interface ConfigProblem {
+  readonly path: readonly (string | number)[];
+  /** A sentence that begins with the path. */
+  readonly message: string;
+}
 
 /** A version that the file describes (`declared`) or only names. */
 export interface DesiredVersion {
@@ -95,6 +108,8 @@ export interface DesiredState {
   readonly flags: ReadonlyMap<string, FlagDefinition>;
   readonly triggers: ReadonlyMap<string, TriggerDefinition>;
   readonly releases: ReadonlyMap<string, z.infer<typeof ConfigRelease>>;
+  /** Where the file asks for a target such as `alias:support-agent`, as an error says it: `FILE:LINE:COLUMN`. */
+  readonly places?: ReadonlyMap<string, string>;
 }
 
 /** The alias that a version id names: the part before `@`, where that is a name. */
@@ -105,16 +120,21 @@ export function aliasOfVersionId(id: string): string | undefined {
 }
 
 /** Turns the file into documents' words. Returns every problem that the schema could not see. */
-export function desiredState(file: ConfigFile): { readonly state: DesiredState; readonly problems: readonly string[] } {
-  const problems: string[] = [];
+export function desiredState(file: ConfigFile): {
+  readonly state: DesiredState;
+  readonly problems: readonly ConfigProblem[];
+} {
+  const problems: ConfigProblem[] = [];
+  const problem = (path: ConfigProblem["path"], message: string) => problems.push({ path, message });
   const versions = new Map<string, DesiredVersion>();
   const aliases = new Map<string, DesiredAlias>();
 
-  for (const version of file.versions ?? []) {
+  for (const [index, version] of (file.versions ?? []).entries()) {
     const alias = version.alias ?? aliasOfVersionId(version.id);
+    const path = ["versions", index];
     if (alias === undefined)
-      problems.push(`versions: ${version.id} needs an alias, because its id has no name before an @`);
-    else if (versions.has(version.id)) problems.push(`versions: ${version.id} is listed twice`);
+      problem(path, `versions: ${version.id} needs an alias, because its id has no name before an @`);
+    else if (versions.has(version.id)) problem(path, `versions: ${version.id} is listed twice`);
     else versions.set(version.id, { ...version, alias, declared: true });
   }
   const mention = (id: string, alias: string, payload: Json, kind: DesiredVersion["kind"], declared: boolean) => {
@@ -140,14 +160,21 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
     const sum = allocation.reduce((total, slot) => total + slot.weight, 0);
     const weighted = allocation.length > 0 && !(sum === 0 && alias.stable !== undefined);
     if (weighted && sum !== TOTAL_WEIGHT) {
-      problems.push(`aliases.${name}.candidates: the weights sum to ${sum / 1_000} %, not 100 %`);
+      problem(
+        ["aliases", name, "candidates"],
+        `aliases.${name}.candidates: the weights sum to ${sum / 1_000} %, not 100 %`,
+      );
     }
     const whole = allocation.find((slot) => slot.weight === TOTAL_WEIGHT)?.version;
     const stable = alias.stable ?? whole;
     if (stable === undefined && allocation.length > 0) {
-      problems.push(`aliases.${name}: no version has 100 %; say which one is stable with "stable: VERSION"`);
+      problem(
+        ["aliases", name],
+        `aliases.${name}: no version has 100 %; say which one is stable with "stable: VERSION"`,
+      );
     }
-    if (alias.policy && alias.triggers) problems.push(`aliases.${name}: give policy or triggers, not both`);
+    if (alias.policy && alias.triggers)
+      problem(["aliases", name, "triggers"], `aliases.${name}: give policy or triggers, not both`);
     aliases.set(name, {
       name,
       stable,
@@ -163,14 +190,18 @@ export function desiredState(file: ConfigFile): { readonly state: DesiredState; 
     const block = file.rollback;
     const name = block.alias ?? aliasOfVersionId(block.stable_version);
     if (name === undefined) {
-      problems.push(
+      problem(
+        ["rollback", "stable_version"],
         `rollback: say which alias is meant with "alias: NAME"; ${block.stable_version} has no name before an @`,
       );
     } else {
       mention(block.stable_version, name, {}, "agent", false);
       if (block.candidate_version) mention(block.candidate_version, name, {}, "agent", false);
       if (block.candidate_version === block.stable_version) {
-        problems.push("rollback: candidate_version is the stable version; a rollout needs two");
+        problem(
+          ["rollback", "candidate_version"],
+          "rollback: candidate_version is the stable version; a rollout needs two",
+        );
       }
       const before = aliases.get(name);
       const policy = Policy.parse({

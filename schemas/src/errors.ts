@@ -53,6 +53,7 @@ export const ERROR_STATUS = {
   root_cause_missing: 409,
   signal_invalid: 400,
   stage_not_found: 404,
+  still_needed: 409,
   tls_unusable: 500,
   token_not_found: 404,
   too_many_failures: 429,

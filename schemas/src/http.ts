@@ -12,7 +12,13 @@ import {
   WebhookFormat,
 } from "./documents.ts";
 import type { FlagbackError } from "./errors.ts";
-import { MAX_BATCH_ITEMS, MAX_RELEASE_ALIASES, MAX_TOKEN_ALIASES } from "./limits.ts";
+import {
+  MAX_BATCH_ITEMS,
+  MAX_CONFIG_FILES,
+  MAX_RELEASE_ALIASES,
+  MAX_TEXT_LENGTH,
+  MAX_TOKEN_ALIASES,
+} from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
 import { Percent, Policy } from "./policy.ts";
 import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
@@ -207,9 +213,18 @@ export const ChangeAnswer = z.object({
 });
 export type ChangeAnswer = z.infer<typeof ChangeAnswer>;
 
+/** A configuration of several files, so that a problem can be told with its file, line and column. */
+export const ApplyFilesBody = z.strictObject({
+  files: z
+    .array(z.strictObject({ name: z.string().min(1).max(MAX_TEXT_LENGTH), text: z.string() }))
+    .min(1)
+    .max(MAX_CONFIG_FILES),
+});
+export type ApplyFilesBody = z.infer<typeof ApplyFilesBody>;
+
 /** One step of an apply's plan. `note` says what a reader might not expect. */
 export const PlanStep = z.object({
-  action: z.enum(["register", "create", "update", "declare_stable", "unchanged"]),
+  action: z.enum(["register", "create", "update", "declare_stable", "retire", "delete", "unchanged"]),
   target: z.string(),
   changes: z.array(z.object({ path: z.string(), from: z.unknown(), to: z.unknown() })),
   note: z.string().optional(),
@@ -220,6 +235,10 @@ export const ApplyAnswer = z.object({
   applied: z.boolean(),
   revision: Revision,
   plan: z.array(PlanStep),
+  /** Names this plan. As `If-Match` of the apply it makes sure that exactly this plan is carried out, or nothing. */
+  planDigest: Digest.optional(),
+  /** What the server has of the kinds that the files list, and none of them names. An apply with `prune` removes it. */
+  unnamed: z.array(z.string()).optional(),
 });
 export type ApplyAnswer = z.infer<typeof ApplyAnswer>;
 

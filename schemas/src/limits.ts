@@ -12,6 +12,10 @@ export const MAX_NAME_LENGTH = 128;
 export const MAX_VERSION_ID_LENGTH = 256;
 /** Reasons, notes and other free text written by people, in characters. */
 export const MAX_TEXT_LENGTH = 4_096;
+/** Files of one configuration. */
+export const MAX_CONFIG_FILES = 1_000;
+/** Prefixes of names that one configuration is limited to. */
+export const MAX_CONFIG_PREFIXES = 64;
 /** A version's payload as JSON, in bytes. */
 export const MAX_PAYLOAD_BYTES = 256 * 1024;
 /** An alias's payload schema as JSON, in bytes. */

@@ -237,7 +237,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       void everySecond({ engine, hub, store, feedback, synthetic, health, alerts, drills, log, now });
     }, TICK_MS);
     const retention = new Retention({
-      prune: (step) => store.prune(step),
+      prune: (step) => engine.prune(step),
       inUse: () => inUse(engine.world, (alias) => book.openRollouts(alias)),
       terms,
       now,

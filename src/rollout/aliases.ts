@@ -6,7 +6,7 @@ import {
   DRILL_PREFIX,
   durationMs,
   isDrillName,
-  type Policy,
+  Policy,
   type Refusal,
   type Slot,
   type Stage,
@@ -32,9 +32,9 @@ export function putAlias(world: World, command: CommandOf<"putAlias">, at: Circu
     if (problem) return refused(problem);
   }
   let alias: Alias = {
-    ...(before ?? newAlias(name)),
+    ...(before ?? newAlias(world, name)),
     ...(command.salt === undefined ? {} : { salt: command.salt }),
-    ...(command.policy === undefined ? {} : { policy: command.policy }),
+    ...(command.policy === undefined || isSamePolicy(before?.policy, command.policy) ? {} : { policy: command.policy }),
   };
   const { payloadSchema } = command;
   // Equal by content, because setting it anew would put it elsewhere among the keys.
@@ -127,6 +127,11 @@ function unusableVersion(world: World, alias: Alias, id: string, at: Circumstanc
   if (version.retiredAt) return versionRetired(id);
   const lock = alias.locks.find((each) => each.digest === version.digest);
   return lock ? versionLocked(id, alias.name, lock.reason) : payloadRefusal(alias, version, at.payloads);
+}
+
+/** Whether they say the same, also where the one was stored before a part with a default came to be. */
+function isSamePolicy(stored: Policy | null | undefined, given: Policy | null): boolean {
+  return stored != null && given !== null && JSON.stringify(Policy.parse(stored)) === JSON.stringify(given);
 }
 
 /** Why a policy can't be judged, if it can't. */
@@ -271,7 +276,7 @@ function missingVersion(world: World, alias: Alias, id: string): Refusal | undef
   return world.versions.get(id)?.alias === alias.name ? undefined : versionNotFound(world, id, alias.name);
 }
 
-function newAlias(name: string): Alias {
+function newAlias(world: World, name: string): Alias {
   return {
     name,
     salt: name,
@@ -281,7 +286,7 @@ function newAlias(name: string): Alias {
     policy: null,
     locks: [],
     rollout: null,
-    rolloutNumber: 0,
+    rolloutNumber: world.lastRolloutNumbers?.get(name) ?? 0,
     revision: 0,
     edit: 0,
   };

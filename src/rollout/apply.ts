@@ -4,6 +4,8 @@
 import type { DesiredAlias, PlanStep, Refusal } from "@flagback/schemas";
 import type { Command, CommandOf } from "./commands.ts";
 import { joined } from "./joined.ts";
+import { targetOf, type Unnamed, unnamed } from "./ownership.ts";
+import { lockNeeded } from "./removal.ts";
 import {
   type Change,
   type Circumstances,
@@ -22,6 +24,8 @@ interface Intent {
   readonly action: PlanStep["action"];
   readonly target: string;
   readonly note?: string;
+  /** Why it can't be, where the command itself would not say so. */
+  readonly refusal?: Refusal | undefined;
 }
 
 /** Applies a whole file as one change, or refuses it whole with every problem it found. */
@@ -31,10 +35,11 @@ export function apply(world: World, command: CommandOf<"apply">, at: Circumstanc
   const changes: Change[] = [];
   const refusals: Refusal[] = [];
   for (const intent of intentsOf(world, command)) {
-    const result = step(after, intent.command, at);
-    if (result.kind === "refused") refusals.push(result.refusal);
-    else if (result.kind === "change" && result.change.triggers.length > 0 && !command.mayChangeTriggers) {
-      refusals.push(triggersNeedAdmin(intent.target));
+    const result = intent.refusal ? refused(intent.refusal) : step(after, intent.command, at);
+    const place = command.desired.places?.get(intent.target);
+    if (result.kind === "refused") refusals.push(placed(result.refusal, place));
+    else if (result.kind === "change" && changesTriggers(result.change) && !command.mayChangeTriggers) {
+      refusals.push(placed(triggersNeedAdmin(intent.target), place));
     } else if (result.kind === "change") {
       plan.push({
         action: intent.action,
@@ -61,6 +66,13 @@ export function apply(world: World, command: CommandOf<"apply">, at: Circumstanc
   }
   const summary = changes.map((change) => change.summary).join(" ");
   return changed({ ...emptyChange("apply", "config", summary), ...joined(changes), plan });
+}
+
+/** The refusal with the place in the files that asked for what is refused. */
+function placed(refusal: Refusal, place: string | undefined): Refusal {
+  if (place === undefined) return refusal;
+  const at = (text: string) => `${place}: ${text}`;
+  return { ...refusal, message: at(refusal.message), problems: (refusal.problems ?? [refusal.message]).map(at) };
 }
 
 function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
@@ -96,7 +108,43 @@ function intentsOf(world: World, command: CommandOf<"apply">): Intent[] {
     const action = world.releases.has(name) ? "update" : "create";
     intents.push({ command: { kind: "putRelease", name, ...release }, action, target: `release:${name}` });
   }
+  // Last, so that what the files change is not in use any more.
+  if (command.prune)
+    intents.push(...unnamed(world, command.desired, command.prune).map((each) => removal(world, each)));
   return intents;
+}
+
+function removal(world: World, found: Unnamed): Intent {
+  const { block, key } = found;
+  const target = targetOf(found);
+  switch (block) {
+    case "versions":
+      return {
+        command: { kind: "retireVersion", id: key, reason: "the configuration names it no longer" },
+        action: "retire",
+        target,
+        note: "it gets no traffic any more; its record stays",
+        refusal: lockNeeded(world, key),
+      };
+    case "aliases":
+      return {
+        command: { kind: "deleteAlias", name: key },
+        action: "delete",
+        target,
+        note: "agents that still ask for it get their own default",
+      };
+    case "killSwitches":
+      return {
+        command: { kind: "deleteKillSwitch", key },
+        action: "delete",
+        target,
+        note: "agents that still read it get their own default",
+      };
+    case "flags":
+      return { command: { kind: "deleteFlag", key }, action: "delete", target };
+    case "triggers":
+      return { command: { kind: "deleteTrigger", id: key }, action: "delete", target };
+  }
 }
 
 /** What a file says of an alias itself, before its versions: they are registered under the payload schema that it brings. */
@@ -109,6 +157,10 @@ function settingsIntents(world: World, { name, salt, policy, payloadSchema }: De
 
 /** Which of its versions serve. */
 /** A trigger lends an operator's power to whoever has its token. */
+function changesTriggers({ triggers, deleted }: Change): boolean {
+  return triggers.length > 0 || deleted.some(({ kind }) => kind === "trigger");
+}
+
 function triggersNeedAdmin(target: string): Refusal {
   return {
     code: "forbidden",
@@ -157,7 +209,7 @@ function differences(world: World, change: Change): PlanStep["changes"] {
     ...change.triggers.map((trigger) => [world.triggers.get(trigger.id), trigger] as const),
     ...change.releases.map((release) => [world.releases.get(release.name), release] as const),
   ];
-  const ignored = new Set(["revision", "edit", "createdAt", "createdBy", "rolloutNumber"]);
+  const ignored = new Set(["revision", "edit", "createdAt", "createdBy", "retiredAt", "rolloutNumber"]);
   return pairs.flatMap(([before, after]) =>
     Object.entries(after)
       .filter(([path]) => !ignored.has(path))

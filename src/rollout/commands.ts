@@ -19,6 +19,7 @@ import type {
   VersionKind,
 } from "@flagback/schemas";
 import type { DrillPass } from "./drill-requirement.ts";
+import type { Ownership } from "./ownership.ts";
 import type { StopFinding } from "./world.ts";
 
 export interface VersionDraft {
@@ -210,9 +211,13 @@ export type Command =
     }
   | { readonly kind: "putTrigger"; readonly id: string; readonly definition: TriggerDefinition }
   | { readonly kind: "deleteTrigger"; readonly id: string }
+  | { readonly kind: "deleteAlias"; readonly name: string }
+  | { readonly kind: "deleteKillSwitch"; readonly key: string }
   | {
       readonly kind: "apply";
       readonly desired: DesiredState;
+      /** Removes what the configuration answers for and does not name. */
+      readonly prune?: Ownership;
       /** Whether who commands may say what can be done from outside; else a file that changes triggers is refused. */
       readonly mayChangeTriggers?: boolean;
     };

@@ -38,6 +38,6 @@ export function deleteFlag(world: World, command: CommandOf<"deleteFlag">): Tran
   }
   return changed({
     ...emptyChange("flag.delete", `flag:${command.key}`, `Deleted flag ${command.key}.`),
-    deletedFlags: [command.key],
+    deleted: [{ kind: "flag", key: command.key }],
   });
 }

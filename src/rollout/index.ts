@@ -1,5 +1,6 @@
 export { hasDoubled } from "./asks-again.ts";
 export type { Command, CommandOf, VersionDraft } from "./commands.ts";
+export { configOf } from "./config-of.ts";
 export { doctor } from "./doctor/doctor.ts";
 export type { DoctorFacts, TrafficFact, WebhookFact } from "./doctor/facts.ts";
 export { type DrillPass, drillFinding } from "./drill-requirement.ts";
@@ -19,6 +20,7 @@ export {
   stateOf,
   VERIFICATION,
 } from "./machine.ts";
+export { type Ownership, targetOf, unnamed } from "./ownership.ts";
 export { payloadProblems } from "./payload-schema.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
 export { type RecoveryFacts, type RecoveryStep, recoveryStep } from "./recovery-step.ts";
@@ -37,6 +39,7 @@ export {
   type Change,
   type Circumstances,
   type PayloadChecker,
+  type Removed,
   type Stop,
   type StopFinding,
   type Transition,

@@ -43,8 +43,7 @@ export function joined(changes: readonly Change[]): JoinedChanges {
       (change) => change.asked,
       (asked) => asked.id,
     ),
-    deletedTriggers: changes.flatMap((change) => change.deletedTriggers),
-    deletedFlags: changes.flatMap((change) => change.deletedFlags),
+    deleted: changes.flatMap((change) => change.deleted),
     stops: changes.flatMap((change) => change.stops),
     alerts: changes.flatMap((change) => change.alerts),
   };

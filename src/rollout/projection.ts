@@ -3,6 +3,7 @@
  */
 import {
   type Alias,
+  type DocumentRef,
   durationMs,
   type Flag,
   type KillSwitch,
@@ -34,7 +35,7 @@ export function visibleChange(
   before: World,
   after: World,
   change: Change,
-): { readonly put: RuntimeDocument[]; readonly deleted: string[] } {
+): { readonly put: RuntimeDocument[]; readonly deleted: readonly DocumentRef[] } {
   const aliases = new Set(change.aliases.map((alias) => alias.name));
   const switches = new Set(change.killSwitches.map((killSwitch) => killSwitch.key));
   const flags = new Set(change.flags.map((flag) => flag.key));
@@ -43,7 +44,10 @@ export function visibleChange(
     ...[...switches].map((key) => [projected(before, "killSwitch", key), projected(after, "killSwitch", key)] as const),
     ...[...flags].map((key) => [projected(before, "flag", key), projected(after, "flag", key)] as const),
   ].flatMap(([was, is]) => (is && JSON.stringify(was) !== JSON.stringify(is) ? [is] : []));
-  return { put, deleted: change.deletedFlags.filter((key) => before.flags.has(key)) };
+  const deleted = change.deleted.flatMap(({ kind, key }) =>
+    kind !== "trigger" && projected(before, kind, key) ? [{ kind, key }] : [],
+  );
+  return { put, deleted };
 }
 
 /** One document as runtimes see it; `undefined` where it does not exist. */

@@ -11,6 +11,7 @@ import { convergeIncident, noteIncident, releaseIncident, settleIncident } from 
 import { engage, expireEntries, putKillSwitch, release, stopEverything } from "./kill-switches.ts";
 import { putRelease } from "./releases.ts";
 import { rollbackTogether } from "./rollback-together.ts";
+import { deleteAlias, deleteKillSwitch } from "./removal.ts";
 import { rolloutStep } from "./rollout-step.ts";
 import { deleteTrigger, putTrigger } from "./triggers.ts";
 import { registerVersion, retireVersion } from "./versions.ts";
@@ -78,6 +79,10 @@ export function transition(world: World, command: Command, at: Circumstances): T
       return closeDrill(world, command, at);
     case "putRelease":
       return putRelease(world, command);
+    case "deleteAlias":
+      return deleteAlias(world, command, at);
+    case "deleteKillSwitch":
+      return deleteKillSwitch(world, command);
     case "apply":
       return apply(world, command, at, transition);
   }

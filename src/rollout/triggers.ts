@@ -36,7 +36,7 @@ export function deleteTrigger(world: World, { id }: CommandOf<"deleteTrigger">):
   if (!world.triggers.has(id)) return refused(triggerNotFound(id));
   return changed({
     ...emptyChange("trigger.delete", `trigger:${id}`, `Removed the trigger ${id}.`),
-    deletedTriggers: [id],
+    deleted: [{ kind: "trigger", key: id }],
   });
 }
 

@@ -8,6 +8,7 @@ import type {
   AuditEvent,
   CoordinatedRollback,
   Decision,
+  DocumentRef,
   Flag,
   GuardrailEvidence,
   Incident,
@@ -35,6 +36,8 @@ export interface World {
   /** Decisions that people are or were asked for. */
   readonly asked: ReadonlyMap<string, AskedDecision>;
   readonly releases: ReadonlyMap<string, Release>;
+  /** Of aliases that were removed, the number of the last rollout: one made anew under the name repeats none. */
+  readonly lastRolloutNumbers?: ReadonlyMap<string, number>;
 }
 
 /** Checks payloads by JSON Schema. */
@@ -95,6 +98,12 @@ export interface Stop {
   readonly incident: Incident;
 }
 
+/** A document that a change removes. */
+export interface Removed {
+  readonly kind: DocumentRef["kind"] | "trigger";
+  readonly key: string;
+}
+
 /** What one audit row says. */
 export interface AuditText {
   readonly action: string;
@@ -110,14 +119,13 @@ export interface Change extends AuditText {
   readonly versions: readonly Version[];
   readonly killSwitches: readonly KillSwitch[];
   readonly flags: readonly Flag[];
-  readonly deletedFlags: readonly string[];
   readonly triggers: readonly Trigger[];
-  readonly deletedTriggers: readonly string[];
   readonly releases: readonly Release[];
   /** Rollbacks that it carries out; several only where they are coordinated. */
   readonly stops: readonly Stop[];
   /** Its audit rows, where it has several in place of one. */
   readonly rows?: readonly AuditText[];
+  readonly deleted: readonly Removed[];
   /** Incidents that were there before. */
   readonly incidents: readonly Incident[];
   /** Decisions that it asks people for, or that it closes. */
@@ -157,11 +165,10 @@ export function emptyChange(action: string, target: string, summary: string): Ch
     versions: [],
     killSwitches: [],
     flags: [],
-    deletedFlags: [],
     triggers: [],
-    deletedTriggers: [],
     releases: [],
     stops: [],
+    deleted: [],
     audit: {},
     incidents: [],
     asked: [],
@@ -179,32 +186,46 @@ export function refused(refusal: Refusal): Transition {
 
 /** The world as it is after a change. */
 export function worldAfter(world: World, change: Change): World {
-  const put = <T>(before: ReadonlyMap<string, T>, documents: readonly T[], keyOf: (document: T) => string) => {
-    if (documents.length === 0) return before;
+  const edited = <T>(
+    kind: Removed["kind"] | undefined,
+    before: ReadonlyMap<string, T>,
+    documents: readonly T[],
+    keyOf: (document: T) => string,
+  ) => {
+    const gone = change.deleted.filter((each) => each.kind === kind);
+    if (documents.length === 0 && gone.length === 0) return before;
     const after = new Map(before);
     for (const document of documents) after.set(keyOf(document), document);
+    for (const { key } of gone) after.delete(key);
     return after;
   };
-  const flags = new Map(put(world.flags, change.flags, (flag) => flag.key));
-  for (const key of change.deletedFlags) flags.delete(key);
-  const triggers = new Map(put(world.triggers, change.triggers, (trigger) => trigger.id));
-  for (const id of change.deletedTriggers) triggers.delete(id);
   return {
-    aliases: put(world.aliases, change.aliases, (alias) => alias.name),
-    versions: put(world.versions, change.versions, (version) => version.id),
-    killSwitches: put(world.killSwitches, change.killSwitches, (killSwitch) => killSwitch.key),
-    flags,
+    aliases: edited("alias", world.aliases, change.aliases, (alias) => alias.name),
+    versions: edited(undefined, world.versions, change.versions, (version) => version.id),
+    killSwitches: edited("killSwitch", world.killSwitches, change.killSwitches, (killSwitch) => killSwitch.key),
+    flags: edited("flag", world.flags, change.flags, (flag) => flag.key),
     decisions:
       change.stops.length > 0
         ? new Map([...world.decisions, ...change.stops.map((stop) => [stop.decision.id, stop.incident.id] as const)])
         : world.decisions,
-    incidents: put(
+    incidents: edited(
+      undefined,
       world.incidents,
       [...change.incidents, ...change.stops.map((stop) => stop.incident)],
-      (incident) => incident.id,
+      (each) => each.id,
     ),
-    triggers,
-    asked: put(world.asked, change.asked, (asked) => asked.id),
-    releases: put(world.releases, change.releases, (release) => release.name),
+    triggers: edited("trigger", world.triggers, change.triggers, (trigger) => trigger.id),
+    asked: edited(undefined, world.asked, change.asked, (asked) => asked.id),
+    releases: edited(undefined, world.releases, change.releases, (release) => release.name),
+    lastRolloutNumbers: lastRolloutNumbers(world, change),
   };
+}
+
+function lastRolloutNumbers(world: World, { deleted }: Change): World["lastRolloutNumbers"] {
+  const removed = deleted.flatMap(({ kind, key }) => (kind === "alias" ? (world.aliases.get(key) ?? []) : []));
+  if (removed.length === 0) return world.lastRolloutNumbers;
+  return new Map([
+    ...(world.lastRolloutNumbers ?? []),
+    ...removed.map(({ name, rolloutNumber }) => [name, rolloutNumber] as const),
+  ]);
 }

@@ -19,6 +19,8 @@ describe("address and token", () => {
   });
 });
 
+const DIGEST = "ab".repeat(32);
+
 describe("apply", () => {
   const files = { "flags.yaml": "aliases: {}\n" };
   const step = {
@@ -28,7 +30,7 @@ describe("apply", () => {
     note: "a@1 is only named, so its payload is empty",
   };
   const server = (plan: object[]) =>
-    fakeServer(({ query }) => ({ body: { applied: query.get("dryRun") === "false", revision: 4, plan } }));
+    fakeServer(({ query }) => ({ body: { applied: !query.has("dryRun"), revision: 4, plan, planDigest: DIGEST } }));
   const dryRuns = (asked: readonly { query: URLSearchParams }[]) => asked.map(({ query }) => query.get("dryRun"));
 
   test("refuses to change anything when nobody can be asked, and hints at --yes", async () => {
@@ -45,8 +47,12 @@ describe("apply", () => {
     const { url, asked } = await server([step]);
     const io = fakeIo({ files });
     expect(await runCli(["apply", "-f", "flags.yaml", "--yes", "--url", url], io)).toBe(0);
-    expect(dryRuns(asked)).toEqual(["true", "false"]);
-    expect(asked[1]).toMatchObject({ body: files["flags.yaml"], headers: { "content-type": "text/yaml" } });
+    expect(dryRuns(asked)).toEqual(["true", null]);
+    // What was shown is what is carried out.
+    expect(asked[1]?.headers["if-match"]).toBe(`"${DIGEST}"`);
+    for (const { body } of asked) {
+      expect(JSON.parse(body)).toEqual({ files: [{ name: "flags.yaml", text: files["flags.yaml"] }] });
+    }
     expect(io.written.stdout).toMatch(/Applied \(revision 4\)\.\n$/);
   });
 

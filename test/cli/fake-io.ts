@@ -38,6 +38,10 @@ export function fakeIo(
       if (text === undefined) throw new Error("no such file");
       return text;
     },
+    async filesIn(path) {
+      const inside = Object.keys(files).filter((file) => file.startsWith(`${path}/`));
+      return inside.length > 0 ? inside : undefined;
+    },
     async write(path, text) {
       files[path] = text;
     },

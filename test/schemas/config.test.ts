@@ -6,7 +6,10 @@ import { parse } from "yaml";
 
 const seed = (name: string): unknown =>
   parse(readFileSync(new URL(`../fixtures/config/${name}.yaml`, import.meta.url), "utf8"));
-const desired = (file: unknown) => desiredState(ConfigFile.parse(file));
+const desired = (file: unknown) => {
+  const { state, problems } = desiredState(ConfigFile.parse(file));
+  return { state, problems: problems.map(({ message }) => message), paths: problems.map(({ path }) => path) };
+};
 
 describe("the seeds apply as they stand", () => {
   test("the rollback block names stable, candidate and the guardrails", () => {

@@ -359,6 +359,7 @@ const NOTHING: Loaded = {
   incidents: [],
   asked: [],
   releases: [],
+  lastRolloutNumbers: [],
   history: [],
   tokens: [],
   webhooks: [],

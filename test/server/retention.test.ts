@@ -98,15 +98,15 @@ test("alerts that wait for delivery stay, however old; those that nobody took st
   edit(server, "UPDATE outbox SET delivered_at = NULL, next_at_ms = 0");
   const later = new Date(Date.now() + DAY_MS).toISOString();
   const store = opened(server);
-  expect(await store.prune({ what: "alerts", before: later, rows: 200 })).toBe(0);
+  expect((await store.prune({ what: "alerts", before: later, rows: 200 })).rows).toBe(0);
   // The incident itself goes, and its alert stays.
-  expect(await store.prune({ what: "incidents", before: later, except: [], rows: 200 })).toBe(1);
+  expect((await store.prune({ what: "incidents", before: later, except: [], rows: 200 })).rows).toBe(1);
   store.close();
   expect(rowsOf(server, ["incidents", "outbox"])).toEqual({ incidents: 0, outbox: 1 });
   edit(server, "UPDATE outbox SET next_at_ms = NULL");
   const again = opened(server);
-  expect(await again.prune({ what: "alerts", before: later, rows: 200 })).toBe(0);
-  expect(await again.prune({ what: "incidents", before: later, except: [], rows: 200 })).toBe(1);
+  expect((await again.prune({ what: "alerts", before: later, rows: 200 })).rows).toBe(0);
+  expect((await again.prune({ what: "incidents", before: later, except: [], rows: 200 })).rows).toBe(1);
   again.close();
 });
 
@@ -123,8 +123,8 @@ test("counts of an alias's old rollouts go up to a number, few at a time, and no
   const store = opened(server);
   const step: PruneStep = { what: "rollouts", alias: "b", through: 4, except: [2, 3], rows: 3 };
   // Rollouts 1 and 4, in two tables.
-  expect(await store.prune(step)).toBe(3);
-  expect(await store.prune(step)).toBe(1);
+  expect((await store.prune(step)).rows).toBe(3);
+  expect((await store.prune(step)).rows).toBe(1);
   store.close();
   const numbers = (table: string, alias: string) =>
     read(server, `SELECT rollout_number FROM ${table} WHERE alias = '${alias}' ORDER BY 1`);
@@ -212,7 +212,7 @@ test("an audit row can't be deleted before its term, not even by SQL", async () 
   const store = opened(server);
   const events = await store.readAudit({ after: 0, limit: 1_000 });
   const middle = events[Math.floor(events.length / 2)] as AuditEvent;
-  const dropped = await store.prune({ what: "audit", before: middle.timestamp, rows: 1_000 });
+  const { rows: dropped } = await store.prune({ what: "audit", before: middle.timestamp, rows: 1_000 });
   store.close();
   expect(dropped).toBeGreaterThan(0);
   expect(() => edit(server, `DELETE FROM audit WHERE id = ${middle.id}`)).toThrow(/append-only/);
@@ -328,7 +328,7 @@ test("of any audit log exactly the rows before the term go, in whatever steps", 
           });
         }
         const cutoff = (before * (second + 1)) / 100;
-        for (;;) if ((await store.prune({ what: "audit", before: at(cutoff), rows })) < rows) break;
+        for (;;) if ((await store.prune({ what: "audit", before: at(cutoff), rows })).rows < rows) break;
         const left = await store.readAudit({ after: 0, limit: 1_000 });
         store.close();
         expect(left.map((event) => event.timestamp)).toEqual(seconds.map(at).filter((each) => each >= at(cutoff)));
@@ -476,5 +476,5 @@ function opened(server: TestServer) {
 
 async function emptyAudit(store: ReturnType<typeof opened>): Promise<void> {
   const future = "9999-01-01T00:00:00.000Z";
-  while ((await store.prune({ what: "audit", before: future, rows: 1_000 })) > 0);
+  while ((await store.prune({ what: "audit", before: future, rows: 1_000 })).rows > 0);
 }

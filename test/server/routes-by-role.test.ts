@@ -79,6 +79,7 @@ const TABLE: readonly (readonly [route: string, allowed: readonly Caller[], body
   ["PUT /v1/releases/:name", LEADS, { versions: { "support-agent": "support-agent@2.4.0" } }],
   ["POST /v1/rollbacks", LEADS, { aliases: ["support-agent"], ...REASON }],
   ["POST /v1/apply", LEADS, SUPPORT_AGENT],
+  ["GET /v1/config", READERS],
 
   ["GET /v1/kill-switches", READERS],
   [`PUT ${SWITCH}`, LEADS, {}],

@@ -6,9 +6,11 @@ import {
   type AdvanceBody,
   type Alias,
   type ApplyAnswer,
+  type ApplyFilesBody,
   type AskedDecision,
   type AuditEvent,
   type ChangeAnswer,
+  type ConfigInput,
   type CreateTokenBody,
   type CreateWebhookBody,
   type DoctorAnswer,
@@ -67,7 +69,7 @@ import { anySignal, timeoutSignal } from "./signals.ts";
 /** Longest wait for an answer, beyond what the request itself asks the server to wait. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
-type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 type Method = "GET" | "POST" | "PUT" | "DELETE";
 
 interface Send {
@@ -75,8 +77,19 @@ interface Send {
   readonly body?: unknown;
   /** A body that is text already. */
   readonly yaml?: string;
+  /** `If-Match`: carry out only what this names. */
+  readonly ifMatch?: string;
   readonly waitMs?: number;
   readonly signal?: AbortSignal;
+}
+
+/** How `apply` is meant. */
+export interface ApplyOptions {
+  readonly dryRun?: boolean;
+  readonly prune?: boolean;
+  readonly prefix?: readonly string[];
+  /** Carry out exactly the plan of this digest, or nothing. */
+  readonly planDigest?: string;
 }
 
 export type Api = ReturnType<typeof connectApi>;
@@ -103,11 +116,14 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
   async function send<Answer>(method: Method, path: string, options: Send = {}): Promise<Answer> {
     const target = new URL(path, base);
     for (const [key, value] of Object.entries(options.query ?? {})) {
-      if (value !== undefined) target.searchParams.set(key, String(value));
+      for (const each of Array.isArray(value) ? value : [value]) {
+        if (each !== undefined) target.searchParams.append(key, String(each));
+      }
     }
     const timeout = timeoutSignal(ANSWER_TIMEOUT_MS + (options.waitMs ?? 0));
     const headers: Record<string, string> = { accept: "application/json" };
     if (token) headers.authorization = `Bearer ${token}`;
+    if (options.ifMatch !== undefined) headers["if-match"] = `"${options.ifMatch}"`;
     const body = options.yaml ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
     if (body !== undefined) headers["content-type"] = options.yaml === undefined ? "application/json" : "text/yaml";
 
@@ -202,10 +218,14 @@ export function connectApi({ url, token, waitAppliedMs }: { url: string; token?:
     flags: () => send<{ flags: Flag[] }>("GET", "v1/flags").then((answer) => answer.flags),
     flag: (key: string) => send<Flag>("GET", `v1/flags/${part(key)}`),
 
-    /** The same for a file that was read already. */
-    applyDocument: (body: object, dryRun: boolean) =>
-      send<ApplyAnswer>("POST", "v1/apply", { body, query: { dryRun } }),
-    apply: (yaml: string, dryRun: boolean) => send<ApplyAnswer>("POST", "v1/apply", { yaml, query: { dryRun } }),
+    /** `config` is YAML or JSON as text, several files of it, or what one says. */
+    apply: (config: string | ApplyFilesBody | ConfigInput, { planDigest, ...query }: ApplyOptions = {}) =>
+      send<ApplyAnswer>("POST", "v1/apply", {
+        ...(typeof config === "string" ? { yaml: config } : { body: config }),
+        query: { ...query },
+        ifMatch: planDigest,
+      }),
+    config: () => send<ConfigInput>("GET", "v1/config"),
 
     audit: ({ signal, ...query }: AuditQuery) =>
       send<{ events: AuditEvent[] }>("GET", "v1/audit", { query, waitMs: query.waitMs, signal }).then(

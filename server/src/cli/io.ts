@@ -1,7 +1,8 @@
 /**
  * What a command may touch of the process it runs in. Tests pass their own.
  */
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { text } from "node:stream/consumers";
 
@@ -23,6 +24,8 @@ export interface Io {
   ask(question: string): Promise<string>;
   /** Text of a file; `-` is standard input. */
   read(path: string): Promise<string>;
+  /** Paths of the files in a folder and in those inside it; `undefined` where it is none. */
+  filesIn(path: string): Promise<string[] | undefined>;
   /** Replaces a file as a whole: whoever reads it sees the text before or this one. */
   write(path: string, text: string): Promise<void>;
   /** Aborted by SIGINT, SIGTERM or SIGHUP. From the first call on, these signals no longer end the process by themselves. */
@@ -49,6 +52,7 @@ export function processIo(): Io {
       }
     },
     read: (path) => (path === "-" ? text(process.stdin) : readFile(path, "utf8")),
+    filesIn,
     write: replaceFile,
     untilInterrupted() {
       if (interrupted === undefined) {
@@ -68,6 +72,13 @@ export function processIo(): Io {
       return orphaned.signal;
     },
   };
+}
+
+async function filesIn(path: string): Promise<string[] | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) return undefined;
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
 async function replaceFile(path: string, content: string): Promise<void> {

@@ -2,9 +2,8 @@
  * The plan of an apply as a diff.
  */
 import type { PlanStep } from "@flagback/schemas";
+import { type DiffLine, structuralDiff } from "./structural-diff.ts";
 import type { Paint } from "./text.ts";
-
-const MAX_LINE = 120;
 
 export function isChange(step: PlanStep): boolean {
   return step.action !== "unchanged";
@@ -16,6 +15,11 @@ export function planText(plan: readonly PlanStep[], paint: Paint): string {
   return plan.flatMap((step) => stepLines(step, paint)).join("\n");
 }
 
+/** What the server has and the files do not name. */
+export function unnamedText(targets: readonly string[], what: string, paint: Paint): string {
+  return [`${paint("yellow", "!")} ${what}:`, ...targets.map((target) => `    ${target}`)].join("\n");
+}
+
 /** The steps alone. */
 export function planHeadings(plan: readonly PlanStep[], paint: Paint): string {
   return plan.map((step) => heading(step, paint)).join("\n");
@@ -24,26 +28,34 @@ export function planHeadings(plan: readonly PlanStep[], paint: Paint): string {
 function stepLines(step: PlanStep, paint: Paint): string[] {
   return [
     heading(step, paint),
-    ...step.changes.flatMap(({ path, from, to }) => [
-      ...valueLines(path, from).map((line) => paint("red", `    - ${line}`)),
-      ...valueLines(path, to).map((line) => paint("green", `    + ${line}`)),
-    ]),
+    ...step.changes
+      .flatMap(({ path, from, to }) => structuralDiff(path, from, to))
+      .map(({ sign, text }) => painted(sign, `    ${sign} ${text}`, paint)),
     ...(step.note === undefined ? [] : [paint("dim", `    ${step.note}`)]),
   ];
 }
 
-function heading(step: PlanStep, paint: Paint): string {
-  const isNew = step.action === "register" || step.action === "create";
-  const sign = !isChange(step) ? " " : isNew ? paint("green", "+") : paint("yellow", "~");
-  return `${sign} ${step.action.replaceAll("_", " ")} ${step.target}`;
+function painted(sign: DiffLine["sign"], line: string, paint: Paint): string {
+  if (sign === " ") return line;
+  return paint(sign === "-" ? "red" : "green", line);
 }
 
-/** One line where it fits on one, else one for each part. Nothing for what is not there. */
-function valueLines(path: string, value: unknown): string[] {
-  if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) return [];
-  const line = `${path}: ${typeof value === "string" ? value : JSON.stringify(value)}`;
-  if (typeof value !== "object" || line.length <= MAX_LINE) return [line];
-  return Object.entries(value).flatMap(([key, part]) =>
-    valueLines(Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`, part),
-  );
+function heading(step: PlanStep, paint: Paint): string {
+  return `${signOf(step.action, paint)} ${step.action.replaceAll("_", " ")} ${step.target}`;
+}
+
+function signOf(action: PlanStep["action"], paint: Paint): string {
+  switch (action) {
+    case "unchanged":
+      return " ";
+    case "register":
+    case "create":
+      return paint("green", "+");
+    case "retire":
+    case "delete":
+      return paint("red", "-");
+    case "update":
+    case "declare_stable":
+      return paint("yellow", "~");
+  }
 }

@@ -12,6 +12,7 @@ import { addDemo } from "./commands/demo.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addDrill, addDrills } from "./commands/drill.ts";
+import { addExport } from "./commands/export.ts";
 import { addGet } from "./commands/get.ts";
 import { addIncident } from "./commands/incident.ts";
 import { addIncidents } from "./commands/incidents.ts";
@@ -68,7 +69,8 @@ function createProgram(io: Io, setStatus: (status: number) => void): Command {
   addServe(program, io);
   addDemo(program, io, setStatus);
   addApply(program, io, setStatus);
-  addDiff(program, io);
+  addDiff(program, io, setStatus);
+  addExport(program, io);
   addGet(program, io);
   addRegister(program, io);
   addVersions(program, io);

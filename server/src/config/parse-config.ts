@@ -1,98 +1,120 @@
 /**
- * Reads a configuration file's text: YAML or JSON, then the schema, then what only the whole file can show.
+ * Reads a configuration's files: YAML or JSON, then the schema, then what only the whole can show. Each step names all that is
+ * wrong at once, with file, line and column.
  */
+import { type Ownership, targetOf } from "@flagback/core";
 import {
+  aliasOfVersionId,
+  CONFIG_BLOCKS,
   ConfigFile,
+  type ConfigProblem,
   type DesiredState,
   desiredState,
   type ErrorCode,
   FlagbackError,
-  MAX_JSON_DEPTH,
 } from "@flagback/schemas";
-import { isScalar, Lexer, LineCounter, Parser, parseDocument, visit } from "yaml";
+import { type MergedFiles, mergeFiles, type ParsedFile } from "./merge-files.ts";
 import { describeProblems, problemsCode } from "./problems.ts";
+import { type ConfigText, malformed, readSource, type Source } from "./source.ts";
 
-/** Nodes that a file's references (`*name`) may stand for in all, each counted with what it contains. */
-const MAX_YAML_REFERENCES = 100;
-/** Collections inside one another in a file: what a payload may have, and the file around it. */
-const MAX_YAML_DEPTH = MAX_JSON_DEPTH + 16;
+export interface Configuration {
+  readonly desired: DesiredState;
+  /** Blocks that a file has. */
+  readonly blocks: Ownership["blocks"];
+}
 
 /**
- * The desired state that the text means.
- * @throws FlagbackError `malformed_yaml` with line and column, `unknown_key`, `weights_do_not_sum`, `payload_too_large` or
- * `bad_request`, listing every problem.
+ * What files of YAML or JSON ask for, as one.
+ * @throws FlagbackError `malformed_yaml`, `unknown_key`, `weights_do_not_sum`, `payload_too_large` or `bad_request`, listing
+ * every problem.
  */
-export function parseConfig(text: string): DesiredState {
-  return desired(readYaml(text) ?? {});
+export function readConfig(texts: readonly ConfigText[]): Configuration {
+  const read = texts.map(readSource);
+  const unreadable = read.flatMap(({ problems }) => problems);
+  if (unreadable.length > 0) throw malformed(unreadable);
+  return configurationOf(read.flatMap(({ source }) => source ?? []));
+}
+
+/** The same for one file that came as a JSON value, which has no lines. */
+export function configurationOfValue(value: unknown): Configuration {
+  return configurationOf([{ value, placeOf: () => "" }]);
 }
 
 /** What a text says in YAML, of which JSON is a part. @throws FlagbackError `malformed_yaml` with line and column */
 export function readYaml(text: string): unknown {
-  try {
-    return parsedYaml(text);
-  } catch (cause) {
-    if (cause instanceof FlagbackError) throw cause;
-    // The library throws where references would grow the file past all measure.
-    throw new FlagbackError(
-      {
-        code: "malformed_yaml",
-        message: `The file can't be read as YAML: ${(cause as Error).message}.`,
-        hint: "Write out what its references (*name) stand for, and rename such keys; nothing was changed.",
-      },
-      { cause },
+  const { source, problems } = readSource({ text });
+  if (!source) throw malformed(problems);
+  return source.value;
+}
+
+/** The desired state that the text means. */
+export function parseConfig(text: string): DesiredState {
+  return readConfig([{ text }]).desired;
+}
+
+export function desired(value: unknown): DesiredState {
+  return configurationOfValue(value).desired;
+}
+
+function configurationOf(sources: readonly Source[]): Configuration {
+  const merged = mergeFiles(parsedFiles(sources));
+  if (merged.problems.length > 0) throw problemsError("bad_request", merged.problems);
+  const { state, problems } = desiredState(merged.file);
+  if (problems.length > 0)
+    throw problemsError(
+      codeOf(problems),
+      problems.map((each) => placed(merged, each)),
+    );
+  const blocks = CONFIG_BLOCKS.filter((block) => merged.file[block] !== undefined);
+  return { desired: { ...state, places: placesOf(merged) }, blocks };
+}
+
+function parsedFiles(sources: readonly Source[]): ParsedFile[] {
+  const parsed = sources.map((source) => ({ source, result: ConfigFile.safeParse(source.value ?? {}) }));
+  const bad = parsed.flatMap(({ source, result }) => (result.success ? [] : [{ source, issues: result.error.issues }]));
+  if (bad.length > 0) {
+    const code = problemsCode(bad.flatMap(({ issues }) => issues));
+    throw problemsError(
+      code,
+      bad.flatMap(({ source, issues }) => describeProblems(issues, ConfigFile, source.placeOf)),
     );
   }
+  return parsed.flatMap(({ source, result }) => (result.success ? { source, file: result.data } : []));
 }
 
-function parsedYaml(text: string): unknown {
-  checkDepth(text);
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, prettyErrors: false });
-  const error = document.errors[0];
-  if (error) {
-    const { line, col } = lineCounter.linePos(error.pos[0]);
-    throw new FlagbackError({
-      code: "malformed_yaml",
-      message: `Line ${line}, column ${col}: ${error.message}`,
-      hint: "Correct the YAML there; nothing was changed.",
-    });
-  }
-  visit(document, {
-    Pair(_index, { key }) {
-      const value = isScalar(key) ? key.value : key;
-      // What reads the file further on would leave the one out in silence, and make up a text for the other.
-      if (value === "__proto__") throw new Error("__proto__ can't be a key");
-      if (typeof value === "object" && value !== null) throw new Error("only a plain value can be a key");
-    },
-  });
-  return document.toJS({ maxAliasCount: MAX_YAML_REFERENCES });
+function codeOf(problems: readonly ConfigProblem[]): ErrorCode {
+  return problems[0]?.message.includes("weights sum") ? "weights_do_not_sum" : "bad_request";
 }
 
-/** The library's composer recurses, and a stack that runs out inside of it can end the process. Its parser does not. */
-function checkDepth(text: string): void {
-  const parser = new Parser();
-  for (const lexeme of new Lexer().lex(text)) {
-    for (const _done of parser.next(lexeme));
-    if (parser.stack.length <= MAX_YAML_DEPTH) continue;
-    throw new FlagbackError({
-      code: "malformed_yaml",
-      message: `The file is nested deeper than ${MAX_YAML_DEPTH} levels.`,
-      hint: "Nest less; nothing was changed.",
-    });
-  }
+function placed({ placeOf }: MergedFiles, { path, message }: ConfigProblem): string {
+  const place = placeOf(path);
+  return place === "" ? message : `${place}: ${message}`;
 }
 
-/** The same for a file that came as a JSON value. */
-export function desired(value: unknown): DesiredState {
-  const parsed = ConfigFile.safeParse(value);
-  if (!parsed.success) {
-    const problems = describeProblems(parsed.error.issues, ConfigFile);
-    throw problemsError(problemsCode(parsed.error.issues), problems);
+/** Where each document is asked for: where it is listed, else where it is first named. */
+function placesOf({ file, placeOf }: MergedFiles): Map<string, string> {
+  const places = new Map<string, string>();
+  const note = (target: string, path: readonly PropertyKey[]) => {
+    const place = placeOf(path);
+    if (place !== "" && !places.has(target)) places.set(target, place);
+  };
+  for (const block of ["aliases", "killSwitches", "flags", "triggers"] as const) {
+    for (const key of Object.keys(file[block] ?? {})) note(targetOf({ block, key }), [block, key]);
   }
-  const { state, problems } = desiredState(parsed.data);
-  const first = problems[0];
-  if (first) throw problemsError(first.includes("weights sum") ? "weights_do_not_sum" : "bad_request", problems);
-  return state;
+  for (const [index, { id }] of (file.versions ?? []).entries()) {
+    note(targetOf({ block: "versions", key: id }), ["versions", index]);
+  }
+  for (const [name, { candidates }] of Object.entries(file.aliases ?? {})) {
+    for (const [index, { id }] of candidates.entries()) {
+      note(targetOf({ block: "versions", key: id }), ["aliases", name, "candidates", index, "id"]);
+    }
+  }
+  const { rollback } = file;
+  if (rollback) {
+    const alias = rollback.alias ?? aliasOfVersionId(rollback.stable_version);
+    if (alias !== undefined) note(targetOf({ block: "aliases", key: alias }), ["rollback"]);
+  }
+  return places;
 }
 
 function problemsError(code: ErrorCode, problems: readonly string[]): FlagbackError {

@@ -18,16 +18,25 @@ export function problemsCode(issues: readonly Issue[]): ErrorCode {
   return issues.every((issue) => issue.code === "unrecognized_keys") ? "unknown_key" : "bad_request";
 }
 
-/** One sentence for each problem. */
-export function describeProblems(issues: readonly Issue[], schema: z.ZodType): string[] {
+/** One sentence for each problem, after its place in a file where `placeOf` knows one. */
+export function describeProblems(
+  issues: readonly Issue[],
+  schema: z.ZodType,
+  placeOf: (path: readonly PropertyKey[]) => string = () => "",
+): string[] {
+  const placed = (path: readonly PropertyKey[], text: string) => {
+    const place = placeOf(path);
+    return place === "" ? text : `${place}: ${text}`;
+  };
   return issues.flatMap((issue) => {
     const where = pathText(issue.path);
-    if (issue.code !== "unrecognized_keys") return [`${where || "the file"}: ${issue.message}`];
+    if (issue.code !== "unrecognized_keys") return [placed(issue.path, `${where || "the file"}: ${issue.message}`)];
     const known = knownKeys(schemaAt(schema, issue.path));
     return issue.keys.map((key) => {
       const nearest = known.length > 0 ? closest(key, known) : undefined;
       const isNear = nearest !== undefined && distance(key, nearest) <= MAX_SUGGESTION_DISTANCE;
-      return `${where ? `${where}.` : ""}${key}: unknown key${isNear ? `; did you mean ${nearest}?` : `; known are ${known.join(", ")}`}`;
+      const text = `unknown key${isNear ? `; did you mean ${nearest}?` : `; known are ${known.join(", ")}`}`;
+      return placed([...issue.path, key], `${where ? `${where}.` : ""}${key}: ${text}`);
     });
   });
 }

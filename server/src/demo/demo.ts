@@ -113,7 +113,7 @@ async function prepare({ options, display, stage, signal }: Play): Promise<void>
   display.say(`the server listens on ${stage.url}`, "");
   display.say(...opening({ seed, order: seededOrder(seed, runs.length), runsPerSecond, isHealthy: healthy }), "");
   display.say("The policy, with the reason of each threshold:", ...policyLines(yaml, display.paint), "");
-  const applied = await stage.api.apply(yaml, false);
+  const applied = await stage.api.apply(yaml);
   display.say("Applied:", planHeadings(applied.plan, display.paint), "");
   await until(signal, () => stage.runtimes.every((runtime) => runtime.state === "up"));
   await stage.begin({ seed, isCandidateBad: !healthy });

@@ -32,6 +32,7 @@ import {
   type LedgerWrites,
   type Loaded,
   NO_LEDGER_WRITES,
+  type PruneStep,
   type RequestKey,
   type Store,
 } from "../store/store.ts";
@@ -39,6 +40,7 @@ import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing
 import { digestOf, markAfter } from "./canonical.ts";
 import { History } from "./history.ts";
 import { JsonSchemaChecker } from "./json-schema-checker.ts";
+import { checkPlan } from "./plan-digest.ts";
 import { RefusalAudit } from "./refusal-audit.ts";
 import { RepeatAudit } from "./repeat-audit.ts";
 import { Serial } from "./serial.ts";
@@ -64,6 +66,8 @@ export interface ExecuteOptions {
   readonly ifMatch?: number | "*";
   /** Answer a repeat of this request with what it was answered first. */
   readonly idempotency?: RequestKey;
+  /** Of an apply: refuse where its plan would be another one. */
+  readonly ifPlan?: string;
   /** What the log calls the request by that asks for it. */
   readonly requestId?: string;
   /** The trace that the change belongs to. */
@@ -121,6 +125,7 @@ export class Engine {
       triggers: new Map(loaded.triggers.map((trigger) => [trigger.id, trigger])),
       asked: new Map(loaded.asked.map((asked) => [asked.id, asked])),
       releases: new Map(loaded.releases.map((release) => [release.name, release])),
+      lastRolloutNumbers: new Map(loaded.lastRolloutNumbers.map((last) => [last.alias, last.rolloutNumber])),
     };
   }
 
@@ -157,6 +162,7 @@ export class Engine {
         await this.#refusals.note(command, this.#world.aliases.get(command.alias), actor, decided.refusal);
       }
       const result = accepted(decided);
+      checkPlan(planOf(result), options.ifPlan);
       await this.#noteRepeats(repeatedIn(result), actor);
       if (result.kind === "change") return await this.#commit(result.change, at, options);
       const { kind, ...rest } = result;
@@ -183,6 +189,15 @@ export class Engine {
     });
   }
 
+  /** Drops what is past its term, also from memory. Answers how many rows went. */
+  prune(step: PruneStep): Promise<number> {
+    return this.#serial.run(async () => {
+      const pruned = await this.#store.prune(step);
+      if (pruned.ids.length > 0) this.#world = without(this.#world, new Set(pruned.ids));
+      return pruned.rows;
+    });
+  }
+
   /** Audits what changed no document. */
   audit(row: Omit<AuditEvent, "id" | "timestamp">): Promise<number> {
     return this.#store.appendAudit({ ...row, timestamp: new Date(this.#now()).toISOString() });
@@ -191,10 +206,7 @@ export class Engine {
   async #commit(change: Change, at: Circumstances, options: ExecuteOptions): Promise<Executed> {
     const { head } = this.history;
     const visible = visibleChange(this.#world, worldAfter(this.#world, change), change);
-    const touched = [
-      ...visible.put.map(({ kind, key }) => ({ kind, key })),
-      ...visible.deleted.map((key) => ({ kind: "flag" as const, key })),
-    ];
+    const touched = [...visible.put.map(({ kind, key }) => ({ kind, key })), ...visible.deleted];
     const revision = head.revision + 1;
     const history: HistoryEntry | undefined =
       touched.length === 0
@@ -218,9 +230,8 @@ export class Engine {
       versions: stamped.versions,
       killSwitches: stamped.killSwitches,
       flags: stamped.flags,
-      deletedFlags: stamped.deletedFlags,
       triggers: stamped.triggers,
-      deletedTriggers: stamped.deletedTriggers,
+      deleted: stamped.deleted,
       history,
       releases: stamped.releases,
       audit: (stamped.rows ?? [stamped]).map((row) => auditRow(row, at, history?.revision)),
@@ -317,6 +328,12 @@ function withTrace(alerts: Commit["alerts"], trace: TraceCarrier | undefined): C
   return trace ? alerts.map((alert) => ({ ...alert, trace })) : alerts;
 }
 
+/** What an apply does, or would do. */
+export function planOf(result: Exclude<Transition, { kind: "refused" }>): readonly PlanStep[] {
+  if (result.kind === "change") return result.change.plan ?? [];
+  return result.kind === "unchanged" ? (result.plan ?? []) : [];
+}
+
 function accepted(result: Transition): Exclude<Transition, { kind: "refused" }> {
   if (result.kind === "refused") throw new FlagbackError(result.refusal);
   return result;
@@ -329,6 +346,16 @@ function repeatedIn(result: Exclude<Transition, { kind: "refused" }>): readonly 
   const again = coordinated?.aliases.filter(({ status }) => status === "already_rolled_back");
   if (again) return again.flatMap(({ incident }) => incident ?? []);
   return result.kind === "already_rolled_back" ? [result.incident] : [];
+}
+
+/** The world without incidents, whose decisions go with them, and without decisions that people were asked for. */
+function without(world: World, gone: ReadonlySet<string>): World {
+  return {
+    ...world,
+    incidents: new Map([...world.incidents].filter(([id]) => !gone.has(id))),
+    asked: new Map([...world.asked].filter(([id]) => !gone.has(id))),
+    decisions: new Map([...world.decisions].filter(([, incident]) => !gone.has(incident))),
+  };
 }
 
 /** Writes the revision into the documents that runtimes see changed, and the edit into every one. */
@@ -445,6 +472,8 @@ function documentOf(
     case "stopEverything":
     case "openDrill":
     case "closeDrill":
+    case "deleteAlias":
+    case "deleteKillSwitch":
     case "apply":
     case "convergeIncident":
     case "settleIncident":

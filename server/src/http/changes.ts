@@ -82,7 +82,7 @@ export function withETag<Document extends { readonly edit: number }>(
 /** Headers of a change. @throws FlagbackError `bad_request` where `If-Match` or `Idempotency-Key` is none. */
 export function optionsOf(request: ChangeRequest): ExecuteOptions {
   return {
-    ifMatch: ifMatchOf(request.headers["if-match"]),
+    ...ifMatchOf(request.headers["if-match"]),
     idempotency: requestKeyOf(request),
     requestId: request.id,
     trace: request.tracing?.context,
@@ -122,10 +122,12 @@ export async function answer(
   return { ...body, propagation };
 }
 
-function ifMatchOf(header: string | undefined): ExecuteOptions["ifMatch"] {
-  if (header === undefined || header === "*") return header;
-  const [, edit] = /^"?(\d{1,15})"?$/.exec(header) ?? [];
-  if (edit !== undefined) return Number(edit);
+/** The edit of a document, or the digest of a plan. */
+function ifMatchOf(header: string | undefined): Pick<ExecuteOptions, "ifMatch" | "ifPlan"> {
+  if (header === undefined || header === "*") return { ifMatch: header };
+  const [, edit, plan] = /^"?(?:(\d{1,15})|([0-9a-f]{64}))"?$/.exec(header) ?? [];
+  if (edit !== undefined) return { ifMatch: Number(edit) };
+  if (plan !== undefined) return { ifPlan: plan };
   throw new FlagbackError({
     code: "bad_request",
     message: `If-Match is ${header}, which is no edit of a document.`,

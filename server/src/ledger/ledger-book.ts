@@ -202,7 +202,8 @@ export class LedgerBook {
       const { alias, rolloutNumber } = rollout.key;
       if (advanceRollout(rollout, time)) changed.add(alias);
       const current = this.#counting.world().aliases.get(alias)?.rolloutNumber;
-      const isOver = current !== undefined && Math.abs(rolloutNumber) < current;
+      // Of an alias that was removed everything is over.
+      const isOver = current === undefined || Math.abs(rolloutNumber) < current;
       if (isOver && rollout.openTicks().length === 0 && unwritten.isEmpty()) rollouts.remove(rollout.key);
     }
     return changed;

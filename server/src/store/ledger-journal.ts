@@ -4,7 +4,15 @@
  * a runtime's row is written once for hundreds of its batches (ADR 10).
  */
 import type Database from "better-sqlite3";
-import { isEmpty, MergedRows, type RowChanges, RowStatements, rowChangesOf, type Step } from "./ledger-rows.ts";
+import {
+  isEmpty,
+  joinedChanges,
+  MergedRows,
+  type RowChanges,
+  RowStatements,
+  rowChangesOf,
+  type Step,
+} from "./ledger-rows.ts";
 import type { LedgerWrites } from "./store.ts";
 
 /**
@@ -19,6 +27,7 @@ const MAX_DELETED_GROUPS = 4;
 
 /** Logged, and on its way into the tables. */
 interface Fold {
+  readonly merged: MergedRows;
   readonly blocks: readonly (() => Step[])[];
   /** Of rows, about. */
   readonly size: number;
@@ -37,6 +46,8 @@ interface Group {
   readonly length: number;
   readonly number: number;
   readonly place: Place | undefined;
+  /** What it takes out of the fold under way. */
+  readonly droppedOfFold?: RowChanges;
 }
 
 const START: Place = { block: 0, step: 0 };
@@ -79,7 +90,22 @@ export class LedgerJournal {
     this.#begun = { changes, length: text.length, number, place };
   }
 
-  /** What was appended or folded is durable. */
+  /**
+   * Ledgers and totals of these rollouts have gone, and must not come back by a row that was logged before. Its caller opens
+   * the transaction, and says `kept` when it is committed.
+   */
+  drop(isDropped: (alias: string, rolloutNumber: number) => boolean): void {
+    this.#begun = undefined;
+    const ofLogged = this.#logged.dropping(isDropped);
+    const ofFold = this.#fold?.merged.dropping(isDropped);
+    const changes = ofFold ? joinedChanges(ofLogged, ofFold) : ofLogged;
+    if (isEmpty(changes)) return;
+    const text = JSON.stringify(changes);
+    const number = Number(this.#insert.run(text).lastInsertRowid);
+    this.#begun = { changes, length: text.length, number, place: undefined, droppedOfFold: ofFold };
+  }
+
+  /** What was appended, dropped or folded is durable. */
   kept(): void {
     const begun = this.#begun;
     this.#begun = undefined;
@@ -92,6 +118,11 @@ export class LedgerJournal {
     this.#logged.add(begun.changes);
     this.#loggedLength += begun.length;
     this.#loggedThrough = begun.number;
+    if (this.#fold && begun.droppedOfFold) {
+      // Each row keeps its place in its block, so the fold goes on where it was.
+      this.#fold.merged.add(begun.droppedOfFold);
+      this.#made = undefined;
+    }
     if (this.#fold && begun.place) {
       const isDone = begun.place.block === this.#fold.blocks.length;
       this.#fold = isDone ? undefined : { ...this.#fold, place: begun.place };
@@ -105,7 +136,10 @@ export class LedgerJournal {
     for (const text of this.#database.prepare("SELECT changes FROM ledger_journal ORDER BY number").pluck().iterate()) {
       merged.add(JSON.parse(text as string) as RowChanges);
     }
-    this.#goOn({ blocks: merged.blocks(this.#rows), size: merged.size, place: START }, Number.POSITIVE_INFINITY);
+    this.#goOn(
+      { merged, blocks: merged.blocks(this.#rows), size: merged.size, place: START },
+      Number.POSITIVE_INFINITY,
+    );
     this.#database.exec("DELETE FROM ledger_journal");
     this.#begun = "folded all";
   }
@@ -119,7 +153,7 @@ export class LedgerJournal {
 
   #foldOf(merged: MergedRows): Fold {
     const drop = { statement: this.#drop, values: [this.#loggedThrough], limit: MAX_DELETED_GROUPS };
-    return { blocks: [...merged.blocks(this.#rows), () => [drop]], size: merged.size, place: START };
+    return { merged, blocks: [...merged.blocks(this.#rows), () => [drop]], size: merged.size, place: START };
   }
 
   /** Rows to fold beside a group of that length: by the time that the next fold is due, this one is long done. */

@@ -24,6 +24,28 @@ export interface RowChanges {
   readonly closedTicks: readonly Row[];
   readonly ledgers: readonly Row[];
   readonly totals: readonly Row[];
+  /** Keys of ledgers and of totals that go. */
+  readonly droppedLedgers?: readonly Row[];
+  readonly droppedTotals?: readonly Row[];
+}
+
+const NO_ROWS = {
+  instances: [],
+  assignments: [],
+  closedAssignments: [],
+  counts: [],
+  closedTicks: [],
+  ledgers: [],
+  totals: [],
+} satisfies RowChanges;
+
+/** Of changes that only drop, both. */
+export function joinedChanges(one: RowChanges, other: RowChanges): RowChanges {
+  return {
+    ...NO_ROWS,
+    droppedLedgers: [...(one.droppedLedgers ?? []), ...(other.droppedLedgers ?? [])],
+    droppedTotals: [...(one.droppedTotals ?? []), ...(other.droppedTotals ?? [])],
+  };
 }
 
 /** A copy: what `writes` refers to goes on counting. */
@@ -83,7 +105,9 @@ export class RowStatements {
   readonly putCounts: Database.Statement;
   readonly closeTick: Database.Statement;
   readonly putLedger: Database.Statement;
+  readonly dropLedger: Database.Statement;
   readonly putTotals: Database.Statement;
+  readonly dropTotals: Database.Statement;
 
   constructor(database: Database.Database) {
     const sql = (text: string) => database.prepare(text);
@@ -94,6 +118,8 @@ export class RowStatements {
     this.closeTick = sql(`DELETE FROM open_ticks
       WHERE alias = ? AND rollout_number = ? AND held = ? AND tick = ? LIMIT ${MAX_DELETED_ROWS}`);
     this.putLedger = sql("REPLACE INTO ledgers VALUES (?, ?, ?)");
+    this.dropLedger = sql("DELETE FROM ledgers WHERE alias = ? AND rollout_number = ?");
+    this.dropTotals = sql("DELETE FROM totals WHERE alias = ? AND version = ? AND rollout_number = ?");
     this.putTotals = sql("REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)");
   }
 }
@@ -109,7 +135,7 @@ interface TickRows {
 /** The changes of many groups as one: of each row only the last is left. */
 export class MergedRows {
   readonly #instances = new Map<string, Row>();
-  /** A row of four values is one that goes. */
+  /** Of these, of ledgers and of totals a row of the key alone is one that goes. */
   readonly #assignments = new Map<string, Row>();
   readonly #ticks = new Map<string, TickRows>();
   readonly #ledgers = new Map<string, Row>();
@@ -126,8 +152,10 @@ export class MergedRows {
     for (const row of changes.instances) this.#instances.set(row[0] as string, row);
     for (const row of changes.assignments) this.#assignments.set(keyOf(row, ASSIGNMENT_KEY), row);
     for (const row of changes.closedAssignments) this.#assignments.set(keyOf(row, ASSIGNMENT_KEY), row);
-    for (const row of changes.ledgers) this.#ledgers.set(keyOf(row, 2), row);
-    for (const row of changes.totals) this.#totals.set(keyOf(row, 3), row);
+    for (const row of changes.ledgers) this.#ledgers.set(keyOf(row, LEDGER_KEY), row);
+    for (const row of changes.totals) this.#totals.set(keyOf(row, TOTALS_KEY), row);
+    for (const key of changes.droppedLedgers ?? []) this.#ledgers.set(keyOf(key, LEDGER_KEY), key);
+    for (const key of changes.droppedTotals ?? []) this.#totals.set(keyOf(key, TOTALS_KEY), key);
     for (const row of changes.counts) {
       const [alias = null, rolloutNumber = null, tick = null, held = null, arm, runtime] = row;
       const { counts } = this.#tickOf([alias, rolloutNumber, held, tick]);
@@ -143,18 +171,33 @@ export class MergedRows {
     }
   }
 
+  /** What takes the ledgers and totals out of it that it would put, of the rollouts that are meant. */
+  dropping(isMeant: (alias: string, rolloutNumber: number) => boolean): RowChanges {
+    const keysOf = (rows: ReadonlyMap<string, Row>, key: number) =>
+      [...rows.values()]
+        .filter((row) => row.length > key && isMeant(String(row[0]), Number(row[key - 1])))
+        .map((row) => row.slice(0, key));
+    return {
+      ...NO_ROWS,
+      droppedLedgers: keysOf(this.#ledgers, LEDGER_KEY),
+      droppedTotals: keysOf(this.#totals, TOTALS_KEY),
+    };
+  }
+
   /** The steps in blocks, each made when its turn comes. Neighbours in a table come together: they share pages. */
   blocks(statements: RowStatements): (() => Step[])[] {
-    const { putInstance, putAssignment, closeAssignment, putLedger, putTotals } = statements;
+    const { putInstance, putAssignment, closeAssignment, putLedger, dropLedger, putTotals, dropTotals } = statements;
+    const putOrDrop = (
+      rows: ReadonlyMap<string, Row>,
+      key: number,
+      put: Database.Statement,
+      drop: Database.Statement,
+    ) => inOrder(rows).map((values) => ({ statement: values.length === key ? drop : put, values }));
     return [
-      () => inOrder(this.#ledgers).map((values) => ({ statement: putLedger, values })),
-      () => inOrder(this.#totals).map((values) => ({ statement: putTotals, values })),
+      () => putOrDrop(this.#ledgers, LEDGER_KEY, putLedger, dropLedger),
+      () => putOrDrop(this.#totals, TOTALS_KEY, putTotals, dropTotals),
       () => inOrder(this.#instances).map((values) => ({ statement: putInstance, values })),
-      () =>
-        inOrder(this.#assignments).map((values) => ({
-          statement: values.length === ASSIGNMENT_KEY ? closeAssignment : putAssignment,
-          values,
-        })),
+      () => putOrDrop(this.#assignments, ASSIGNMENT_KEY, putAssignment, closeAssignment),
       ...[...this.#ticks.values()].map((tick) => () => stepsOfTick(tick, statements)),
     ];
   }
@@ -171,6 +214,10 @@ export class MergedRows {
 
 /** Instance, batch, alias, version. */
 const ASSIGNMENT_KEY = 4;
+/** Alias, and last the rollout. */
+const LEDGER_KEY = 2;
+/** Alias, version, and last the rollout. */
+const TOTALS_KEY = 3;
 
 function stepsOfTick({ key, isClosed, counts }: TickRows, { closeTick, putCounts }: RowStatements): Step[] {
   const puts = inOrder(counts).map((values) => ({ statement: putCounts, values }));

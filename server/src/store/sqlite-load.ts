@@ -37,6 +37,12 @@ export function load(database: Database.Database, limits: { readonly history: nu
       .all()
       .map((text) => JSON.parse(text as string)),
     decisions: database.prepare("SELECT id, incident FROM decisions").all() as Loaded["decisions"],
+    lastRolloutNumbers: database
+      .prepare(
+        `SELECT key AS alias, json_extract(document, '$.rolloutNumber') AS rolloutNumber
+         FROM documents WHERE kind = 'removedAlias'`,
+      )
+      .all() as Loaded["lastRolloutNumbers"],
     incidents: database.prepare("SELECT document FROM incidents").pluck().all().map(parseIncident),
     asked: database
       .prepare("SELECT document FROM asked_decisions ORDER BY opened_at")

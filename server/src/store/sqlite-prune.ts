@@ -2,11 +2,18 @@
  * Drops rows that are past their term, the oldest first and few at a time. The history's marks stay for ever.
  */
 import type Database from "better-sqlite3";
+import type { LedgerJournal } from "./ledger-journal.ts";
 import type { Writes } from "./sqlite-writes.ts";
-import type { PruneStep } from "./store.ts";
+import type { Pruned, PruneStep } from "./store.ts";
 
-/** Answers how many rows a step dropped; fewer than it might have means that nothing is left. */
-export function pruner(database: Database.Database, writes: Writes): (step: PruneStep) => number {
+type Ids = Database.Statement<unknown[], string>;
+
+/** What is logged and not yet folded would come back: it is dropped from `journal`, too. */
+export function pruner(
+  database: Database.Database,
+  writes: Writes,
+  journal: LedgerJournal,
+): (step: PruneStep) => Pruned {
   const sql = (text: string) => database.prepare(text);
   const audit = auditPruner(database);
   const alerts = sql(`DELETE FROM outbox WHERE id IN
@@ -19,25 +26,26 @@ export function pruner(database: Database.Database, writes: Writes): (step: Prun
   const requests = sql(`DELETE FROM idempotency WHERE (token_id, key) IN
     (SELECT token_id, key FROM idempotency WHERE at < ? ORDER BY at LIMIT ?)`);
   const overIncidents = sql(`SELECT id FROM incidents WHERE opened_at < ?
-    AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?`).pluck();
+    AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?`).pluck() as Ids;
   const dropIncident = sql("DELETE FROM incidents WHERE id = ?");
   const dropDecision = sql("DELETE FROM decisions WHERE incident = ?");
   const overAsked = sql(`DELETE FROM asked_decisions WHERE id IN (SELECT id FROM asked_decisions WHERE opened_at < ?
-    AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?)`);
+    AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY opened_at LIMIT ?) RETURNING id`).pluck() as Ids;
   const ledgers = sql(oldRollouts("ledgers", "alias, rollout_number"));
   const totals = sql(oldRollouts("totals", "alias, version, rollout_number"));
 
-  const prune = (step: PruneStep): number => {
+  const rowsOnly = (rows: number): Pruned => ({ rows, ids: [] });
+  const prune = (step: PruneStep): Pruned => {
     const { rows } = step;
     switch (step.what) {
       case "audit":
-        return audit(step.before, rows);
+        return rowsOnly(audit(step.before, rows));
       case "alerts":
-        return alerts.run(step.before, rows).changes;
+        return rowsOnly(alerts.run(step.before, rows).changes);
       case "feedback":
-        return feedback.run(step.before, rows).changes;
+        return rowsOnly(feedback.run(step.before, rows).changes);
       case "requests":
-        return requests.run(step.before, rows).changes;
+        return rowsOnly(requests.run(step.before, rows).changes);
       case "incidents": {
         const except = JSON.stringify(step.except);
         const over = overIncidents.all(step.before, except, rows);
@@ -45,19 +53,25 @@ export function pruner(database: Database.Database, writes: Writes): (step: Prun
           dropIncident.run(id);
           dropDecision.run(id);
         }
-        const dropped = over.length + overAsked.run(step.before, except, rows - over.length).changes;
+        const ids = [...over, ...overAsked.all(step.before, except, rows - over.length)];
         // An alert that nobody took is the last word of its incident.
-        return dropped + deadLetters.run(step.before, rows - dropped).changes;
+        return { rows: ids.length + deadLetters.run(step.before, rows - ids.length).changes, ids };
       }
       case "rollouts": {
         const { alias, through } = step;
         const except = JSON.stringify(step.except);
+        journal.drop((name, number) => name === alias && Math.abs(number) <= through && !step.except.includes(number));
         const dropped = ledgers.run(alias, through, through, except, rows).changes;
-        return dropped + totals.run(alias, through, through, except, rows - dropped).changes;
+        return rowsOnly(dropped + totals.run(alias, through, through, except, rows - dropped).changes);
       }
     }
   };
-  return writes.make("retention", prune);
+  const transaction = writes.make("retention", prune);
+  return (step) => {
+    const pruned = transaction(step);
+    if (step.what === "rollouts") journal.kept();
+    return pruned;
+  };
 }
 
 function auditPruner(database: Database.Database): (before: string, rows: number) => number {

@@ -71,6 +71,10 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
   const statements = {
     putDocument: sql("INSERT INTO documents VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
     deleteDocument: sql("DELETE FROM documents WHERE kind = ? AND key = ?"),
+    keepRolloutNumber: sql(`INSERT INTO documents
+      SELECT 'removedAlias', key, json_object('rolloutNumber', json_extract(document, '$.rolloutNumber'))
+      FROM documents WHERE kind = 'alias' AND key = ?
+      ON CONFLICT DO UPDATE SET document = excluded.document`),
     putHistory: sql("INSERT INTO history (revision, mark, touched, at) VALUES (?, ?, ?, ?)"),
     putAudit:
       sql(`INSERT INTO audit (timestamp, actor, action, target, decision, reason, from_version, to_version, stage,
@@ -145,10 +149,12 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     for (const alias of change.aliases) statements.putDocument.run("alias", alias.name, JSON.stringify(alias));
     for (const each of change.killSwitches) statements.putDocument.run("killSwitch", each.key, JSON.stringify(each));
     for (const flag of change.flags) statements.putDocument.run("flag", flag.key, JSON.stringify(flag));
-    for (const key of change.deletedFlags) statements.deleteDocument.run("flag", key);
     for (const each of change.triggers) statements.putDocument.run("trigger", each.id, JSON.stringify(each));
-    for (const id of change.deletedTriggers) statements.deleteDocument.run("trigger", id);
     for (const release of change.releases) statements.putDocument.run("release", release.name, JSON.stringify(release));
+    for (const { kind, key } of change.deleted) {
+      if (kind === "alias") statements.keepRolloutNumber.run(key);
+      statements.deleteDocument.run(kind, key);
+    }
     if (change.history) {
       const { revision, mark, touched } = change.history;
       statements.putHistory.run(revision, mark, JSON.stringify(touched), change.at);
@@ -278,7 +284,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     deadLetters: guarded(outbox.deadLetters),
     readDeliveries: guarded(outbox.readDeliveries),
     redeliver: guarded(outbox.redeliver),
-    prune: guarded(pruner(database, writes)),
+    prune: guarded(pruner(database, writes, journal)),
     probe: guarded(
       writes.make("probe", (bytes) => {
         statements.probe.run("x".repeat(bytes));

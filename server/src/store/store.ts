@@ -3,7 +3,7 @@
  * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
  */
 
-import type { Alert, CheckedAlias, Counts, CountsRow, Ledger } from "@flagback/core";
+import type { Alert, CheckedAlias, Counts, CountsRow, Ledger, Removed } from "@flagback/core";
 import type {
   AlertDelivery,
   Alias,
@@ -183,10 +183,10 @@ export interface Commit {
   readonly versions: readonly Version[];
   readonly killSwitches: readonly KillSwitch[];
   readonly flags: readonly Flag[];
-  readonly deletedFlags: readonly string[];
   readonly triggers: readonly Trigger[];
-  readonly deletedTriggers: readonly string[];
   readonly releases: readonly Release[];
+  /** Of an alias the number of its last rollout stays. */
+  readonly deleted: readonly Removed[];
   readonly history?: HistoryEntry;
   /** One row, or one for each part of a change that has several. */
   readonly audit: readonly Omit<AuditEvent, "id">[];
@@ -266,6 +266,13 @@ export type PruneStep =
       readonly rows: number;
     };
 
+export interface Pruned {
+  /** How many went; fewer than it might have been means that nothing is left. */
+  readonly rows: number;
+  /** Of the incidents, and the decisions that people were asked for, among them. */
+  readonly ids: readonly string[];
+}
+
 export interface PropagationRow {
   readonly revision: number;
   readonly switchStatus: string;
@@ -282,6 +289,8 @@ export interface Loaded {
   readonly incidents: readonly Incident[];
   readonly asked: readonly AskedDecision[];
   readonly releases: readonly Release[];
+  /** Of aliases that were removed. */
+  readonly lastRolloutNumbers: readonly { readonly alias: string; readonly rolloutNumber: number }[];
   /** The last entries, oldest first. */
   readonly history: readonly HistoryEntry[];
   readonly tokens: readonly StoredToken[];
@@ -390,8 +399,8 @@ export interface Store {
     nowMs: number,
     record: WriteRecord,
   ): Promise<number>;
-  /** Answers how many rows went; fewer than it might have been means that nothing is left. An alert that waits never goes. */
-  prune(step: PruneStep): Promise<number>;
+  /** An alert that waits never goes. */
+  prune(step: PruneStep): Promise<Pruned>;
   /** Writes so many bytes that nobody needs, to see whether it can. */
   probe(bytes: number): Promise<void>;
   /** Copies all that is committed into a file that must not be there. */

@@ -54,8 +54,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     server = await startServer({ port: 0, logLevel: "silent", ...serverOptions, dataDir });
     const { url, adminToken: admin = "" } = server;
     const api = connectApi({ url, token: admin });
-    const apply: TestServer["apply"] = (given) =>
-      api.apply(typeof given === "string" ? given : JSON.stringify(given), false);
+    const apply: TestServer["apply"] = (given) => api.apply(typeof given === "string" ? given : JSON.stringify(given));
     if (config !== undefined) await apply(config);
     let closing: Promise<void> | undefined;
     const close = () => (closing ??= stop());

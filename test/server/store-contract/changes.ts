@@ -113,7 +113,15 @@ export function changesContract(make: MakeAdapter): void {
     const store = adapter.open();
     const flag = { key: "f", definition: { state: "ENABLED" as const, variants: { on: true } }, revision: 1, edit: 1 };
     await store.commit(change({ killSwitches: [killSwitch("writes_disabled", 1)], flags: [flag] }));
-    await store.commit(change({ killSwitches: [killSwitch("writes_disabled", 2)], deletedFlags: ["f", "never was"] }));
+    await store.commit(
+      change({
+        killSwitches: [killSwitch("writes_disabled", 2)],
+        deleted: [
+          { kind: "flag", key: "f" },
+          { kind: "flag", key: "never was" },
+        ],
+      }),
+    );
     store.close();
     const { killSwitches, flags } = await everythingIn(adapter);
     expect([killSwitches, flags]).toEqual([[killSwitch("writes_disabled", 2)], []]);
@@ -134,7 +142,7 @@ export function changesContract(make: MakeAdapter): void {
         last = id;
       }
       // Not even the highest number is given twice.
-      expect(await store.prune({ what: "audit", before: LATER, rows: ALL })).toBe(3);
+      expect((await store.prune({ what: "audit", before: LATER, rows: ALL })).rows).toBe(3);
       store.close();
     }
   });

@@ -36,9 +36,11 @@ const WRITES: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
         versions: [version("agent@3")],
         aliases: [alias("agent", 2)],
         killSwitches: [killSwitch("writes_disabled", 2)],
-        deletedFlags: ["f"],
         triggers: [trigger("t2")],
-        deletedTriggers: ["t1"],
+        deleted: [
+          { kind: "flag", key: "f" },
+          { kind: "trigger", key: "t1" },
+        ],
         history: revised(2),
         alerts: [{ kind: "rollback", text: "Rolled back." }],
         idempotency: request("twice"),

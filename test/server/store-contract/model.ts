@@ -234,7 +234,7 @@ async function carryOut(store: Store, model: Model, each: Call, n: number): Prom
     case "prune": {
       // Everything is older, so the oldest two go.
       const expected = Math.min(2, model.audit.length);
-      expect(await store.prune({ what: "audit", before: "2027-01-01T00:00:00.000Z", rows: 2 })).toBe(expected);
+      expect((await store.prune({ what: "audit", before: "2027-01-01T00:00:00.000Z", rows: 2 })).rows).toBe(expected);
       return { acknowledge: () => void model.audit.splice(0, 2) };
     }
   }

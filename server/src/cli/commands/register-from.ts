@@ -33,7 +33,7 @@ export async function registerFrom({ api, answer, paint }: Invocation, options: 
   const found = versionsIn(tree.files, readYaml);
   checkFound(tree, found);
   const versions = found.versions.map((version) => bodyOf(version, tree, options));
-  const { applied, revision, plan } = await api.applyDocument({ versions }, options.dryRun);
+  const { applied, revision, plan } = await api.apply({ versions }, { dryRun: options.dryRun });
   const registered = plan
     .filter(({ action }) => action === "register")
     .map(({ target }) => target.replace("version:", ""));
