@@ -77,6 +77,6 @@ function register(id: string): Command {
 
 test("an empty server exports blocks that are empty", () => {
   expect(printConfig(configOf(EMPTY_WORLD))).toBe(
-    "versions: []\naliases: {}\nkillSwitches: {}\nflags: {}\ntriggers: {}\n",
+    "versions: []\naliases: {}\nkillSwitches: {}\nflags: {}\ntriggers: {}\nreleases: {}\n",
   );
 });
