@@ -163,7 +163,8 @@ test("a copy of a running database has the counts that its journal holds, and so
     DROP INDEX idempotency_by_age; DROP INDEX outbox_delivered; DROP INDEX outbox_given_up;
     DROP INDEX incidents_by_age; DROP INDEX decisions_by_incident; DROP INDEX frozen_ticks_by_age;
     ALTER TABLE incidents DROP COLUMN detect_ms; ALTER TABLE incidents DROP COLUMN snapshot;
-    DROP INDEX outbox_in_order; DROP INDEX outbox_by_webhook; DROP TABLE asked_decisions;
+    DROP INDEX outbox_in_order; DROP INDEX outbox_by_webhook; DROP TABLE asked_decisions; DROP TABLE drills;
+    ALTER TABLE audit DROP COLUMN coordination_id;
     ALTER TABLE outbox DROP COLUMN topic; ALTER TABLE outbox DROP COLUMN retry_until_ms;
     PRAGMA user_version = 1`);
   database.close();
