@@ -1,4 +1,4 @@
-import type { Counts } from "@flagback/core";
+import type { Counts, Ledger } from "@flagback/core";
 import Database from "better-sqlite3";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
@@ -53,6 +53,11 @@ const group: fc.Arbitrary<LedgerWrites> = fc
       tickOf.map((key) => ({ ...key, candidate: NO_COUNTS, stable: NO_COUNTS })),
       { maxLength: 1 },
     ),
+    ledgers: fc.array(
+      // What is in one is none of the journal's business.
+      fc.tuple(rollout, fc.nat()).map(([key, n]) => ({ ...key, ledger: { n, ticks: [] } as unknown as Ledger })),
+      { maxLength: 2 },
+    ),
     totals: fc.array(
       fc.tuple(rollout, sums).map(([key, totals]) => ({ ...key, version: "a@1", totals })),
       { maxLength: 2 },
@@ -60,8 +65,9 @@ const group: fc.Arbitrary<LedgerWrites> = fc
   })
   .map((rows) => ({ ...NOTHING, ...rows }));
 
-/** What happens to a group, and whether the server starts again after it. */
+/** What happens to a group, and whether a rollout's counts are dropped or the server starts again after it. */
 const event = fc.record({
+  dropped: fc.option(rollout),
   group,
   folds: fc.boolean(),
   end: fc.constantFrom("committed" as const, "rolled back" as const, "committed and not told" as const),
@@ -75,7 +81,7 @@ test("after any commits, failed ones and crashes, the tables are as if each grou
       const model = new Model();
       let journal = new LedgerJournal(database, foldEveryLength);
       let lost: LedgerWrites[] = [];
-      for (const { group: each, folds, end, restarts } of events) {
+      for (const { group: each, folds, end, dropped, restarts } of events) {
         // What the server was not told to be durable it writes again, before anything else of it.
         for (const again of lost) write(database, journal, again, folds, "committed");
         for (const again of lost) model.write(again);
@@ -83,6 +89,11 @@ test("after any commits, failed ones and crashes, the tables are as if each grou
         write(database, journal, each, folds, end);
         if (end === "committed") model.write(each);
         else lost.push(each);
+        // Nothing comes between a commit and its being told but a crash.
+        if (dropped && end !== "committed and not told") {
+          drop(database, journal, dropped);
+          model.drop(dropped);
+        }
         if (!restarts) continue;
         // A crash: what was committed and not told is there, and what was not committed is gone.
         if (end === "committed and not told") model.write(each);
@@ -100,6 +111,29 @@ test("after any commits, failed ones and crashes, the tables are as if each grou
     }),
     { numRuns: 300 },
   );
+});
+
+test("what was dropped while it was on its way into the tables does not come back, also after a crash", () => {
+  const database = emptyDatabase();
+  onTestFinished(() => void database.close());
+  const journal = new LedgerJournal(database, 1);
+  const totals = Array.from({ length: 100 }, (_, n) => ({
+    alias: "a",
+    rolloutNumber: n + 1,
+    version: "a@1",
+    totals: { assigned: 1, settled: 1, missing: 0, failures: 0 },
+  }));
+  // Logged, and from the second group on folded little by little.
+  write(database, journal, { ...NOTHING, totals }, true, "committed");
+  write(database, journal, { ...NOTHING, totals: totals.slice(0, 1) }, true, "committed");
+  const isFolded = () => (tablesOf(database).totals.length === 0 ? "no" : "some");
+  expect(isFolded()).toBe("some");
+  drop(database, journal, { alias: "a", rolloutNumber: 90 });
+  const numbers = () => tablesOf(database).totals.map(([, , rolloutNumber]) => rolloutNumber);
+  // Another start folds what the database holds.
+  foldAll(database, new LedgerJournal(database, 1));
+  expect(numbers()).toHaveLength(99);
+  expect(numbers()).not.toContain(90);
 });
 
 test("a journal under steady load is folded while it grows, and so stays within twice its length", () => {
@@ -203,6 +237,21 @@ function write(
   if (end === "committed") journal.kept();
 }
 
+/** As retention does it. */
+function drop(
+  database: Database.Database,
+  journal: LedgerJournal,
+  { alias, rolloutNumber }: { readonly alias: string; readonly rolloutNumber: number },
+): void {
+  database.exec("BEGIN");
+  journal.drop((name, number) => name === alias && number === rolloutNumber);
+  for (const table of ["ledgers", "totals"]) {
+    database.prepare(`DELETE FROM ${table} WHERE alias = ? AND rollout_number = ?`).run(alias, rolloutNumber);
+  }
+  database.exec("COMMIT");
+  journal.kept();
+}
+
 function foldAll(database: Database.Database, journal: LedgerJournal): void {
   database.exec("BEGIN");
   journal.foldAll();
@@ -214,7 +263,7 @@ function groupsIn(database: Database.Database): unknown {
   return database.prepare("SELECT count(*) FROM ledger_journal").pluck().get();
 }
 
-const TABLES = ["instances", "assignments", "open_ticks", "totals"] as const;
+const TABLES = ["instances", "assignments", "open_ticks", "ledgers", "totals"] as const;
 type Tables = Record<(typeof TABLES)[number], unknown[][]>;
 
 function tablesOf(database: Database.Database): Tables {
@@ -231,10 +280,21 @@ function sorted(rows: unknown[][]): unknown[][] {
 
 /** The tables, if each group wrote its rows at once. */
 class Model {
-  readonly #tables = { instances: new Map(), assignments: new Map(), open_ticks: new Map(), totals: new Map() };
+  readonly #tables = {
+    instances: new Map(),
+    assignments: new Map(),
+    open_ticks: new Map(),
+    ledgers: new Map(),
+    totals: new Map(),
+  };
+
+  drop({ alias, rolloutNumber }: { readonly alias: string; readonly rolloutNumber: number }): void {
+    this.#tables.ledgers.delete([alias, rolloutNumber].join());
+    this.#tables.totals.delete([alias, "a@1", rolloutNumber].join());
+  }
 
   write(writes: LedgerWrites): void {
-    const { instances, assignments, open_ticks, totals } = this.#tables;
+    const { instances, assignments, open_ticks, ledgers, totals } = this.#tables;
     for (const { instance: name, tokenId, through, lostSince } of writes.instances)
       instances.set(name, [name, tokenId, through, writes.tick, lostSince]);
     for (const row of writes.assignments) {
@@ -254,6 +314,8 @@ class Model {
     };
     for (const tick of writes.closedHeldTicks) close(1, tick);
     for (const tick of writes.frozen) close(0, tick);
+    for (const { alias, rolloutNumber, ledger } of writes.ledgers)
+      ledgers.set([alias, rolloutNumber].join(), [alias, rolloutNumber, JSON.stringify(ledger)]);
     for (const { alias, version, rolloutNumber, totals: each } of writes.totals)
       totals.set([alias, version, rolloutNumber].join(), [alias, version, rolloutNumber, ...Object.values(each)]);
   }
