@@ -91,6 +91,8 @@ test("a start that a missing drill refuses is a row too", async () => {
   const rollout = await exposing();
   await rollout.act("rollback");
   await rollout.act("unlock", { version: CANDIDATE, reason: "again", rootCause: "none" });
+  const [incident] = await rollout.incidents();
+  await rollout.server.call("POST", `/v1/incidents/${incident?.id}/release`, { reason: "a test" });
   const policy = { guardrails: [ERROR_RATE], requireDrill: { maxAge: "30d" } };
   await rollout.server.call("PUT", `/v1/aliases/${ALIAS}`, { policy });
   expect((await rollout.act("rollout", { candidate: CANDIDATE, reason: "in a hurry" })).body).toMatchObject({
