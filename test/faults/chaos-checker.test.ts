@@ -179,6 +179,19 @@ describe("a planted defect is reported:", () => {
     expect(rulesIn(withEvents(alert))).toEqual([]);
   });
 
+  test("a second alert tells of one roll-forward, and not one of another by the same incident", () => {
+    const { incident } = random.pick(all("alerted").filter((each) => each.alert === "rollback"));
+    const forward = (id: number, text: string): ChaosEvent => ({
+      ...random.pick(all("alerted")),
+      alert: "bypass",
+      incident,
+      text,
+      id: `flagback-${Number.MAX_SAFE_INTEGER - 2 + id}`,
+    });
+    expect(rulesIn(withEvents(forward(0, "one"), forward(1, "another")))).toEqual([]);
+    expect(rulesIn(withEvents(forward(0, "one"), forward(1, "one")))).toEqual(["second_alert"]);
+  });
+
   test("an alert of an incident comes before an earlier one", () => {
     const alert = random.pick(all("alerted").filter((each) => each.alert === "rollback"));
     const earlier = { ...alert, alert: "recovered", id: "flagback-0" };

@@ -5,6 +5,9 @@ import type { ChaosEvent, DatabaseFacts, Violation } from "./history.ts";
 
 type Alerted = Extract<ChaosEvent, { kind: "alerted" }>;
 
+/** What an operator asked for: each request is a fact of its own, which the text names by its reason. */
+const ASKED_FOR: ReadonlySet<string> = new Set(["stop", "bypass"]);
+
 /** @param before ids under which each fact was told in earlier rounds */
 export function checkAlerts(
   before: ReadonlyMap<string, string>,
@@ -14,8 +17,7 @@ export function checkAlerts(
   const violations: Violation[] = [];
   const told = new Map(before);
   for (const { id, alert, incident, text } of deliveries) {
-    // A stop is its operator's request, which the text names.
-    const fact = `${alert} ${incident ?? text}`;
+    const fact = `${alert} ${incident === null || ASKED_FOR.has(alert) ? text : incident}`;
     const earlier = told.get(fact);
     if (earlier !== undefined && earlier !== id) {
       violations.push({ rule: "second_alert", detail: `${fact} came as ${earlier} and as ${id}` });
