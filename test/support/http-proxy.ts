@@ -36,6 +36,8 @@ export class HttpProxy {
     this.#listener = createServer((request, response) => void this.#forward(request, response));
     this.#listener.on("upgrade", (request, socket, head) => {
       if (this.refusesUpgradesWith !== null) {
+        // A client that gave up resets the connection; from an upgrade on nobody else listens for that.
+        socket.on("error", () => socket.destroy());
         socket.end(`HTTP/1.1 ${this.refusesUpgradesWith} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
         return;
       }
@@ -98,7 +100,11 @@ export class HttpProxy {
     const path = (request.url ?? "").split("?")[0] ?? "";
     this.#paths.push(path);
     const stored = this.replays ? this.#stored.get(path) : undefined;
-    const answer = stored ?? (await this.#ask(request));
+    const answer = stored ?? (await this.#ask(request).catch(() => null));
+    if (answer === null) {
+      response.destroy();
+      return;
+    }
     this.#stored.set(path, answer);
     response.writeHead(answer.status, answer.headers).end(answer.body);
   }
