@@ -7,6 +7,8 @@ import { lookAtUsage } from "./usage.ts";
 
 /** Sockets that are being opened at once: more would measure the listen backlog. */
 const CONNECT_AT_ONCE = 200;
+/** Fewer than the server lets in. */
+const CONNECT_PER_SECOND = 1_500;
 /** How long a revision may take to reach everybody before the benchmark gives up. */
 const ARRIVAL_TIMEOUT_MS = 60_000;
 const LEASE_EVERY_MS = 5_000;
@@ -74,7 +76,10 @@ const skills = {
         group.lost += 1;
       },
     };
+    const begunMs = sharedNowMs();
     for (let begun = 0; begun < input.n; begun += CONNECT_AT_ONCE) {
+      const dueMs = begunMs + (begun * 1_000) / CONNECT_PER_SECOND;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueMs - sharedNowMs())));
       const some = Array.from({ length: Math.min(CONNECT_AT_ONCE, input.n - begun) }, () => new LightClient(options));
       group.clients.push(...some);
       await Promise.all(some.map((client) => client.ready()));
