@@ -49,6 +49,8 @@ export class Upgrades {
       clientTracking: false,
       maxPayload: MAX_RUNTIME_FRAME_BYTES,
       perMessageDeflate: false,
+      // A session sees to that, and needs not to where a frame is all ASCII.
+      skipUTF8Validation: true,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
     this.#webSockets.on("wsClientError", (error, socket, request) => {

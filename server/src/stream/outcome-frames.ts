@@ -82,7 +82,7 @@ const NO_TOKEN = tokenOf("none");
 export class OutcomeFrames {
   #bytes: Buffer = NO_BYTES;
   #view: DataView = NOTHING;
-  #length = 0;
+  #end = 0;
   /** Where the next byte to read is. */
   #at = 0;
   /** The last two texts of each field that says the same again and again, such as the versions of two arms. */
@@ -90,16 +90,17 @@ export class OutcomeFrames {
   /** By their hash. */
   readonly #known = new Array<KnownText | undefined>(KNOWN_TEXTS).fill(undefined);
 
-  /** `undefined` where the decoder has to look at the frame. Does not keep it. */
-  read(frame: Buffer): ReadBatch | undefined {
-    this.#bytes = frame;
-    this.#view = new DataView(frame.buffer, frame.byteOffset, frame.length);
-    this.#length = frame.length;
-    this.#at = 0;
+  /** The text from `start` to `end`; `undefined` where the decoder has to look at it. Keeps the bytes until other ones come. */
+  read(bytes: Buffer, start = 0, end = bytes.length): ReadBatch | undefined {
+    if (this.#bytes !== bytes) {
+      this.#bytes = bytes;
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    }
+    this.#end = end;
+    this.#at = start;
+    // What follows may be another frame's; whoever read any of it has come too far.
     const batch = this.#batch();
-    this.#bytes = NO_BYTES;
-    this.#view = NOTHING;
-    return this.#at === frame.length ? batch : undefined;
+    return this.#at === end ? batch : undefined;
   }
 
   #batch(): ReadBatch | undefined {
@@ -287,7 +288,7 @@ export class OutcomeFrames {
   /** Whether it comes next; if so, it is read. */
   #skip({ length, words }: Token): boolean {
     const at = this.#at;
-    if (at + length > this.#length) return false;
+    if (at + length > this.#end) return false;
     const view = this.#view;
     const last = words.length - 1;
     for (let i = 0; i < last; i++) if (view.getInt32(at + 4 * i, true) !== words[i]) return false;

@@ -1,6 +1,7 @@
 /**
  * One runtime's socket: says hello, follows the head from its own cursor, answers leases, takes outcomes.
  */
+import { isUtf8 } from "node:buffer";
 import type { Duplex } from "node:stream";
 import {
   CLOSE,
@@ -18,6 +19,7 @@ import type { BatchResult, LedgerBook } from "../ledger/ledger-book.ts";
 import type { ReadBatch } from "../ledger/stream-counter.ts";
 import type { DropReason } from "../limits.ts";
 import type { StoredToken } from "../store/store.ts";
+import { readFrames } from "./frame-reader.ts";
 import { type Frames, mayUseAlias } from "./frames.ts";
 import type { OutcomeFrames } from "./outcome-frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
@@ -32,6 +34,8 @@ const MAX_BUFFERED_BYTES = 1024 * 1024;
 const CLOSE_PATIENCE_MS = 500;
 /** RFC 6455, section 7.4.1: the server met a condition that kept it from fulfilling the request. */
 const INTERNAL_ERROR = 1011;
+/** The same: a text frame that is not UTF-8. */
+const INVALID_TEXT = 1007;
 /** A runtime whose counts there is no room for comes back after this, with its leases and the same batch. */
 const FULL_PAUSE = { retryAfterMs: 1_000, spreadMs: 4_000 };
 /** Pings that may stay unanswered before a socket counts as dead. */
@@ -93,7 +97,11 @@ export class Session {
     this.#connectedAt = connectedAt;
     this.token = token;
     // `ws` hands over one Buffer for each message, unless it is told otherwise.
-    socket.on("message", (data, isBinary) => this.#takeFrame(isBinary ? NO_TEXT : (data as Buffer)));
+    socket.on("message", (data, isBinary) => {
+      const bytes = isBinary ? NO_TEXT : (data as Buffer);
+      this.#takeFrame(bytes, 0, bytes.length);
+    });
+    readFrames(wire, (bytes, start, end) => this.#takeFrame(bytes, start, end));
     socket.on("pong", () => {
       this.#unansweredPings = 0;
     });
@@ -206,10 +214,10 @@ export class Session {
   }
 
   /** Whatever a frame does costs its socket at most. */
-  #takeFrame(frame: Buffer): void {
+  #takeFrame(bytes: Buffer, start: number, end: number): void {
     if (this.#isClosing) return;
     try {
-      this.#receive(frame);
+      this.#receive(bytes, start, end);
     } catch (error) {
       this.#host.log.error({ err: error, instance: this.#instance }, "a frame could not be handled");
       // With a code, so that the runtime can tell its frame from a network that broke, and does not send it for ever.
@@ -217,10 +225,12 @@ export class Session {
     }
   }
 
-  #receive(frame: Buffer): void {
-    const batch = this.#instance === undefined ? undefined : this.#host.outcomeFrames.read(frame);
+  #receive(bytes: Buffer, start: number, end: number): void {
+    const batch = this.#instance === undefined ? undefined : this.#host.outcomeFrames.read(bytes, start, end);
     if (batch && this.#instance !== undefined) return this.#outcomes(this.#instance, batch);
-    const decoded = decodeRuntimeFrame(frame.toString());
+    const text = bytes.subarray(start, end);
+    if (!isUtf8(text)) return this.close(INVALID_TEXT, "text that is not UTF-8");
+    const decoded = decodeRuntimeFrame(text.toString());
     switch (decoded.kind) {
       case "unknown_type":
         return;
