@@ -162,11 +162,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       leaseMs,
       helloTimeoutMs: options.limits?.helloTimeoutMs,
       events: {
-        counted: ({ aliases, rejected, late }, batch) => {
+        counted: ({ arrivedMs, aliases, rejected, late }, batch) => {
           accepted += batch.items.length - rejected.length;
           if (rejected.length > 0) metrics.reports.inc({ result: "rejected" }, rejected.length);
           groupCommit.schedule(book.unwrittenOutcomes);
-          evaluator.markDirty(aliases);
+          evaluator.markDirty(aliases, arrivedMs);
           recovery.wake();
           if (late.length > 0) feedback.noteLate(late);
         },

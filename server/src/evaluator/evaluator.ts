@@ -76,11 +76,10 @@ export class Evaluator {
     this.#excursions = new ExcursionAudit((row) => this.#engine.audit({ actor: BRAIN, ...row }), parts.monotonicMs);
   }
 
-  /** Outcomes of these aliases were counted. */
-  markDirty(aliases: Iterable<string>): void {
+  /** Outcomes of these aliases were counted, which came at `arrivedMs` of the monotonic clock. */
+  markDirty(aliases: Iterable<string>, arrivedMs = this.#monotonicMs()): void {
     if (this.#isClosed) return;
-    const now = this.#monotonicMs();
-    for (const alias of aliases) this.#dirty.set(alias, now);
+    for (const alias of aliases) this.#dirty.set(alias, arrivedMs);
     if (this.#dirty.size > 0) this.#timer ??= setTimeout(() => this.#judgeDirty(), this.#delayMs());
   }
 

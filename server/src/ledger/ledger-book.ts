@@ -129,7 +129,7 @@ export class LedgerBook {
     const counted = countBatch(this.#counting, state, batch, mayReport);
     state.through = batch.seq;
     const { unwritten } = this.#counting;
-    if (unwritten.instances.items.length === 0) unwritten.sinceMs = this.#clock.monotonicMs();
+    if (unwritten.instances.items.length === 0) unwritten.sinceMs = counted.arrivedMs;
     unwritten.instances.add(state);
     return counted;
   }

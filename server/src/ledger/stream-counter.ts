@@ -13,6 +13,8 @@ export type ReadBatch = OutcomeBatch & { readonly areItemsChecked?: boolean };
 
 export interface CountedBatch {
   readonly kind: "counted";
+  /** When it came, on the monotonic clock. */
+  readonly arrivedMs: number;
   readonly rejected: readonly Rejection[];
   /** Of those, what says how a run went that is no longer waited for. */
   readonly late: readonly StreamOutcome[];
@@ -29,7 +31,7 @@ interface Pass {
   /** On the monotonic clock. */
   readonly nowMs: number;
   /** Assignments that the batch announces. */
-  readonly opened: OpenRow[];
+  opened: OpenRow[];
   /** The assignment of the last item that was counted: nearly always the next one's too. */
   last: OpenRow | undefined;
   aliases: readonly string[];
@@ -77,7 +79,8 @@ export function countBatch(
       counting.unwritten.openRow(row);
     }
   }
-  return { kind: "counted", rejected: pass.rejected, late: pass.late, aliases: pass.aliases };
+  const { nowMs: arrivedMs, rejected, late, aliases } = pass;
+  return { kind: "counted", arrivedMs, rejected, late, aliases };
 }
 
 /** The earliest first: where a version is named under two rollouts, all of its runs count in the earlier one. */
@@ -94,7 +97,9 @@ function assign(counting: Counting, pass: Pass, assignment: Assignment): void {
   if (row) row.assigned += n;
   else {
     row = newRow(counting, pass, assignment);
-    opened.push(row);
+    // A list of one: most batches announce no more, and room for more would be garbage.
+    if (opened.length === 0) pass.opened = [row];
+    else opened.push(row);
   }
   row.rollout.assign(row, n);
   counting.unwritten.touch(row);

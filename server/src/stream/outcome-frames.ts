@@ -90,6 +90,9 @@ export class OutcomeFrames {
   /** By their hash. */
   readonly #known = new Array<KnownText | undefined>(KNOWN_TEXTS).fill(undefined);
 
+  readonly #readAssignment = (): Assignment | undefined => this.#assignment();
+  readonly #readOutcome = (): StreamOutcome | undefined => this.#outcome();
+
   /** The text from `start` to `end`; `undefined` where the decoder has to look at it. Keeps the bytes until other ones come. */
   read(bytes: Buffer, start = 0, end = bytes.length): ReadBatch | undefined {
     if (this.#bytes !== bytes) {
@@ -107,22 +110,25 @@ export class OutcomeFrames {
     if (!this.#skip(HEAD)) return undefined;
     const seq = this.#number();
     if (seq === undefined || !Number.isSafeInteger(seq) || seq < 1 || !this.#skip(ASSIGNED)) return undefined;
-    const assigned = this.#list((): Assignment | undefined => this.#assignment(), MAX_BATCH_ASSIGNMENTS);
+    const assigned = this.#list(this.#readAssignment, MAX_BATCH_ASSIGNMENTS);
     if (assigned === undefined || !this.#skip(ITEMS)) return undefined;
-    const items = this.#list((): StreamOutcome | undefined => this.#outcome(), MAX_BATCH_ITEMS);
+    const items = this.#list(this.#readOutcome, MAX_BATCH_ITEMS);
     if (items === undefined || !this.#skipByte(CLOSE)) return undefined;
     return { type: "outcomes", seq, assigned, items, areItemsChecked: true };
   }
 
   #list<Item>(read: () => Item | undefined, maxItems: number): Item[] | undefined {
-    const items: Item[] = [];
     if (!this.#skipByte(OPEN_LIST)) return undefined;
-    if (this.#skipByte(CLOSE_LIST)) return items;
-    do {
+    if (this.#skipByte(CLOSE_LIST)) return [];
+    const first = read();
+    if (first === undefined) return undefined;
+    // A list of one: most have no more, and room for more would be garbage.
+    const items = [first];
+    while (this.#skipByte(COMMA)) {
       const item = read();
       if (item === undefined || items.length === maxItems) return undefined;
       items.push(item);
-    } while (this.#skipByte(COMMA));
+    }
     return this.#skipByte(CLOSE_LIST) ? items : undefined;
   }
 
