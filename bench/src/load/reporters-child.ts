@@ -35,7 +35,8 @@ let everAcknowledged = 0;
 let reported = 0;
 let runs = 0;
 let revision = 0;
-let waits: number[] = [];
+/** How long each batch took to be acknowledged, by the second since `reset` in which it was. */
+let waits: number[][] = [];
 
 const skills = {
   /** `perSecond` outcomes over all reporters; without it as many as are acknowledged. */
@@ -74,8 +75,11 @@ const skills = {
   },
   counted() {
     const seconds = (sharedNowMs() - startedMs) / 1_000;
-    const waited = waits.length === 0 ? null : spreadOf(waits);
-    return { reported, acknowledged, perSecond: acknowledged / seconds, waited };
+    const all = waits.flat();
+    const waited = all.length === 0 ? null : spreadOf(all);
+    // Of whole seconds only; each has as much in it.
+    const p99BySecond = waits.slice(0, Math.floor(seconds)).map((each) => spreadOf(each).p99);
+    return { reported, acknowledged, perSecond: acknowledged / seconds, waited, p99BySecond };
   },
   /** Sends nothing more, waits until everything is acknowledged, and hangs up. */
   async stop() {
@@ -110,12 +114,14 @@ function open(port: number, token: string): Reporter {
 
 function settled(reporter: Reporter, through: number): void {
   const now = sharedNowMs();
+  const second = Math.floor((now - startedMs) / 1_000);
   for (const [seq, at] of reporter.sent) {
     if (seq > through) break;
     reporter.sent.delete(seq);
     acknowledged += batch;
     everAcknowledged += batch;
-    waits.push(now - at);
+    waits[second] ??= [];
+    waits[second].push(now - at);
   }
   if (pacing === null && isOpen) send(reporter, batchesInFlight - reporter.sent.size);
 }
