@@ -4,66 +4,44 @@
  */
 import { randomBytes } from "node:crypto";
 
+/** Rounds before each of the two words of the hash. */
+const FINAL_ROUNDS = 3;
+
 export class HalfSipHash {
-  readonly #k0: number;
-  readonly #k1: number;
+  readonly #initial: Int32Array;
+  /** The state after `#first`, which hardly ever changes from one call to the next. */
+  readonly #afterFirst: Int32Array;
+  readonly #state = new Int32Array(4);
+  #first = "";
   #high = 0;
 
   constructor(key = randomBytes(8)) {
-    this.#k0 = key.readInt32LE(0);
-    this.#k1 = key.readInt32LE(4);
+    const k0 = key.readInt32LE(0);
+    const k1 = key.readInt32LE(4);
+    this.#initial = Int32Array.of(k0, k1 ^ 0xee, k0 ^ 0x6c796765, k1 ^ 0x74656462);
+    this.#afterFirst = this.#initial.slice();
   }
 
   /** The low 32 bits, as a signed integer. The others are in `high` until the next call: a pair would be an object. */
   of(first: string, second: string): number {
-    let v0 = this.#k0;
-    let v1 = this.#k1 ^ 0xee;
-    let v2 = this.#k0 ^ 0x6c796765;
-    let v3 = this.#k1 ^ 0x74656462;
-    const ends = first.length;
-    const length = ends + second.length;
-    // A word of two UTF-16 units, and at last one of the lengths, so that no two pairs of texts give the same words.
-    for (let i = 0; i <= length + 1; i += 2) {
-      let word: number;
-      if (i < length) {
-        const low = i < ends ? first.charCodeAt(i) : second.charCodeAt(i - ends);
-        const high = i + 1 < ends ? first.charCodeAt(i + 1) : i + 1 < length ? second.charCodeAt(i + 1 - ends) : 0;
-        word = low | (high << 16);
-      } else word = (length << 16) | ends;
-      v3 ^= word;
-      // One round; written out, because a function's four results would be an object.
-      v0 = (v0 + v1) | 0;
-      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-      v0 = (v0 << 16) | (v0 >>> 16);
-      v2 = (v2 + v3) | 0;
-      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-      v0 = (v0 + v3) | 0;
-      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-      v2 = (v2 + v1) | 0;
-      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-      v2 = (v2 << 16) | (v2 >>> 16);
-      v0 ^= word;
-      if (i >= length) break;
+    if (first !== this.#first) {
+      absorb(first, this.#initial, this.#afterFirst);
+      this.#first = first;
     }
-    // The 64-bit form: two words, with three rounds before each.
-    v2 ^= 0xee;
-    let low = 0;
-    for (let round = 0; round < 6; round++) {
-      v0 = (v0 + v1) | 0;
-      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
-      v0 = (v0 << 16) | (v0 >>> 16);
-      v2 = (v2 + v3) | 0;
-      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
-      v0 = (v0 + v3) | 0;
-      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
-      v2 = (v2 + v1) | 0;
-      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
-      v2 = (v2 << 16) | (v2 >>> 16);
-      if (round !== 2) continue;
-      low = v1 ^ v3;
-      v1 ^= 0xdd;
-    }
-    this.#high = v1 ^ v3;
+    const state = this.#state;
+    absorb(second, this.#afterFirst, state);
+    // At last a word of the lengths, so that no two pairs of texts give the same words.
+    const lengths = ((first.length + second.length) << 16) | first.length;
+    state[3] = (state[3] as number) ^ lengths;
+    mix(state, 1);
+    state[0] = (state[0] as number) ^ lengths;
+    // The 64-bit form: two words.
+    state[2] = (state[2] as number) ^ 0xee;
+    mix(state, FINAL_ROUNDS);
+    const low = (state[1] as number) ^ (state[3] as number);
+    state[1] = (state[1] as number) ^ 0xdd;
+    mix(state, FINAL_ROUNDS);
+    this.#high = (state[1] as number) ^ (state[3] as number);
     return low;
   }
 
@@ -71,4 +49,56 @@ export class HalfSipHash {
   get high(): number {
     return this.#high;
   }
+}
+
+/** Absorbs words of two UTF-16 units each. A round is written out here, where time is spent: as a call it would be of memory. */
+function absorb(text: string, before: Int32Array, after: Int32Array): void {
+  let v0 = before[0] as number;
+  let v1 = before[1] as number;
+  let v2 = before[2] as number;
+  let v3 = before[3] as number;
+  const { length } = text;
+  for (let i = 0; i < length; i += 2) {
+    const word = i + 1 < length ? text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16) : text.charCodeAt(i);
+    v3 ^= word;
+    v0 = (v0 + v1) | 0;
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+    v0 = (v0 << 16) | (v0 >>> 16);
+    v2 = (v2 + v3) | 0;
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+    v0 = (v0 + v3) | 0;
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+    v2 = (v2 + v1) | 0;
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+    v2 = (v2 << 16) | (v2 >>> 16);
+    v0 ^= word;
+  }
+  after[0] = v0;
+  after[1] = v1;
+  after[2] = v2;
+  after[3] = v3;
+}
+
+/** Rounds without a word. */
+function mix(state: Int32Array, rounds: number): void {
+  let v0 = state[0] as number;
+  let v1 = state[1] as number;
+  let v2 = state[2] as number;
+  let v3 = state[3] as number;
+  for (let round = 0; round < rounds; round++) {
+    v0 = (v0 + v1) | 0;
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+    v0 = (v0 << 16) | (v0 >>> 16);
+    v2 = (v2 + v3) | 0;
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+    v0 = (v0 + v3) | 0;
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+    v2 = (v2 + v1) | 0;
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+    v2 = (v2 << 16) | (v2 >>> 16);
+  }
+  state[0] = v0;
+  state[1] = v1;
+  state[2] = v2;
+  state[3] = v3;
 }
