@@ -25,3 +25,15 @@ test("a frame that the server fails at closes its socket with a code, so that th
   socket.emit("message", Buffer.from(JSON.stringify(hello)), false);
   expect(closes).toEqual([1011]);
 });
+
+test("text that is not UTF-8 closes its socket with the code that RFC 6455 has for it", () => {
+  const closes: unknown[] = [];
+  const socket = Object.assign(new EventEmitter(), {
+    close: (code: number) => closes.push(code),
+    terminate: () => closes.push("terminated"),
+  });
+  const host = { log: SILENT } as SessionHost;
+  new Session(host, socket as never as WebSocket, new PassThrough(), {} as StoredToken, "2026-01-01T00:00:00.000Z");
+  socket.emit("message", Buffer.from('{"type":"hello","sdk":"\xff"}', "latin1"), false);
+  expect(closes).toEqual([1007]);
+});
