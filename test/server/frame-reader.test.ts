@@ -2,11 +2,15 @@
 import { EventEmitter, once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Duplex } from "node:stream";
+import type { Duplex, Writable } from "node:stream";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Receiver, WebSocket, WebSocketServer } from "ws";
+import * as ws from "ws";
+import { WebSocket, WebSocketServer } from "ws";
 import { readFrames } from "../../server/src/stream/frame-reader.ts";
+
+/** What `ws` reads frames with; it is exported, and its types leave it out. */
+const { Receiver } = ws as unknown as { readonly Receiver: new (options: object) => Writable };
 
 interface Frame {
   readonly first: number;
