@@ -15,6 +15,8 @@ const SIZES = [
   { n: 10_000, flips: 20 },
 ] as const;
 const QUICK_SIZES = [{ n: 1_000, flips: 20, limit: 1.5 }] as const;
+/** The flips of a size are spread over so many turns of each way. */
+const ROUNDS = 4;
 const WARM_UP_FLIPS = 10;
 const CPU_RUNTIMES = 1_000;
 const PROVIDERS = 1_000;
@@ -52,60 +54,84 @@ async function run({ quick }: Options): Promise<Report> {
   }
 }
 
-/** Interleaved, so that all three meet the same machine. */
+/**
+ * By turns, so that all three meet the same machine; and one after the other, so that none has the others' sockets to look after
+ * and no process needs more files than systems let it open.
+ */
 async function spread(
   fleet: Fleet,
   floor: Floor,
   { n, flips, limit }: { readonly n: number; readonly flips: number; readonly limit?: number },
 ): Promise<Measured> {
-  await fleet.connect("runtimes", n);
-  await floor.connect("ws", "ws", n);
-  const useTcp = async (work: () => Promise<void>) => {
-    await floor.connect("tcp", "tcp", n);
-    await work();
-    await fleet.clients.ask("disconnect", { group: "tcp" });
-  };
-  const times = {
-    tcp: [] as number[],
-    ws: [] as number[],
-    flagback: [] as number[],
-    median: [] as number[],
-    post: [] as number[],
-  };
   await sameBytes(fleet, floor);
-  await useTcp(async () => {
-    for (let i = -WARM_UP_FLIPS; i < flips; i++) {
-      const flip = await fleet.flip();
-      const held = await fleet.arrivals("runtimes", flip.revision);
-      const tcp = await floor.peer.ask("broadcastTcp");
-      const tcpHeld = await fleet.arrivals("tcp", tcp.revision);
-      const ws = await floor.peer.ask("broadcastWs");
-      const wsHeld = await fleet.arrivals("ws", ws.revision);
-      if (i < 0) continue;
-      times.flagback.push(held.lastMs - flip.committedMs);
-      times.median.push(held.p50Ms - flip.committedMs);
-      times.post.push(flip.committedMs - flip.postedMs);
-      times.tcp.push(tcpHeld.lastMs - tcp.startMs);
-      times.ws.push(wsHeld.lastMs - ws.startMs);
+  const flagback = { toLast: [] as number[], toMedian: [] as number[], toCommit: [] as number[] };
+  const tcp: number[] = [];
+  const ws: number[] = [];
+  const ways: readonly Turn[] = [
+    {
+      group: "runtimes",
+      connect: () => fleet.connect("runtimes", n),
+      async flip(isCounted) {
+        const { revision, postedMs, committedMs } = await fleet.flip();
+        const { p50Ms, lastMs } = await fleet.arrivals("runtimes", revision);
+        if (!isCounted) return;
+        flagback.toCommit.push(committedMs - postedMs);
+        flagback.toMedian.push(p50Ms - committedMs);
+        flagback.toLast.push(lastMs - committedMs);
+      },
+    },
+    floorTurn(fleet, floor, { name: "tcp", n, times: tcp }),
+    floorTurn(fleet, floor, { name: "ws", n, times: ws }),
+  ];
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const { group, connect, flip } of round % 2 === 0 ? ways : ways.toReversed()) {
+      await connect();
+      for (let i = -WARM_UP_FLIPS; i < flips / ROUNDS; i++) await flip(i >= 0);
+      await fleet.clients.ask("disconnect", { group });
     }
-  });
-  for (const group of ["runtimes", "ws"]) await fleet.clients.ask("disconnect", { group });
+  }
   return {
     n,
     ...(limit === undefined ? {} : { limit }),
-    tcp: spreadOf(times.tcp),
-    ws: spreadOf(times.ws),
-    flagback: spreadOf(times.flagback),
-    flagbackMedian: spreadOf(times.median),
-    posted: spreadOf(times.post),
+    tcp: spreadOf(tcp),
+    ws: spreadOf(ws),
+    flagback: spreadOf(flagback.toLast),
+    flagbackMedian: spreadOf(flagback.toMedian),
+    posted: spreadOf(flagback.toCommit),
   };
 }
 
-/** The floors send what the server last sent. */
+/** One that is compared, while it is its turn. */
+interface Turn {
+  readonly group: string;
+  readonly connect: () => Promise<void>;
+  readonly flip: (isCounted: boolean) => Promise<void>;
+}
+
+function floorTurn(
+  fleet: Fleet,
+  floor: Floor,
+  { name, n, times }: { readonly name: "tcp" | "ws"; readonly n: number; readonly times: number[] },
+): Turn {
+  return {
+    group: name,
+    connect: () => floor.connect(name, name, n),
+    async flip(isCounted) {
+      const { startMs, revision } = await floor.peer.ask(name === "tcp" ? "broadcastTcp" : "broadcastWs");
+      const { lastMs } = await fleet.arrivals(name, revision);
+      if (isCounted) times.push(lastMs - startMs);
+    },
+  };
+}
+
+/** The floors send what the server sends for a flip. */
 async function sameBytes(fleet: Fleet, floor: Floor): Promise<void> {
-  const { revision } = await fleet.flip({ settled: false });
-  await fleet.arrivals("runtimes", revision);
-  await floor.peer.ask("send", { text: await fleet.clients.ask("lastText", { group: "runtimes" }), from: revision });
+  const group = "one";
+  await fleet.connect(group, 1);
+  const { revision } = await fleet.flip();
+  await fleet.arrivals(group, revision);
+  await floor.peer.ask("send", { text: await fleet.clients.ask("lastText", { group }), from: revision });
+  await fleet.clients.ask("disconnect", { group });
 }
 
 /**
@@ -128,11 +154,11 @@ async function cpuPerSend(fleet: Fleet, floor: Floor, flips: number): Promise<Se
   })) as [Way, Way];
   // Each follows another process's turn, so that none finds its own data in the processor's caches.
   const byTurns = [flagback, ws, flagback, tcp];
+  await sameBytes(fleet, floor);
   const alone = await broadcastsUs(byTurns, flips);
   await fleet.connect("runtimes", CPU_RUNTIMES, { acknowledges: false });
   await floor.connect("ws", "ws", CPU_RUNTIMES);
   await floor.connect("tcp", "tcp", CPU_RUNTIMES);
-  await sameBytes(fleet, floor);
   const used = await broadcastsUs(byTurns, flips, fleet);
   for (const { group } of [flagback, ws, tcp]) await fleet.clients.ask("disconnect", { group });
   const perSend = ({ name }: Way) => (spreadOf(used[name]).p50 - spreadOf(alone[name]).p50) / CPU_RUNTIMES;

@@ -1,5 +1,6 @@
 /** What a process has used so far. */
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import { setFlagsFromString } from "node:v8";
 import { sharedNowMs } from "./clock.ts";
 import { runQueueMs } from "./run-queue.ts";
 
@@ -29,7 +30,7 @@ let maxOwnDelayMs = 0;
  * expose it.
  */
 export function lookAtUsage(collect = false, goOn = false): Usage {
-  if (collect) globalThis.gc?.();
+  if (collect) collectGarbage();
   const { user, system } = process.cpuUsage();
   const { rss, heapUsed, external } = process.memoryUsage();
   const usage: Usage = {
@@ -48,6 +49,13 @@ export function lookAtUsage(collect = false, goOn = false): Usage {
   delays.enable();
   watchOwnDelays();
   return usage;
+}
+
+/** And moves what is left together: gaps between what is kept come and go over minutes, and would hide a slow leak or look like one. */
+function collectGarbage(): void {
+  setFlagsFromString("--compact-on-every-full-gc");
+  globalThis.gc?.();
+  setFlagsFromString("--no-compact-on-every-full-gc");
 }
 
 /** User and system time, in microseconds. */
