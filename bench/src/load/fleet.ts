@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import type { Arrivals, ClientSkills } from "./clients-child.ts";
 import { sharedNowMs } from "./clock.ts";
@@ -181,9 +182,15 @@ export class Floor {
     return this.#ports.ws;
   }
 
+  /** Returns once the floor's end, too, has `n` sockets of the kind, and none of an earlier group. */
   async connect(group: string, speech: "tcp" | "ws", n: number): Promise<void> {
     const port = this.#ports[speech];
     await this.#clients.ask("connect", { group, speech, port, token: "", n, acknowledges: false });
+    const deadlineMs = performance.now() + SETTLE_TIMEOUT_MS;
+    while ((await this.peer.ask("sockets"))[speech] !== n) {
+      if (performance.now() > deadlineMs) throw new Error(`the floor does not have ${n} ${speech} sockets`);
+      await sleep(1);
+    }
   }
 
   /** The same as `Fleet.flip`, by the path without flagback. */

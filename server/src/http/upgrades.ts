@@ -49,8 +49,8 @@ export class Upgrades {
       clientTracking: false,
       maxPayload: MAX_RUNTIME_FRAME_BYTES,
       perMessageDeflate: false,
-      // A session sees to that, and needs not to where a frame is all ASCII.
-      skipUTF8Validation: true,
+      // The frames that it is given between those that are read beside it must not come later than those (ADR 16).
+      allowSynchronousEvents: true,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
     this.#webSockets.on("wsClientError", (error, socket, request) => {

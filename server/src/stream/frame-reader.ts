@@ -12,23 +12,27 @@ const FINAL_TEXT = 0x81;
 const FINAL_PING = 0x89;
 const FINAL_PONG = 0x8a;
 const MASKED = 0x80;
+/** Longer ones stand in the bytes that follow: 16 bits after this, or 64 after one more. */
+const MAX_SHORT_LENGTH = 125;
 const LENGTH_IN_16_BITS = 126;
+const LENGTH_IN_64_BITS = 127;
 const MASK_LENGTH = 4;
 
 /**
- * Puts itself between the socket and the one who listens to its data, which is `ws` after its handshake. Where that is not as
- * expected, everything stays as it is.
+ * Puts itself between the socket and the one who listens to its data, which is `ws` after its handshake; `ws` must refuse
+ * payloads of more than `maxLength` bytes by itself. Where nobody or somebody else listens, everything stays as it is.
  */
-export function readFrames(wire: Duplex, take: TakeText): void {
+export function readFrames(wire: Duplex, maxLength: number, take: TakeText): void {
   const [listener, ...others] = wire.listeners("data");
   if (listener === undefined || others.length > 0) return;
-  const reader = new FrameReader(wire, listener as (chunk: Buffer) => void, take);
+  const reader = new FrameReader(wire, maxLength, listener as (chunk: Buffer) => void, take);
   wire.removeListener("data", listener as (chunk: Buffer) => void);
   wire.on("data", reader.onData);
 }
 
 class FrameReader {
   readonly #wire: Duplex;
+  readonly #maxLength: number;
   readonly #toWs: (chunk: Buffer) => void;
   readonly #take: TakeText;
   /** Bytes of a frame whose beginning `ws` has. */
@@ -36,8 +40,9 @@ class FrameReader {
   /** The beginning of a frame, too short to say how long it is. */
   #head: Buffer | undefined;
 
-  constructor(wire: Duplex, toWs: (chunk: Buffer) => void, take: TakeText) {
+  constructor(wire: Duplex, maxLength: number, toWs: (chunk: Buffer) => void, take: TakeText) {
     this.#wire = wire;
+    this.#maxLength = maxLength;
     this.#toWs = toWs;
     this.#take = take;
   }
@@ -63,19 +68,19 @@ class FrameReader {
 
   /** Where the frame at `at` ends; -1 where nothing after it is ours to read in this chunk. */
   #frame(bytes: Buffer, at: number): number {
-    const rest = bytes.length - at;
     const kind = bytes[at];
-    const lengthByte = bytes[at + 1];
     const isText = kind === FINAL_TEXT;
     if (!isText && kind !== FINAL_PING && kind !== FINAL_PONG) return this.#leave(bytes, at);
-    if (lengthByte === undefined) return this.#keep(bytes, at);
-    const short = lengthByte ^ MASKED;
-    // Without a mask it is longer than any; and one of a length in 64 bits is seldom.
-    if (short > LENGTH_IN_16_BITS || (!isText && short === LENGTH_IN_16_BITS)) return this.#leave(bytes, at);
-    const isShort = short < LENGTH_IN_16_BITS;
-    if (!isShort && rest < 4) return this.#keep(bytes, at);
-    const length = isShort ? short : ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number);
-    const head = (isShort ? 2 : 4) + MASK_LENGTH;
+    const rest = bytes.length - at;
+    if (rest < 2) return this.#keep(bytes, at);
+    // Without a mask it is longer than any.
+    const short = (bytes[at + 1] as number) ^ MASKED;
+    if (short > (isText ? LENGTH_IN_64_BITS : MAX_SHORT_LENGTH)) return this.#leave(bytes, at);
+    const lengthEnd = short <= MAX_SHORT_LENGTH ? 2 : short === LENGTH_IN_16_BITS ? 4 : 10;
+    if (rest < lengthEnd) return this.#keep(bytes, at);
+    const length = lengthEnd === 2 ? short : lengthEnd === 4 ? bytes.readUInt16BE(at + 2) : longLength(bytes, at + 2);
+    if (length > this.#maxLength) return this.#leave(bytes, at);
+    const head = lengthEnd + MASK_LENGTH;
     if (rest < head + length) {
       this.#owed = head + length - rest;
       this.#give(bytes.subarray(at));
@@ -91,8 +96,9 @@ class FrameReader {
   }
 
   #keep(bytes: Buffer, at: number): -1 {
-    // A copy, so that a few bytes do not hold on to the chunk.
-    this.#head = Buffer.from(bytes.subarray(at));
+    // A copy of its own, so that a few bytes do not hold on to the chunk, or to a page that others share.
+    this.#head = Buffer.allocUnsafeSlow(bytes.length - at);
+    bytes.copy(this.#head, 0, at);
     return -1;
   }
 
@@ -107,6 +113,10 @@ class FrameReader {
     this.#give(bytes.subarray(at));
     return -1;
   }
+}
+
+function longLength(bytes: Buffer, at: number): number {
+  return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
 }
 
 /** Section 5.3, in place; the mask stands before the payload. */

@@ -101,7 +101,7 @@ export class Session {
       const bytes = isBinary ? NO_TEXT : (data as Buffer);
       this.#takeFrame(bytes, 0, bytes.length);
     });
-    readFrames(wire, (bytes, start, end) => this.#takeFrame(bytes, start, end));
+    readFrames(wire, MAX_RUNTIME_FRAME_BYTES, (bytes, start, end) => this.#takeFrame(bytes, start, end));
     socket.on("pong", () => {
       this.#unansweredPings = 0;
     });
@@ -229,7 +229,7 @@ export class Session {
     const batch = this.#instance === undefined ? undefined : this.#host.outcomeFrames.read(bytes, start, end);
     if (batch && this.#instance !== undefined) return this.#outcomes(this.#instance, batch);
     const text = bytes.subarray(start, end);
-    if (!isUtf8(text)) return this.close(INVALID_TEXT, "text that is not UTF-8");
+    if (!isUtf8(text)) return this.#refuse(INVALID_TEXT, "malformed_frame", "text that is not UTF-8");
     const decoded = decodeRuntimeFrame(text.toString());
     switch (decoded.kind) {
       case "unknown_type":
