@@ -12,7 +12,7 @@ import { fastify } from "fastify";
 import { type WebSocket, WebSocketServer } from "ws";
 import { sharedNowMs } from "./clock.ts";
 import { serve } from "./peer.ts";
-import { cpuUsSince, lookAtUsage } from "./usage.ts";
+import { askForUsage, cpuUsSince } from "./usage.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "flagback-floor-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -99,7 +99,7 @@ const skills = {
     broadcasts = [];
     return taken;
   },
-  usage: ({ collect }: { collect: boolean }) => lookAtUsage(collect),
+  usage: askForUsage,
 };
 export type FloorSkills = typeof skills;
 

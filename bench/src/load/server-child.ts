@@ -3,7 +3,7 @@ import { type RunningServer, type ServerOptions, startServer } from "flagback";
 import { type Logger, pino } from "pino";
 import { sharedNowMs } from "./clock.ts";
 import { serve } from "./peer.ts";
-import { cpuUsSince, lookAtUsage } from "./usage.ts";
+import { askForUsage, cpuUsSince, lookAtUsage } from "./usage.ts";
 
 export interface Commit {
   /** Null where runtimes see nothing of it. */
@@ -40,7 +40,7 @@ const skills = {
     broadcasts = [];
     return taken;
   },
-  usage: ({ collect, goOn }: { collect: boolean; goOn?: boolean }) => lookAtUsage(collect, goOn),
+  usage: askForUsage,
 };
 export type ServerSkills = typeof skills;
 

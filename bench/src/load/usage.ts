@@ -1,5 +1,6 @@
 /** What a process has used so far. */
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { sharedNowMs } from "./clock.ts";
 import { runQueueMs } from "./run-queue.ts";
@@ -21,16 +22,19 @@ export interface Usage {
 }
 
 const RESOLUTION_MS = 5;
+const PAGES_RETURN_MS = 250;
 let delays: IntervalHistogram | undefined;
 let watching: NodeJS.Timeout | undefined;
 let maxOwnDelayMs = 0;
 
-/**
- * Looks, and begins to measure the event loop's delay anew unless it is to go on. Collects garbage first where Node was told to
- * expose it.
- */
-export function lookAtUsage(collect = false, goOn = false): Usage {
-  if (collect) collectGarbage();
+/** Looks, after a collection of garbage where that is asked for and Node was told to expose it. */
+export async function askForUsage({ collect, goOn }: { collect: boolean; goOn?: boolean }): Promise<Usage> {
+  if (collect) await collectGarbage();
+  return lookAtUsage(goOn);
+}
+
+/** Looks, and begins to measure the event loop's delay anew unless it is to go on. */
+export function lookAtUsage(goOn = false): Usage {
   const { user, system } = process.cpuUsage();
   const { rss, heapUsed, external } = process.memoryUsage();
   const usage: Usage = {
@@ -52,10 +56,12 @@ export function lookAtUsage(collect = false, goOn = false): Usage {
 }
 
 /** And moves what is left together: gaps between what is kept come and go over minutes, and would hide a slow leak or look like one. */
-function collectGarbage(): void {
+async function collectGarbage(): Promise<void> {
   setFlagsFromString("--compact-on-every-full-gc");
   globalThis.gc?.();
   setFlagsFromString("--no-compact-on-every-full-gc");
+  // Pages that are free now go back to the system on other threads.
+  await sleep(PAGES_RETURN_MS);
 }
 
 /** User and system time, in microseconds. */
