@@ -111,15 +111,14 @@ export class Fleet {
     return text;
   }
 
-  async connect(group: string, n: number, options: { acknowledges?: boolean } = {}): Promise<void> {
-    const { acknowledges = true } = options;
+  async connect(group: string, n: number): Promise<void> {
     await this.clients.ask("connect", {
       group,
       speech: "flagback",
       port: this.port,
       token: this.runtimeToken,
       n,
-      acknowledges,
+      acknowledges: true,
     });
   }
 
