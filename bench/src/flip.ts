@@ -81,7 +81,7 @@ function reportOf(alone: Measured, busy: Measured, perSecond: number): Report {
         { what: `${when}: without flagback, ${quantile}`, value: floor[quantile], unit: "ms" },
         { what: `${when}: flagback, ${quantile}`, value: flagback[quantile], unit: "ms", ratioToFloor: ratio },
       );
-      if (ratio > limit)
+      if (!(ratio <= limit))
         failures.push(
           `${when}, the ${quantile} of a flip is ${ratio.toFixed(2)} times the path without flagback, more than ${limit}`,
         );

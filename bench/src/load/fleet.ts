@@ -75,7 +75,9 @@ export class Fleet {
   /** When a revision was committed, on the shared clock. To be asked once, and not of older ones after it. */
   async committedMs(revision: number): Promise<number> {
     const commits = await this.server.ask("takeCommits");
-    return commits.find((commit) => commit.revision === revision)?.atMs ?? Number.NaN;
+    const commit = commits.find((each) => each.revision === revision);
+    if (commit === undefined) throw new Error(`the server did not say when revision ${revision} was committed`);
+    return commit.atMs;
   }
 
   /** A rollout at half of the traffic with three guardrails, so that outcomes are counted and judged. */

@@ -15,6 +15,9 @@ const CONNECT_AT_ONCE = 200;
 /** Of ten runs, this many are the candidate's. */
 const CANDIDATE_TENTHS = 5;
 const PACE_MS = 5;
+const SECOND_MS = 1_000;
+/** How long what is on its way at the end may take to be acknowledged. */
+const DRAIN_TIMEOUT_MS = 30_000;
 
 interface Reporter {
   readonly client: LightClient;
@@ -73,12 +76,17 @@ const skills = {
     reported = 0;
     waits = [];
   },
+  /** Since `reset`; costs nothing to ask. */
+  acknowledged: () => acknowledged,
   counted() {
-    const seconds = (sharedNowMs() - startedMs) / 1_000;
+    const seconds = (sharedNowMs() - startedMs) / SECOND_MS;
     const all = waits.flat();
     const waited = all.length === 0 ? null : spreadOf(all);
-    // Of whole seconds only; each has as much in it.
-    const p99BySecond = waits.slice(0, Math.floor(seconds)).map((each) => spreadOf(each).p99);
+    // Of whole seconds. In one without an acknowledgement everybody waited for all of it.
+    const p99BySecond = Array.from({ length: Math.floor(seconds) }, (_, second) => {
+      const each = waits[second];
+      return each === undefined ? SECOND_MS : spreadOf(each).p99;
+    });
     return { reported, acknowledged, perSecond: acknowledged / seconds, waited, p99BySecond };
   },
   /** Sends nothing more, waits until everything is acknowledged, and hangs up. */
@@ -87,7 +95,11 @@ const skills = {
     if (pacing) clearInterval(pacing);
     pacing = null;
     const counted = skills.counted();
-    while (reporters.some(({ sent }) => sent.size > 0)) await new Promise((resolve) => setTimeout(resolve, 1));
+    const deadlineMs = sharedNowMs() + DRAIN_TIMEOUT_MS;
+    while (reporters.some(({ sent }) => sent.size > 0)) {
+      if (sharedNowMs() > deadlineMs) throw new Error("batches were sent and never acknowledged");
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
     const total = { reported, acknowledged, everAcknowledged };
     for (const { client } of reporters) client.destroy();
     reporters = [];
@@ -114,7 +126,7 @@ function open(port: number, token: string): Reporter {
 
 function settled(reporter: Reporter, through: number): void {
   const now = sharedNowMs();
-  const second = Math.floor((now - startedMs) / 1_000);
+  const second = Math.floor((now - startedMs) / SECOND_MS);
   for (const [seq, at] of reporter.sent) {
     if (seq > through) break;
     reporter.sent.delete(seq);
