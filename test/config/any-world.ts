@@ -7,18 +7,7 @@ import { FlagDefinition, type Json, Policy, type PolicyInput, TOTAL_WEIGHT, Vers
 import fc from "fast-check";
 import { digestOf } from "../../server/src/engine/canonical.ts";
 import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
-
-export const EMPTY_WORLD: World = {
-  aliases: new Map(),
-  versions: new Map(),
-  killSwitches: new Map(),
-  flags: new Map(),
-  decisions: new Map(),
-  incidents: new Map(),
-  triggers: new Map(),
-  asked: new Map(),
-  releases: new Map(),
-};
+import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 export const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },

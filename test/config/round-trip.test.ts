@@ -6,7 +6,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Configuration, readConfig } from "../../server/src/config/parse-config.ts";
 import { printConfig } from "../../server/src/config/print-config.ts";
-import { AT, anyWorld, EMPTY_WORLD, worldOf } from "./any-world.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
+import { AT, anyWorld, worldOf } from "./any-world.ts";
 
 test("applying what was exported plans nothing, and the server has nothing that it does not name", () => {
   fc.assert(

@@ -6,6 +6,7 @@ import { type Command, type DoctorFacts, doctor, transition, type World, worldAf
 import { type Alias, type DoctorCheck, type Json, Policy, type PolicyInput, type Version } from "@flagback/schemas";
 import { describe, expect, test } from "vitest";
 import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 const NOW = "2026-01-02T03:04:05.678Z";
 const AT = {
@@ -303,17 +304,6 @@ function policyOf(policy: Partial<PolicyInput>): PolicyInput {
 
 /** An alias with a stable version, a second one, and a policy. */
 function ready(policy: Partial<PolicyInput> = {}): World {
-  const empty: World = {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    triggers: new Map(),
-    asked: new Map(),
-    releases: new Map(),
-  };
   const commands: Command[] = [
     { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } },
     register("agent@1", { prompt: "one" }),
@@ -321,7 +311,7 @@ function ready(policy: Partial<PolicyInput> = {}): World {
     { kind: "putAlias", name: "agent", policy: Policy.parse(policyOf(policy)) },
     { kind: "declareStable", alias: "agent", version: "agent@1", reason: "serves" },
   ];
-  return commands.reduce(done, empty);
+  return commands.reduce(done, EMPTY_WORLD);
 }
 
 function exposing(): World {

@@ -15,6 +15,7 @@ import { DRILL_CHECKS, DrillFault, type DrillStep, EXERCISE_STEPS, Policy, type 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },
@@ -307,20 +308,9 @@ function passOf(world: World) {
 function worldWith(fields: { readonly policy?: Policy | null; readonly candidates?: readonly string[] } = {}): World {
   const { candidates = ["agent@2"] } = fields;
   const chosen = fields.policy === undefined ? policy() : fields.policy;
-  const empty: World = {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    triggers: new Map(),
-    asked: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    releases: new Map(),
-  };
   const version = (id: string) => ({ id, alias: "agent", kind: "prompt" as const, labels: {}, notes: "" });
   return done(
-    empty,
+    EMPTY_WORLD,
     { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } },
     { kind: "registerVersion", version: { ...version("agent@1"), payload: { prompt: "Be kind." } } },
     { kind: "registerVersion", version: { ...version("agent@2"), payload: { prompt: "Be brief." } } },

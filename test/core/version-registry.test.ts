@@ -15,6 +15,7 @@ import { ConfigFile, desiredState, type Json, type PayloadSchema, Policy } from 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 const START = "2026-01-01T00:00:00.000Z";
 const payloads = new JsonSchemaChecker();
@@ -293,18 +294,7 @@ function at(now: string) {
 }
 
 function withoutVersions(): World {
-  const empty: World = {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    triggers: new Map(),
-    asked: new Map(),
-    releases: new Map(),
-  };
-  return done(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
+  return done(EMPTY_WORLD, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }
 
 /** Three versions of an alias, the first of which is stable. */

@@ -1,7 +1,6 @@
 /**
  * Which rollouts' counts may go.
  */
-import type { World } from "@flagback/core";
 import type { Alias } from "@flagback/schemas";
 import { expect, test } from "vitest";
 import { LedgerBook } from "../../../server/src/ledger/ledger-book.ts";
@@ -9,6 +8,7 @@ import { TickClock } from "../../../server/src/ledger/tick-clock.ts";
 import { inUse } from "../../../server/src/store/in-use.ts";
 import { parseKeep, Retention } from "../../../server/src/store/retention.ts";
 import type { PruneStep } from "../../../server/src/store/store.ts";
+import { EMPTY_WORLD } from "../../support/empty-world.ts";
 import { opened, usedServer } from "./aged-server.ts";
 import { quiet } from "./quiet.ts";
 
@@ -82,15 +82,3 @@ test("a rollout is open as long as a run of it may still be reported, and no lon
   book.advance();
   expect(open()).toEqual([]);
 });
-
-const EMPTY_WORLD: World = {
-  aliases: new Map(),
-  versions: new Map(),
-  killSwitches: new Map(),
-  flags: new Map(),
-  decisions: new Map(),
-  incidents: new Map(),
-  triggers: new Map(),
-  asked: new Map(),
-  releases: new Map(),
-};
