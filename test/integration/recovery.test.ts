@@ -10,6 +10,7 @@ import {
   ENOUGH_FOR_PROOF,
   failUntilRolledBack,
   inState,
+  rollbackReached,
   run,
   runsThatWrite,
 } from "../support/agents.ts";
@@ -217,7 +218,7 @@ test("an incident keeps what it was, and its report has the facts in place", asy
     };
     await run(one, (version) => (version === CANDIDATE ? (failure as Partial<Outcome>) : {}));
   }
-  await rollout.rolledBack();
+  await rollbackReached(rollout, [one]);
   await runsThatWrite([one], ENOUGH_FOR_PROOF);
   clock.passSeconds(5);
   const { id, snapshot } = await inState(rollout, "recovered");

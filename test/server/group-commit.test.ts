@@ -1,5 +1,5 @@
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import { GroupCommit } from "../../server/src/ledger/group-commit.ts";
+import { GroupCommit, TOGETHER_MS } from "../../server/src/ledger/group-commit.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
@@ -8,15 +8,26 @@ beforeEach(() => {
   });
 });
 
-test("counts wait for others, and are written together", async () => {
+test("after a pause counts wait only for those that come with them, and are written together", async () => {
   const { commit, writes } = committing();
   for (let n = 1; n <= 3; n++) commit.schedule(n);
-  await vi.advanceTimersByTimeAsync(4);
   expect(writes).toHaveLength(0);
-  await vi.advanceTimersByTimeAsync(1);
+  await vi.advanceTimersByTimeAsync(TOGETHER_MS);
   expect(writes).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(100);
   expect(writes).toHaveLength(1);
+});
+
+test("commits rest for 5 ms, and a count that comes late in the rest waits for what is left of it", async () => {
+  const { commit, writes } = committing({ writeMs: 1 });
+  commit.schedule(100);
+  await vi.advanceTimersByTimeAsync(1 + 3);
+  commit.schedule(1);
+  await vi.advanceTimersByTimeAsync(1);
+  commit.schedule(2);
+  expect(writes).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(writes).toHaveLength(2);
 });
 
 test("a group that is full goes at once, and the timer of its first count writes nothing more", async () => {

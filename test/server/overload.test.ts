@@ -26,6 +26,8 @@ test("runtimes whose counts waited too long are asked to pause; every outcome is
     const assigned = [{ alias: "support-agent", version, revision, n: 1 }];
     const item = { assignedSeq: seq, runId: `r${seq}`, alias: "support-agent", version, status: "success" };
     runtime.send({ type: "outcomes", seq, assigned, items: [item] });
+    // The first commit comes at once, and the others' rest after it is what they wait for.
+    if (seq === 1) await runtime.next("outcomesAck", ({ through }) => through === 1);
   }
   const last = await runtime.next("outcomesAck", ({ through }) => through === 50);
   expect(last.slowDownMs).toBeGreaterThan(SLOW_DOWN_AFTER_MS);

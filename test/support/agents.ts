@@ -64,7 +64,15 @@ export async function failingRuns(agents: readonly Agent[], count: number): Prom
 
 export async function failUntilRolledBack(rollout: RolloutServer, agents: readonly Agent[]): Promise<void> {
   await failingRuns(agents, 20);
-  await rollout.rolledBack();
+  await rollbackReached(rollout, agents);
+}
+
+/** Waits for the rollback, and until each of the agents holds it. */
+export async function rollbackReached(rollout: RolloutServer, agents: readonly Agent[]): Promise<void> {
+  const { revision = Number.POSITIVE_INFINITY } = await rollout.rolledBack();
+  for (const { provider } of agents) {
+    await eventually("the agent holds the rollback", () => (provider.revision ?? 0) >= revision);
+  }
 }
 
 /** Waits until no run can get the candidate or write any more, as the agent itself sees it. */

@@ -1,17 +1,19 @@
 /**
- * Makes counts durable in groups: the first count of a group waits at most max(5 ms, 4 x the last commit's time), so that
- * a slow disk writes larger groups (DESIGN 9). A commit that was slow alone, such as one that folded SQLite's journal, says
+ * Makes counts durable in groups: commits rest for max(5 ms, 4 x the last commit's time) from the end of one to the start
+ * of the next, so that a slow disk writes larger groups (DESIGN 9). The rest is counted from the commit before and not from
+ * a group's first count, so that a count that comes late in it waits only for what is left of it, and one that comes after
+ * a pause waits only for those that came with it (ADR 17). A commit that was slow alone, such as one that folded SQLite's journal, says
  * nothing of the disk, so the faster of the last two counts. The commit's time is the disk's alone: a larger group would not
  * make the rows and the acknowledgements any fewer, and waiting for them in proportion would let wait and group raise each
  * other without end. A group that is full goes at once, so that a control change never waits for more than one bounded write.
  */
 
 export interface GroupCommitOptions {
-  /** Least time that a count waits for others, in milliseconds. */
+  /** Least time between the end of one commit and the start of the next, in milliseconds. */
   readonly delayMs: number;
   /** Outcomes in a group that goes at once, also where it has not waited. */
   readonly maxOutcomes: number;
-  /** The wait is this many times the own time of the faster of the last two commits, where that is longer. */
+  /** The rest is this many times the own time of the faster of the last two commits, where that is longer. */
   readonly commitTimeFactor: number;
   /** Longest wait, also after failures, in milliseconds. */
   readonly maxDelayMs: number;
@@ -25,12 +27,17 @@ export const DEFAULT_GROUP_COMMIT: GroupCommitOptions = {
   maxDelayMs: 1_000,
 };
 
+/** After a pause a count waits this long, in milliseconds, for those that arrive with it. */
+export const TOGETHER_MS = 1;
+
 export class GroupCommit {
   readonly #flush: () => Promise<number>;
   readonly #onFailure: (error: unknown) => void;
   readonly #options: GroupCommitOptions;
   #timer: NodeJS.Timeout | undefined;
   #isWriting = false;
+  /** When the last commit ended, in milliseconds of the process's own clock. */
+  #endedAtMs = Number.NEGATIVE_INFINITY;
   #lastMs = 0;
   /** Of the commit before the last. */
   #formerMs = 0;
@@ -59,8 +66,9 @@ export class GroupCommit {
       return;
     }
     if (this.#timer) return;
-    const waitMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * Math.min(this.#lastMs, this.#formerMs)));
-    this.#timer = setTimeout(() => void this.#run(), waitMs);
+    const restMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * Math.min(this.#lastMs, this.#formerMs)));
+    const leftMs = this.#endedAtMs + restMs - performance.now();
+    this.#timer = setTimeout(() => void this.#run(), Math.max(TOGETHER_MS, leftMs));
   }
 
   /** Writes what is left and stops. Safe twice. */
@@ -80,12 +88,14 @@ export class GroupCommit {
       this.#formerMs = this.#lastMs;
       this.#lastMs = diskMs;
       this.#hasFailed = false;
+      this.#endedAtMs = performance.now();
       this.#isWriting = false;
     } catch (error) {
       this.#onFailure(error);
       this.#lastMs = this.#options.maxDelayMs;
       this.#formerMs = this.#options.maxDelayMs;
       this.#hasFailed = true;
+      this.#endedAtMs = performance.now();
       this.#isWriting = false;
       this.schedule(0);
     }

@@ -53,7 +53,7 @@ export function addServe(program: Command, io: Io): void {
     )
     .option(
       "--commit-delay <ms>",
-      "least time that counted outcomes wait for others before they are made durable together",
+      "least time between one write of counted outcomes and the next",
       wholeNumber(0, 100),
       DEFAULT_GROUP_COMMIT.delayMs,
     )
