@@ -5,8 +5,9 @@
 import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import { sharedNowMs } from "./clock.ts";
 import { LightClient } from "./light-client.ts";
+import type { Pause } from "./pause-watch.ts";
 import { serve } from "./peer.ts";
-import { spreadOf } from "./statistics.ts";
+import { type Spread, spreadOf } from "./statistics.ts";
 import { lookAtUsage } from "./usage.ts";
 
 /** Batches of one reporter on their way at once, where nobody asks for more: what a provider allows itself. */
@@ -16,6 +17,8 @@ const CONNECT_AT_ONCE = 200;
 const CANDIDATE_TENTHS = 5;
 const PACE_MS = 5;
 const SECOND_MS = 1_000;
+/** A turn later than this is not made up for: other runtimes would not all have waited for this process to wake up. */
+const MAX_LATE_MS = 10;
 /** How long what is on its way at the end may take to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -38,8 +41,8 @@ let everAcknowledged = 0;
 let reported = 0;
 let runs = 0;
 let revision = 0;
-/** How long each batch took to be acknowledged, by the second since `reset` in which it was. */
-let waits: number[][] = [];
+/** When each batch was sent that was acknowledged since `reset`, and how long that took. */
+let waits: { readonly sentMs: number; readonly ms: number }[] = [];
 
 const skills = {
   /** `perSecond` outcomes over all reporters; without it as many as are acknowledged. */
@@ -78,16 +81,20 @@ const skills = {
   },
   /** Since `reset`; costs nothing to ask. */
   acknowledged: () => acknowledged,
-  counted() {
+  /** What came since `reset`. `waitedAwake` is of the batches that were not on their way while the machine stood still. */
+  counted({ pauses = [] }: { pauses?: readonly Pause[] } = {}) {
     const seconds = (sharedNowMs() - startedMs) / SECOND_MS;
-    const all = waits.flat();
-    const waited = all.length === 0 ? null : spreadOf(all);
-    // Of whole seconds. In one without an acknowledgement everybody waited for all of it.
-    const p99BySecond = Array.from({ length: Math.floor(seconds) }, (_, second) => {
-      const each = waits[second];
-      return each === undefined ? SECOND_MS : spreadOf(each).p99;
-    });
-    return { reported, acknowledged, perSecond: acknowledged / seconds, waited, p99BySecond };
+    const awake = waits.filter(
+      ({ sentMs, ms }) => !pauses.some(({ fromMs, toMs }) => sentMs < toMs && sentMs + ms > fromMs),
+    );
+    return {
+      reported,
+      acknowledged,
+      perSecond: acknowledged / seconds,
+      waited: spreadOrNull(waits),
+      waitedAwake: spreadOrNull(awake),
+      awakeShare: awake.length / waits.length,
+    };
   },
   /** Sends nothing more, waits until everything is acknowledged, and hangs up. */
   async stop() {
@@ -124,25 +131,31 @@ function open(port: number, token: string): Reporter {
   return reporter;
 }
 
+function spreadOrNull(of: typeof waits): Spread | null {
+  return of.length === 0 ? null : spreadOf(of.map(({ ms }) => ms));
+}
+
 function settled(reporter: Reporter, through: number): void {
   const now = sharedNowMs();
-  const second = Math.floor((now - startedMs) / SECOND_MS);
   for (const [seq, at] of reporter.sent) {
     if (seq > through) break;
     reporter.sent.delete(seq);
     acknowledged += batch;
     everAcknowledged += batch;
-    waits[second] ??= [];
-    waits[second].push(now - at);
+    waits.push({ sentMs: at, ms: now - at });
   }
   if (pacing === null && isOpen) send(reporter, batchesInFlight - reporter.sent.size);
 }
 
 function pace(perSecond: number): void {
-  const begunMs = sharedNowMs();
+  let begunMs = sharedNowMs();
+  let turnMs = begunMs;
   let turn = 0;
   let sent = 0;
   pacing = setInterval(() => {
+    const lateMs = sharedNowMs() - turnMs - PACE_MS;
+    if (lateMs > MAX_LATE_MS) begunMs += lateMs;
+    turnMs = sharedNowMs();
     const due = ((sharedNowMs() - begunMs) * perSecond) / 1_000;
     for (; sent < due; sent += batch) {
       send(reporters[turn % reporters.length] as Reporter);
