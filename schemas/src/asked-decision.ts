@@ -2,7 +2,7 @@
  * A decision that the brain leaves to people: a guardrail of mode `approval` was breached (DESIGN 7).
  */
 import * as z from "zod";
-import { Attribution, GuardrailEvidence, StopReason } from "./documents.ts";
+import { Attribution, GuardrailEvidence, StopReason } from "./incident.ts";
 import { AtDeadline } from "./policy.ts";
 import { Digest, Name, Text, Timestamp, VersionId } from "./primitives.ts";
 

@@ -3,11 +3,12 @@
  * Both snippets of the seeds parse as they stand: a `rollback:` block and an `aliases:` block.
  */
 import * as z from "zod";
-import { FailSafe, FlagDefinition, ReleaseVersions, type Slot, TriggerDefinition, VersionKind } from "./documents.ts";
+import { FailSafe, FlagDefinition, ReleaseVersions, type Slot, VersionKind } from "./documents.ts";
 import { MAX_TEXT_LENGTH, TOTAL_WEIGHT } from "./limits.ts";
 import { PayloadSchema } from "./payload-schema.ts";
 import { type Guardrail, Policy } from "./policy.ts";
 import { type Json, Name, Payload, Text, VersionId } from "./primitives.ts";
+import { TriggerDefinition } from "./trigger.ts";
 
 /** Thresholds by metric, as the seeds write them. `error_rate_p95` there is the error rate. */
 const Triggers = z.record(

@@ -2,15 +2,8 @@
  * Bodies of the HTTP API (DESIGN 11).
  */
 import * as z from "zod";
-import {
-  Allocation,
-  FlagDefinition,
-  Propagation,
-  ReleaseVersions,
-  Role,
-  VersionKind,
-  WebhookFormat,
-} from "./documents.ts";
+import { Role } from "./access.ts";
+import { Allocation, FlagDefinition, ReleaseVersions, VersionKind } from "./documents.ts";
 import type { FlagbackError } from "./errors.ts";
 import {
   MAX_BATCH_ITEMS,
@@ -22,6 +15,8 @@ import {
 import { PayloadSchema } from "./payload-schema.ts";
 import { Percent, Policy } from "./policy.ts";
 import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
+import { Propagation } from "./runtime-standing.ts";
+import { WebhookFormat } from "./webhook.ts";
 
 /** Registers a version. `alias` defaults to the part of the id before `@`. */
 export const RegisterVersionBody = z.strictObject({

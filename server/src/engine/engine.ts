@@ -15,7 +15,6 @@ import {
 } from "@flagback/core";
 import {
   type Actor,
-  type Alias,
   type AuditEvent,
   type CoordinatedRollback,
   FlagbackError,
@@ -38,12 +37,14 @@ import {
 } from "../store/store.ts";
 import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing.ts";
 import { digestOf, markAfter } from "./canonical.ts";
+import { checkEdit, type IfMatch } from "./edit-check.ts";
 import { History } from "./history.ts";
 import { JsonSchemaChecker } from "./json-schema-checker.ts";
 import { checkPlan } from "./plan-digest.ts";
 import { RefusalAudit } from "./refusal-audit.ts";
 import { RepeatAudit } from "./repeat-audit.ts";
 import { Serial } from "./serial.ts";
+import { stamp } from "./stamp.ts";
 
 /** What a command did. `unchanged` and `already_rolled_back` changed nothing. */
 export interface Executed {
@@ -63,7 +64,7 @@ export interface Executed {
 
 export interface ExecuteOptions {
   /** Refuse where the target document is at another edit, or where there is none; `*` is any edit. */
-  readonly ifMatch?: number | "*";
+  readonly ifMatch?: IfMatch;
   /** Answer a repeat of this request with what it was answered first. */
   readonly idempotency?: RequestKey;
   /** Of an apply: refuse where its plan would be another one. */
@@ -358,48 +359,6 @@ function without(world: World, gone: ReadonlySet<string>): World {
   };
 }
 
-/** Writes the revision into the documents that runtimes see changed, and the edit into every one. */
-function stamp(world: World, change: Change, touched: HistoryEntry["touched"], revision: number): Change {
-  const stamped = <Document extends { readonly revision: number; readonly edit: number }>(
-    kind: HistoryEntry["touched"][number]["kind"],
-    key: string,
-    before: Document | undefined,
-    document: Document,
-  ): Document => {
-    const isTouched = touched.some((each) => each.kind === kind && each.key === key);
-    const seen = isTouched ? revision : document.revision;
-    return { ...document, revision: seen, edit: Math.max((before?.edit ?? 0) + 1, seen) };
-  };
-  return {
-    ...change,
-    aliases: change.aliases.map((each) =>
-      withRolloutRevisions(
-        stamped("alias", each.name, world.aliases.get(each.name), each),
-        change.stops.some(({ incident }) => incident.alias === each.name),
-      ),
-    ),
-    killSwitches: change.killSwitches.map((each) =>
-      stamped("killSwitch", each.key, world.killSwitches.get(each.key), each),
-    ),
-    flags: change.flags.map((each) => stamped("flag", each.key, world.flags.get(each.key), each)),
-    triggers: change.triggers.map((each) => ({ ...each, edit: Math.max(each.edit + 1, revision) })),
-    releases: change.releases.map((each) => ({ ...each, edit: (world.releases.get(each.name)?.edit ?? 0) + 1 })),
-    stops:
-      touched.length === 0
-        ? change.stops
-        : change.stops.map((stop) => ({ ...stop, incident: { ...stop.incident, revision } })),
-  };
-}
-
-/** Notes the revisions between which a rollout's runs are assigned: others belong to no arm of it. */
-function withRolloutRevisions(alias: Alias, isRolledBack: boolean): Alias {
-  const { rollout, revision } = alias;
-  if (!rollout) return alias;
-  const started = rollout.startRevision === undefined ? { startRevision: revision } : {};
-  const ended = isRolledBack ? { endRevision: revision } : {};
-  return { ...alias, rollout: { ...rollout, ...started, ...ended } };
-}
-
 function auditRow(row: AuditText, at: Circumstances, revision: number | undefined): Omit<AuditEvent, "id"> {
   const { switchStatus: _pending, ...columns } = row.audit;
   return {
@@ -411,74 +370,4 @@ function auditRow(row: AuditText, at: Circumstances, revision: number | undefine
     ...columns,
     ...(revision === undefined ? {} : { revision }),
   };
-}
-
-function checkEdit(world: World, command: Command, ifMatch: ExecuteOptions["ifMatch"]): void {
-  const guarded = ifMatch === undefined ? undefined : documentOf(world, command);
-  if (!guarded) return;
-  const { document } = guarded;
-  if (document && (ifMatch === "*" || document.edit === ifMatch)) return;
-  throw new FlagbackError({
-    code: "revision_conflict",
-    message: document
-      ? `The document is at edit ${document.edit}, not ${ifMatch}: somebody changed it meanwhile.`
-      : "There is no such document, so none that If-Match could name.",
-    hint: "Read it again, look at what changed, and repeat with its new ETag.",
-  });
-}
-
-/** The document that a command is about. Emergencies (rollback, engage, stop) name none: they lose no races. */
-function documentOf(
-  world: World,
-  command: Command,
-): { readonly document: { readonly edit: number } | undefined } | undefined {
-  switch (command.kind) {
-    case "putAlias":
-      return { document: world.aliases.get(command.name) };
-    case "addCandidates":
-    case "declareStable":
-    case "startRollout":
-    case "rollForward":
-    case "advanceRollout":
-    case "resumeRollout":
-    case "promote":
-    case "unlock":
-      return { document: world.aliases.get(command.alias) };
-    case "release":
-    case "putKillSwitch":
-      return { document: world.killSwitches.get(command.key) };
-    case "putFlag":
-    case "deleteFlag":
-      return { document: world.flags.get(command.key) };
-    case "putTrigger":
-    case "deleteTrigger":
-      return { document: world.triggers.get(command.id) };
-    case "putRelease":
-      return { document: world.releases.get(command.name) };
-    case "registerVersion":
-    case "retireVersion":
-    case "pauseRollout":
-    case "holdRollout":
-    case "endHold":
-    case "rollback":
-    case "ask":
-    case "approve":
-    case "reject":
-    case "rollbackTogether":
-    case "lock":
-    case "engage":
-    case "expireEntries":
-    case "expireFinishing":
-    case "stopEverything":
-    case "openDrill":
-    case "closeDrill":
-    case "deleteAlias":
-    case "deleteKillSwitch":
-    case "apply":
-    case "convergeIncident":
-    case "settleIncident":
-    case "releaseIncident":
-    case "noteIncident":
-      return undefined;
-  }
 }
