@@ -1,7 +1,8 @@
 import { type Command, drillFinding, type GateFacts, gateOf, transition, type World, worldAfter } from "@flagback/core";
 import { Policy, type PolicyInput } from "@flagback/schemas";
 import { expect, test } from "vitest";
-import { AT, emptyWorld } from "./support-world.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
+import { AT } from "./support-world.ts";
 
 const SOAKED = "2026-01-02T03:14:05.678Z";
 const PROVEN: GateFacts = { isHealthy: true, drills: [] };
@@ -166,7 +167,7 @@ test.each([
 });
 
 function exposing(policy: Partial<PolicyInput> = {}): World {
-  let world = emptyWorld();
+  let world = EMPTY_WORLD;
   world = after(world, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2"]) {
     const version = { id, alias: "agent", kind: "prompt", payload: { id }, labels: {}, notes: "" } as const;

@@ -13,7 +13,8 @@ import {
 import { Policy, type PolicyInput, type RuntimeAlias, TOTAL_WEIGHT } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AT, emptyWorld } from "./support-world.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
+import { AT } from "./support-world.ts";
 
 const VERSIONS = ["agent@1", "agent@2", "agent@3"] as const;
 const ROLLBACK: Command = { kind: "rollback", alias: "agent", reason: "bad" };
@@ -222,7 +223,7 @@ function policy(over: Partial<PolicyInput>): Policy {
 }
 
 function ready(over: Partial<PolicyInput> = {}): World {
-  let world = done(emptyWorld(), {
+  let world = done(EMPTY_WORLD, {
     kind: "putKillSwitch",
     key: "writes_disabled",
     failSafe: { engage: true, afterMs: 0 },

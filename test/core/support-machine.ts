@@ -17,7 +17,8 @@ import {
   worldAfter,
 } from "@flagback/core";
 import { Policy, type PolicyInput } from "@flagback/schemas";
-import { AT, emptyWorld } from "./support-world.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
+import { AT } from "./support-world.ts";
 
 export { AT };
 export const NOW = AT.now;
@@ -64,7 +65,7 @@ export const WAY: Record<MachineState, () => World> = {
 };
 
 function world(changed: Partial<PolicyInput> = {}): World {
-  let empty = emptyWorld();
+  let empty = EMPTY_WORLD;
   empty = carried(empty, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
   for (const id of ["agent@1", "agent@2", "agent@3", "agent@bad"]) {
     const version = { id, alias: "agent", kind: "prompt", payload: { id }, labels: {}, notes: "" } as const;

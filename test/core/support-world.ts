@@ -11,6 +11,7 @@ import {
 } from "@flagback/core";
 import { Policy, type Refusal } from "@flagback/schemas";
 import { JsonSchemaChecker } from "../../server/src/engine/json-schema-checker.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 export const AT: Circumstances = {
   actor: { kind: "token", name: "ada", id: "t1" },
@@ -28,24 +29,9 @@ export const POLICY = Policy.parse({
   ],
 });
 
-/** Nothing at all, as before the first start of a server. */
-export function emptyWorld(): World {
-  return {
-    aliases: new Map(),
-    versions: new Map(),
-    killSwitches: new Map(),
-    flags: new Map(),
-    decisions: new Map(),
-    incidents: new Map(),
-    releases: new Map(),
-    triggers: new Map(),
-    asked: new Map(),
-  };
-}
-
 /** With the kill switch that a server makes at its first start. */
 export function withSwitch(): World {
-  return done(emptyWorld(), { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
+  return done(EMPTY_WORLD, { kind: "putKillSwitch", key: "writes_disabled", failSafe: { engage: true, afterMs: 0 } });
 }
 
 /** `agent` with `agent@1` stable and `agent@2` registered. */
