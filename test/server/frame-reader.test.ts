@@ -1,10 +1,10 @@
 /** Frames read beside `ws`: the same messages, whatever comes and however it is cut. */
 import { EventEmitter, once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import type { Duplex, Writable } from "node:stream";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import * as ws from "ws";
 import { WebSocket, WebSocketServer } from "ws";
 import { readFrames } from "../../server/src/stream/frame-reader.ts";
@@ -136,6 +136,21 @@ test("ws hands its socket's frames over, and reads again from the first that is 
   server.close();
 });
 
+test("over a real socket the server reads, answers and closes as ws alone does", async () => {
+  const alone = await peer(false);
+  const beside = await peer(true);
+  await fc.assert(
+    fc.asyncProperty(fc.array(frame, { maxLength: 8 }), fc.array(fc.nat(), { maxLength: 6 }), async (frames, cuts) => {
+      // A close at the end, so that every conversation ends by itself.
+      const bytes = Buffer.concat([...frames.map(bytesOf), bytesOf(CLOSE)]);
+      const ends = [...cuts.map((cut) => cut % bytes.length), bytes.length].sort((a, b) => a - b);
+      const chunks = ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end)).filter((chunk) => chunk.length > 0);
+      expect(await beside(chunks)).toEqual(await alone(chunks));
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test("a socket that somebody else listens to as well is left alone", () => {
   const wire = new EventEmitter() as Duplex;
   const listeners = [() => undefined, () => undefined];
@@ -143,3 +158,67 @@ test("a socket that somebody else listens to as well is left alone", () => {
   readFrames(wire, MAX_LENGTH, () => undefined);
   expect(wire.listeners("data")).toEqual(listeners);
 });
+
+const CLOSE: Frame = {
+  first: FINAL | 8,
+  isMasked: true,
+  mask: Uint8Array.of(9, 8, 7, 6),
+  payload: Uint8Array.of(0x0f, 0xa0),
+};
+const HANDSHAKE = [
+  "GET / HTTP/1.1",
+  "Host: 127.0.0.1",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Version: 13",
+  `Sec-WebSocket-Key: ${"A".repeat(22)}==`,
+  "",
+  "",
+].join("\r\n");
+
+/** A server, and what talks to it: answers what the server was told by the chunks, and what it wrote to the socket. */
+async function peer(isBeside: boolean) {
+  const server = createServer();
+  const webSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_LENGTH });
+  let told: unknown[] = [];
+  let isOver: Promise<unknown>;
+  server.on("upgrade", (request, socket, head) => {
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const events: unknown[] = [];
+      told = events;
+      for (const kind of ["message", "ping", "pong"] as const)
+        webSocket.on(kind, (data: Buffer, isBinary?: boolean) =>
+          events.push([kind, data.toString("hex"), isBinary ?? false]),
+        );
+      webSocket.on("error", (error: NodeJS.ErrnoException) => events.push(["error", error.code]));
+      isOver = new Promise((resolve) => {
+        webSocket.on("close", (code, reason) => resolve(events.push(["close", code, String(reason)])));
+      });
+      if (isBeside)
+        readFrames(socket, MAX_LENGTH, (bytes, start, end) =>
+          events.push(["message", bytes.toString("hex", start, end), false]),
+        );
+    });
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => void server.close());
+  return async (chunks: readonly Buffer[]) => {
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    socket.setNoDelay(true);
+    socket.write(HANDSHAKE);
+    const written: Buffer[] = [];
+    await once(socket, "data");
+    socket.on("data", (bytes) => written.push(bytes));
+    // The server may have hung up already over what it was sent.
+    socket.on("error", () => {});
+    const ended = new Promise((resolve) => socket.once("close", resolve));
+    for (const chunk of chunks) {
+      socket.write(chunk);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await isOver;
+    socket.end();
+    await ended;
+    return { told, written: Buffer.concat(written).toString("hex") };
+  };
+}
