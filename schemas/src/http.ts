@@ -15,7 +15,7 @@ import {
 import { PayloadSchema } from "./payload-schema.ts";
 import { Percent, Policy } from "./policy.ts";
 import { Digest, Name, Payload, Reason, Revision, Scope, Text, Timestamp, VersionId } from "./primitives.ts";
-import { Propagation } from "./runtime-standing.ts";
+import { Propagation } from "./runtime.ts";
 import { WebhookFormat } from "./webhook.ts";
 
 /** Registers a version. `alias` defaults to the part of the id before `@`. */

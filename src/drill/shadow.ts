@@ -15,7 +15,7 @@ import {
   type Version,
 } from "@flagback/schemas";
 import { wholeAllocation } from "../allocation/index.ts";
-import { keyTaken, policyProblem } from "../rollout/aliases.ts";
+import { bareAlias, keyTaken, policyProblem } from "../rollout/aliases.ts";
 import { closeAsked } from "../rollout/asked.ts";
 import type { CommandOf } from "../rollout/commands.ts";
 import { isUnsettled, withTimeline } from "../rollout/incidents.ts";
@@ -125,7 +125,7 @@ export function openDrill(world: World, command: CommandOf<"openDrill">, at: Cir
     versions,
     aliases: [
       {
-        ...emptied(shadow, before),
+        ...bareAlias(shadow, before),
         stable,
         allocation: wholeAllocation(stable),
         candidates: [`${DRILL_PREFIX}${candidate.id}`],
@@ -147,7 +147,7 @@ export function closeDrill(world: World, command: CommandOf<"closeDrill">, at: C
   const closed = closedIncidents(world, shadow.name, at);
   return changed({
     ...emptyChange(action, `alias:${command.alias}`, command.summary),
-    aliases: [emptied(shadow.name, shadow)],
+    aliases: [bareAlias(shadow.name, shadow)],
     killSwitches: switches.filter(({ engaged }) => engaged.length > 0).map((each) => ({ ...each, engaged: [] })),
     incidents: closed,
     asked: shadow.rollout
@@ -170,22 +170,6 @@ export function aliasesUnderDrill(world: World): string[] {
 export function switchesOf(alias: string, policy: Policy): ReadonlyMap<string, string> {
   const keys = new Set([...policy.onBreach.engage, DEFAULT_KILL_SWITCH]);
   return new Map([...keys].map((key) => [key, shadowSwitchOf(alias, key)]));
-}
-
-function emptied(name: string, before: Alias | undefined): Alias {
-  return {
-    name,
-    salt: name,
-    allocation: [],
-    stable: null,
-    candidates: [],
-    policy: null,
-    locks: [],
-    rollout: null,
-    rolloutNumber: before?.rolloutNumber ?? 0,
-    revision: before?.revision ?? 0,
-    edit: before?.edit ?? 0,
-  };
 }
 
 function closedIncidents(world: World, shadow: string, at: Circumstances) {

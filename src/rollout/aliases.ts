@@ -32,7 +32,7 @@ export function putAlias(world: World, command: CommandOf<"putAlias">, at: Circu
     if (problem) return refused(problem);
   }
   let alias: Alias = {
-    ...(before ?? newAlias(world, name)),
+    ...(before ?? bareAlias(name, { rolloutNumber: world.lastRolloutNumbers?.get(name) ?? 0 })),
     ...(command.salt === undefined ? {} : { salt: command.salt }),
     ...(command.policy === undefined || isSamePolicy(before?.policy, command.policy) ? {} : { policy: command.policy }),
   };
@@ -276,7 +276,11 @@ function missingVersion(world: World, alias: Alias, id: string): Refusal | undef
   return world.versions.get(id)?.alias === alias.name ? undefined : versionNotFound(world, id, alias.name);
 }
 
-function newAlias(world: World, name: string): Alias {
+/** An alias that serves nothing; its numbers go on from what it had. */
+export function bareAlias(
+  name: string,
+  { rolloutNumber = 0, revision = 0, edit = 0 }: Partial<Pick<Alias, "rolloutNumber" | "revision" | "edit">> = {},
+): Alias {
   return {
     name,
     salt: name,
@@ -286,8 +290,8 @@ function newAlias(world: World, name: string): Alias {
     policy: null,
     locks: [],
     rollout: null,
-    rolloutNumber: world.lastRolloutNumbers?.get(name) ?? 0,
-    revision: 0,
-    edit: 0,
+    rolloutNumber,
+    revision,
+    edit,
   };
 }

@@ -3,7 +3,7 @@
  */
 import type { DesiredAlias, PlanStep, Refusal } from "@flagback/schemas";
 import type { Command, CommandOf } from "./commands.ts";
-import { joined } from "./joined.ts";
+import { joined, type Step } from "./joined.ts";
 import { targetOf, type Unnamed, unnamed } from "./ownership.ts";
 import { lockNeeded } from "./removal.ts";
 import {
@@ -16,8 +16,6 @@ import {
   type World,
   worldAfter,
 } from "./world.ts";
-
-type Step = (world: World, command: Command, at: Circumstances) => Transition;
 
 interface Intent {
   readonly command: Command;

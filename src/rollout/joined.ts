@@ -1,7 +1,11 @@
 /**
  * Several changes as one: documents as they are after the last, everything else one after the other.
  */
-import type { Change } from "./world.ts";
+import type { Command } from "./commands.ts";
+import type { Change, Circumstances, Transition, World } from "./world.ts";
+
+/** One command's transition, for those who make several into one. */
+export type Step = (world: World, command: Command, at: Circumstances) => Transition;
 
 export type JoinedChanges = Omit<Change, "action" | "target" | "summary" | "audit" | "rows" | "plan" | "coordinated">;
 

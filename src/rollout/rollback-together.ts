@@ -4,8 +4,8 @@
  */
 import type { CoordinatedRollback, Refusal } from "@flagback/schemas";
 import { weightOf } from "../allocation/index.ts";
-import type { Command, CommandOf } from "./commands.ts";
-import { joined } from "./joined.ts";
+import type { CommandOf } from "./commands.ts";
+import { joined, type Step } from "./joined.ts";
 import { aliasNotFound } from "./refusals.ts";
 import { releaseNotFound } from "./releases.ts";
 import {
@@ -19,7 +19,6 @@ import {
   worldAfter,
 } from "./world.ts";
 
-type Step = (world: World, command: Command, at: Circumstances) => Transition;
 type Outcome = CoordinatedRollback["aliases"][number];
 
 const ACTION = "rollback";

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { LedgerBook } from "../../server/src/ledger/ledger-book.ts";
 import { TickClock } from "../../server/src/ledger/tick-clock.ts";
 import type { LedgerWrites, Loaded } from "../../server/src/store/store.ts";
+import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 const ROLLOUT = { alias: "agent", rolloutNumber: 1 };
 const KEY = { ...ROLLOUT, version: "agent@2" };
@@ -323,15 +324,9 @@ const ALIAS: Alias = {
 };
 
 const WORLD: World = {
+  ...EMPTY_WORLD,
   aliases: new Map([["agent", ALIAS]]),
   versions: new Map([["agent@2", { id: "agent@2", alias: "agent" } as Version]]),
-  killSwitches: new Map(),
-  flags: new Map(),
-  decisions: new Map(),
-  incidents: new Map(),
-  triggers: new Map(),
-  asked: new Map(),
-  releases: new Map(),
 };
 
 const LATENCY = Policy.parse({

@@ -2,6 +2,7 @@
  * What the demo and its runtime processes say to each other over their IPC channel: bookkeeping and display only.
  * Flags, outcomes and acknowledgements go through the server, as everywhere.
  */
+import type { OfItself } from "../processes/runtime-standing.ts";
 
 /** Demo to runtime. */
 export type ToRuntime =
@@ -18,14 +19,8 @@ export type ToRuntime =
   | { readonly type: "end" };
 
 /** Runtime to demo. */
-export type FromRuntime =
-  /** The process listens. */
-  | { readonly type: "up" }
-  /** The provider is READY. */
-  | { readonly type: "ready"; readonly instance: string }
-  | { readonly type: "progress"; readonly progress: Progress }
-  /** The provider's log. */
-  | { readonly type: "log"; readonly message: string };
+export type FromRuntime = OfItself | ProgressMessage;
+export type ProgressMessage = { readonly type: "progress"; readonly progress: Progress };
 
 /** Everything that a runtime counted, since its start. */
 export interface Progress {

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Api, connectApi } from "../cli/api-client.ts";
 import { ownProgram, type RuntimeProcess as Process, startRuntimeProcess } from "../processes/child.ts";
-import type { FromRuntime, Progress, ToRuntime } from "./messages.ts";
+import { followStanding, type RuntimeStanding } from "../processes/runtime-standing.ts";
+import type { FromRuntime, Progress, ProgressMessage, ToRuntime } from "./messages.ts";
 import { type ServerProcess, startServerProcess } from "./processes.ts";
 import type { Scenario } from "./scenario.ts";
 
@@ -17,11 +18,7 @@ const RUNTIMES = 3;
 const NOTHING_YET: Progress = { runs: 0, writesDone: 0, writesRefused: 0, resolutions: [] };
 
 /** One runtime process and what it last told about itself. */
-export interface StagedRuntime {
-  readonly name: string;
-  /** The provider's, once it is connected. */
-  instance: string | undefined;
-  state: "starting" | "up" | "running" | "killed";
+export interface StagedRuntime extends RuntimeStanding {
   progress: Progress;
   kill(): void;
 }
@@ -108,22 +105,11 @@ function stagedRuntime(
     },
   };
   child.onLost((how) => onLost(`${child.name} ended unexpectedly (${how})`));
-  child.onMessage((message) => {
-    switch (message.type) {
-      case "up":
-        runtime.state = "up";
-        return;
-      case "ready":
-        runtime.state = "running";
-        runtime.instance = message.instance;
-        return;
-      case "progress":
-        runtime.progress = message.progress;
-        return;
-      case "log":
-        onLog(`${child.name}: ${message.message}`);
-        return;
-    }
+  followStanding<ToRuntime, ProgressMessage>(runtime, child, {
+    log: onLog,
+    besides: ({ progress }) => {
+      runtime.progress = progress;
+    },
   });
   return runtime;
 }

@@ -3,16 +3,13 @@
  */
 import type { DrillFault } from "@flagback/schemas";
 import { ownProgram, type Program, type RuntimeProcess, startRuntimeProcess } from "../processes/child.ts";
-import type { FromRuntime, Part, Seen, ToRuntime } from "./messages.ts";
+import { followStanding, type RuntimeStanding } from "../processes/runtime-standing.ts";
+import type { FromRuntime, Part, Seen, Sighting, ToRuntime } from "./messages.ts";
 
 /** Enough that none of them decides alone, also when one is killed. */
 const RUNTIMES = 3;
 
-export interface DrillRuntime {
-  readonly name: string;
-  /** The provider's, once it is connected. */
-  instance: string | undefined;
-  state: "starting" | "up" | "running" | "killed" | "lost";
+export interface DrillRuntime extends RuntimeStanding {
   candidateRuns: number;
   /** The answer to the last probe. */
   seen: { readonly number: number; readonly seen: Seen } | undefined;
@@ -84,25 +81,12 @@ export class Fleet {
       runtime.state = "lost";
       this.#onLog(`${runtime.name} ended unexpectedly (${how})`);
     });
-    child.onMessage((message) => {
-      switch (message.type) {
-        case "up":
-          runtime.state = "up";
-          return;
-        case "ready":
-          runtime.state = "running";
-          runtime.instance = message.instance;
-          return;
-        case "progress":
-          runtime.candidateRuns = message.candidateRuns;
-          return;
-        case "probed":
-          runtime.seen = message;
-          return;
-        case "log":
-          this.#onLog(`${runtime.name}: ${message.message}`);
-          return;
-      }
+    followStanding<ToRuntime, Sighting>(runtime, child, {
+      log: this.#onLog,
+      besides: (message) => {
+        if (message.type === "probed") runtime.seen = message;
+        else runtime.candidateRuns = message.candidateRuns;
+      },
     });
   }
 }

@@ -3,6 +3,7 @@
  * switches, outcomes and acknowledgements go through the server, as everywhere.
  */
 import type { DrillFault, Policy } from "@flagback/schemas";
+import type { OfItself } from "../processes/runtime-standing.ts";
 
 /** What a runtime plays. */
 export interface Part {
@@ -26,14 +27,10 @@ export type ToRuntime =
   | { readonly type: "end" };
 
 /** Runtime to drill. */
-export type FromRuntime =
-  /** The process listens. */
-  | { readonly type: "up" }
-  /** The provider is READY, and runs are played. */
-  | { readonly type: "ready"; readonly instance: string }
+export type FromRuntime = OfItself | Sighting;
+export type Sighting =
   | { readonly type: "progress"; readonly runs: number; readonly candidateRuns: number }
-  | { readonly type: "probed"; readonly number: number; readonly seen: Seen }
-  | { readonly type: "log"; readonly message: string };
+  | { readonly type: "probed"; readonly number: number; readonly seen: Seen };
 
 /** What one runtime sees when it is asked, through the provider as an agent would. */
 export interface Seen {
