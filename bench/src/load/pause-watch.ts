@@ -29,3 +29,8 @@ export function watchPauses(): () => Pause[] {
     return pauses;
   };
 }
+
+/** Whether what was on its way from one moment to another had the machine standing still meanwhile. */
+export function wasKeptWaiting(pauses: readonly Pause[], sentMs: number, arrivedMs: number): boolean {
+  return pauses.some(({ fromMs, toMs }) => sentMs < toMs && arrivedMs > fromMs);
+}

@@ -5,7 +5,7 @@
 import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import { sharedNowMs } from "./clock.ts";
 import { LightClient } from "./light-client.ts";
-import type { Pause } from "./pause-watch.ts";
+import { type Pause, wasKeptWaiting } from "./pause-watch.ts";
 import { serve } from "./peer.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 import { lookAtUsage } from "./usage.ts";
@@ -84,9 +84,7 @@ const skills = {
   /** What came since `reset`. `waitedAwake` is of the batches that were not on their way while the machine stood still. */
   counted({ pauses = [] }: { pauses?: readonly Pause[] } = {}) {
     const seconds = (sharedNowMs() - startedMs) / SECOND_MS;
-    const awake = waits.filter(
-      ({ sentMs, ms }) => !pauses.some(({ fromMs, toMs }) => sentMs < toMs && sentMs + ms > fromMs),
-    );
+    const awake = waits.filter(({ sentMs, ms }) => !wasKeptWaiting(pauses, sentMs, sentMs + ms));
     return {
       reported,
       acknowledged,
