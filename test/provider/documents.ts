@@ -1,5 +1,5 @@
 /** Documents as a server would send them: the rollback seed's agent at its second stage. */
-import type { RuntimeAlias, RuntimeFlag, RuntimeKillSwitch } from "@flagback/schemas";
+import type { RuntimeAlias, RuntimeDocument, RuntimeFlag, RuntimeKillSwitch } from "@flagback/schemas";
 
 export const STABLE = "support-agent@2.3.3";
 export const CANDIDATE = "support-agent@2.4.0";
@@ -56,3 +56,13 @@ export function flag(key: string, definition: Partial<RuntimeFlag["definition"]>
     definition: { state: "ENABLED", variants: { on: true, off: false }, defaultVariant: "on", ...definition },
   };
 }
+
+/** An alias, a kill switch, and flags that answer each in another way. */
+export const ONE_OF_EACH: readonly RuntimeDocument[] = [
+  alias(),
+  killSwitch(),
+  flag("banner", {}),
+  flag("limit", { variants: { low: 5, high: 50 }, defaultVariant: "low" }),
+  flag("off", { state: "DISABLED" }),
+  flag("byTenant", { targeting: { if: [{ "==": [{ var: "tenant" }, "acme"] }, "off", "on"] } }),
+];
