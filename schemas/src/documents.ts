@@ -1,5 +1,5 @@
 /**
- * The documents that people change and that runtimes follow (DESIGN 3).
+ * The documents that people change, most of which runtimes follow (DESIGN 3).
  */
 import * as z from "zod";
 import { MAX_FINISHING, MAX_PAST_STABLES, MAX_RELEASE_ALIASES, MAX_SLOTS, MAX_SWITCH_ENTRIES } from "./limits.ts";

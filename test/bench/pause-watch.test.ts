@@ -1,7 +1,7 @@
-/** What a benchmark takes for a pause of the machine, and which outcomes it leaves out for that. */
+/** What a benchmark takes for a pause of the machine, and how much of a wait it takes for one. */
 import { expect, test } from "vitest";
 import { sharedNowMs } from "../../bench/src/load/clock.ts";
-import { wasKeptWaiting, watchPauses } from "../../bench/src/load/pause-watch.ts";
+import { commonPauses, LEAST_PAUSE_MS, pausedMs, totalMs, watchPauses } from "../../bench/src/load/pause-watch.ts";
 
 test("a process that can't wake up for 30 ms has seen a pause, from when to when", async () => {
   const stop = watchPauses();
@@ -15,12 +15,35 @@ test("a process that can't wake up for 30 ms has seen a pause, from when to when
   expect(seen).toBeDefined();
 });
 
-test("what was on its way at any moment of a pause was kept waiting, and nothing else", () => {
-  const pauses = [{ fromMs: 100, toMs: 140 }];
-  const kept = (sentMs: number, arrivedMs: number) => wasKeptWaiting(pauses, sentMs, arrivedMs);
-  expect([kept(90, 101), kept(110, 120), kept(139, 150), kept(50, 200)]).toEqual([true, true, true, true]);
-  expect([kept(80, 100), kept(140, 150), kept(10, 20)]).toEqual([false, false, false]);
-  expect(wasKeptWaiting([], 0, 1_000)).toBe(false);
+test("the machine stood still where two processes did not run, for longer than a process waits for its turn", () => {
+  const one = [
+    { fromMs: 100, toMs: 140 },
+    { fromMs: 200, toMs: 260 },
+  ];
+  const other = [
+    { fromMs: 90, toMs: 130 },
+    { fromMs: 190, toMs: 200 + LEAST_PAUSE_MS },
+    { fromMs: 230, toMs: 250 },
+    { fromMs: 300, toMs: 400 },
+  ];
+  expect(commonPauses(one, other)).toEqual([
+    { fromMs: 100, toMs: 130 },
+    { fromMs: 230, toMs: 250 },
+  ]);
+  expect(commonPauses(one, [])).toEqual([]);
+});
+
+test("of what was on its way only the part counts for which the machine stood still", () => {
+  const pauses = [
+    { fromMs: 100, toMs: 140 },
+    { fromMs: 200, toMs: 230 },
+  ];
+  expect(pausedMs(pauses, 90, 101)).toBe(1);
+  expect(pausedMs(pauses, 110, 120)).toBe(10);
+  expect(pausedMs(pauses, 130, 300)).toBe(40);
+  expect(pausedMs(pauses, 140, 200)).toBe(0);
+  expect(pausedMs([], 0, 1_000)).toBe(0);
+  expect(totalMs(pauses)).toBe(70);
 });
 
 /** Timers fire in the order in which they are due, so the watch's next one has fired, too. */

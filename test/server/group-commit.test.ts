@@ -16,6 +16,42 @@ test("after a pause counts wait only for those that come with them, and are writ
   expect(writes).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(100);
   expect(writes).toHaveLength(1);
+  commit.schedule(1);
+  await vi.advanceTimersByTimeAsync(TOGETHER_MS);
+  expect(writes).toHaveLength(2);
+});
+
+test("the rest is never short by a part of a millisecond", async () => {
+  const { commit, writes } = committing({ writeMs: 1 });
+  commit.schedule(100);
+  await vi.advanceTimersByTimeAsync(1);
+  vi.spyOn(performance, "now").mockReturnValueOnce(performance.now() + 0.4);
+  commit.schedule(1);
+  await vi.advanceTimersByTimeAsync(4);
+  expect(writes).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(writes).toHaveLength(2);
+});
+
+test("counts that a change wrote before say nothing of the disk, and begin no rest", async () => {
+  const { commit, writes } = committing({ writeMs: 20, isEmpty: (write) => write === 3 });
+  for (let write = 1; write <= 2; write++) {
+    commit.schedule(100);
+    await vi.advanceTimersByTimeAsync(20);
+  }
+  commit.schedule(1);
+  await vi.advanceTimersByTimeAsync(80);
+  expect(writes).toHaveLength(3);
+  // Four times 20 ms since the last commit are over.
+  commit.schedule(1);
+  await vi.advanceTimersByTimeAsync(TOGETHER_MS);
+  expect(writes).toHaveLength(4);
+  await vi.advanceTimersByTimeAsync(20);
+  commit.schedule(1);
+  await vi.advanceTimersByTimeAsync(79);
+  expect(writes).toHaveLength(4);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(writes).toHaveLength(5);
 });
 
 test("commits rest for 5 ms, and a count that comes late in the rest waits for what is left of it", async () => {
@@ -95,12 +131,13 @@ test("closing writes what is left, once", async () => {
   expect(writes).toHaveLength(1);
 });
 
-function committing({ writeMs = 0, failures: toFail = 0 } = {}) {
+function committing({ writeMs = 0, failures: toFail = 0, isEmpty = (_write: number): boolean => false } = {}) {
   const writes: number[] = [];
   const failures: unknown[] = [];
   const commit = new GroupCommit({
     flush: async () => {
       writes.push(performance.now());
+      if (isEmpty(writes.length)) return undefined;
       if (writeMs > 0) await new Promise((resolve) => setTimeout(resolve, writeMs));
       if (writes.length <= toFail) throw new Error("disk full");
       return writeMs;

@@ -17,7 +17,7 @@ test("no pause is asked for while counts are durable soon; then one that grows w
 });
 
 test("runtimes whose counts waited too long are asked to pause; every outcome is counted all the same", async () => {
-  const server = await testServer({ groupCommit: { delayMs: SLOW_DOWN_AFTER_MS + 100 } });
+  const server = await testServer({ groupCommit: { delayMs: SLOW_DOWN_AFTER_MS + 700 } });
   await server.call("POST", "/v1/apply", SUPPORT_AGENT);
   const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
   const { revision } = await runtime.next("snapshot");

@@ -1,13 +1,13 @@
 /**
- * When the whole machine stood still: a virtual machine's host takes its processors away now and then, and then nobody on it
- * does anything. Seen by a process that has nothing to do but to wake up, and is late. On two processors a process that is
- * busy does not make it late: the kernel lets one that slept go first.
+ * When the whole machine stood still: the host of a virtual machine takes its processors away now and then, and then nobody on
+ * it does anything. Seen by two processes that were both late at the same time, one of which has nothing to do but to wake up.
+ * One alone may have waited for others.
  */
 import { sharedNowMs } from "./clock.ts";
 
 const WAKE_MS = 1;
-/** Later than this is a pause. A slice of the scheduler is 3 ms. */
-const LEAST_PAUSE_MS = 6;
+/** Later than this is a pause: three of the kernel's ticks at 250 Hz, after which whoever slept has had its turn. */
+export const LEAST_PAUSE_MS = 12;
 
 /** On the clock that all processes share. */
 export interface Pause {
@@ -15,7 +15,7 @@ export interface Pause {
   readonly toMs: number;
 }
 
-/** Begins to watch. What it gives back ends that, and answers the pauses. The calling process must be idle meanwhile. */
+/** Begins to watch. What it gives back ends that, and answers when this process did not run, which must be idle meanwhile. */
 export function watchPauses(): () => Pause[] {
   const pauses: Pause[] = [];
   let awakeMs = sharedNowMs();
@@ -30,7 +30,23 @@ export function watchPauses(): () => Pause[] {
   };
 }
 
-/** Whether what was on its way from one moment to another had the machine standing still meanwhile. */
-export function wasKeptWaiting(pauses: readonly Pause[], sentMs: number, arrivedMs: number): boolean {
-  return pauses.some(({ fromMs, toMs }) => sentMs < toMs && arrivedMs > fromMs);
+/** When both did not run, for long enough. Both lists are in order, and nothing in one overlaps another of it. */
+export function commonPauses(some: readonly Pause[], others: readonly Pause[]): Pause[] {
+  return some.flatMap((one) =>
+    others
+      .map((other) => ({ fromMs: Math.max(one.fromMs, other.fromMs), toMs: Math.min(one.toMs, other.toMs) }))
+      .filter(({ fromMs, toMs }) => toMs - fromMs > LEAST_PAUSE_MS),
+  );
+}
+
+export function totalMs(pauses: readonly Pause[]): number {
+  return pauses.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0);
+}
+
+/** How much of the time from one moment to another the machine stood still. */
+export function pausedMs(pauses: readonly Pause[], sentMs: number, arrivedMs: number): number {
+  return pauses.reduce(
+    (sum, { fromMs, toMs }) => sum + Math.max(0, Math.min(toMs, arrivedMs) - Math.max(fromMs, sentMs)),
+    0,
+  );
 }

@@ -5,7 +5,7 @@
 import { ALIAS, CANDIDATE, STABLE } from "./bench-agent.ts";
 import { sharedNowMs } from "./clock.ts";
 import { LightClient } from "./light-client.ts";
-import { type Pause, wasKeptWaiting } from "./pause-watch.ts";
+import { commonPauses, LEAST_PAUSE_MS, type Pause, pausedMs, totalMs } from "./pause-watch.ts";
 import { serve } from "./peer.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 import { lookAtUsage } from "./usage.ts";
@@ -17,8 +17,6 @@ const CONNECT_AT_ONCE = 200;
 const CANDIDATE_TENTHS = 5;
 const PACE_MS = 5;
 const SECOND_MS = 1_000;
-/** A turn later than this is not made up for: other runtimes would not all have waited for this process to wake up. */
-const MAX_LATE_MS = 10;
 /** How long what is on its way at the end may take to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 30_000;
 
@@ -41,8 +39,11 @@ let everAcknowledged = 0;
 let reported = 0;
 let runs = 0;
 let revision = 0;
-/** When each batch was sent that was acknowledged since `reset`, and how long that took. */
-let waits: { readonly sentMs: number; readonly ms: number }[] = [];
+/** When this process did not run, since `reset`. What would have been sent meanwhile is left out, and not made up for. */
+let skipped: Pause[] = [];
+/** When each batch was sent that was acknowledged since `reset`, and how long that took; flat, as there are millions. */
+let sentAtMs: number[] = [];
+let waitedMs: number[] = [];
 
 const skills = {
   /** `perSecond` outcomes over all reporters; without it as many as are acknowledged. */
@@ -77,21 +78,33 @@ const skills = {
     startedMs = sharedNowMs();
     acknowledged = 0;
     reported = 0;
-    waits = [];
+    sentAtMs = [];
+    waitedMs = [];
+    skipped = [];
   },
   /** Since `reset`; costs nothing to ask. */
   acknowledged: () => acknowledged,
-  /** What came since `reset`. `waitedAwake` is of the batches that were not on their way while the machine stood still. */
-  counted({ pauses = [] }: { pauses?: readonly Pause[] } = {}) {
+  /**
+   * What came since `reset`. `ranFor` is how long each waited while the machine ran, given when an idle process did not:
+   * the machine stood still where this one did not run either.
+   */
+  counted({ idlePauses = [] }: { idlePauses?: readonly Pause[] } = {}) {
     const seconds = (sharedNowMs() - startedMs) / SECOND_MS;
-    const awake = waits.filter(({ sentMs, ms }) => !wasKeptWaiting(pauses, sentMs, sentMs + ms));
+    const pauses = commonPauses(idlePauses, skipped);
     return {
       reported,
       acknowledged,
       perSecond: acknowledged / seconds,
-      waited: spreadOrNull(waits),
-      waitedAwake: spreadOrNull(awake),
-      awakeShare: awake.length / waits.length,
+      waited: spreadOrNull(waitedMs),
+      ranFor: spreadOrNull(
+        waitedMs.map((ms, i) => {
+          const sentMs = sentAtMs[i] as number;
+          return ms - pausedMs(pauses, sentMs, sentMs + ms);
+        }),
+      ),
+      pauses,
+      /** Time that was left out, in milliseconds. */
+      skippedMs: totalMs(skipped),
     };
   },
   /** Sends nothing more, waits until everything is acknowledged, and hangs up. */
@@ -129,8 +142,8 @@ function open(port: number, token: string): Reporter {
   return reporter;
 }
 
-function spreadOrNull(of: typeof waits): Spread | null {
-  return of.length === 0 ? null : spreadOf(of.map(({ ms }) => ms));
+function spreadOrNull(ms: readonly number[]): Spread | null {
+  return ms.length === 0 ? null : spreadOf(ms);
 }
 
 function settled(reporter: Reporter, through: number): void {
@@ -140,7 +153,8 @@ function settled(reporter: Reporter, through: number): void {
     reporter.sent.delete(seq);
     acknowledged += batch;
     everAcknowledged += batch;
-    waits.push({ sentMs: at, ms: now - at });
+    sentAtMs.push(at);
+    waitedMs.push(now - at);
   }
   if (pacing === null && isOpen) send(reporter, batchesInFlight - reporter.sent.size);
 }
@@ -151,9 +165,13 @@ function pace(perSecond: number): void {
   let turn = 0;
   let sent = 0;
   pacing = setInterval(() => {
-    const lateMs = sharedNowMs() - turnMs - PACE_MS;
-    if (lateMs > MAX_LATE_MS) begunMs += lateMs;
-    turnMs = sharedNowMs();
+    const nowMs = sharedNowMs();
+    const dueMs = turnMs + PACE_MS;
+    if (nowMs - dueMs > LEAST_PAUSE_MS) {
+      begunMs += nowMs - dueMs;
+      skipped.push({ fromMs: dueMs, toMs: nowMs });
+    }
+    turnMs = nowMs;
     const due = ((sharedNowMs() - begunMs) * perSecond) / 1_000;
     for (; sent < due; sent += batch) {
       send(reporters[turn % reporters.length] as Reporter);

@@ -104,7 +104,10 @@ function stagedRuntime(
       child.kill();
     },
   };
-  child.onLost((how) => onLost(`${child.name} ended unexpectedly (${how})`));
+  child.onLost((how) => {
+    runtime.state = "lost";
+    onLost(`${child.name} ended unexpectedly (${how})`);
+  });
   followStanding<ToRuntime, ProgressMessage>(runtime, child, {
     log: onLog,
     besides: ({ progress }) => {

@@ -181,11 +181,14 @@ export class Engine {
     return this.#serial.run(async () => (await this.#answered<Answer>(request))?.answer ?? work());
   }
 
-  /** Makes counts durable, and answers how long the disk took, in milliseconds. A failure keeps them for the next attempt. */
-  flushLedger(): Promise<number> {
+  /**
+   * Makes counts durable, and answers how long the disk took, in milliseconds; undefined where there were none. A failure
+   * keeps them for the next attempt.
+   */
+  flushLedger(): Promise<number | undefined> {
     return this.#serial.run(async () => {
       const book = this.#book;
-      if (!book?.hasUnwritten()) return 0;
+      if (!book?.hasUnwritten()) return undefined;
       return await this.#withLedger(book, (writes) => this.#store.writeLedger(writes));
     });
   }

@@ -1,11 +1,11 @@
 /**
- * Makes counts durable in groups: commits rest for max(5 ms, 4 x the last commit's time) from the end of one to the start
- * of the next, so that a slow disk writes larger groups (DESIGN 9). The rest is counted from the commit before and not from
- * a group's first count, so that a count that comes late in it waits only for what is left of it, and one that comes after
- * a pause waits only for those that came with it (ADR 17). A commit that was slow alone, such as one that folded SQLite's journal, says
- * nothing of the disk, so the faster of the last two counts. The commit's time is the disk's alone: a larger group would not
- * make the rows and the acknowledgements any fewer, and waiting for them in proportion would let wait and group raise each
- * other without end. A group that is full goes at once, so that a control change never waits for more than one bounded write.
+ * Makes counts durable in groups: commits rest for max(5 ms, 4 x the last commit's time) from the end of one to the start of
+ * the next, so that a slow disk writes larger groups (DESIGN 9). The rest is counted from the commit before and not from a
+ * group's first count (ADR 17). A commit that was slow alone, such as one that folded SQLite's journal, says nothing of the
+ * disk, so the faster of the last two counts. The commit's time is the disk's alone: a larger group would not make the rows and
+ * the acknowledgements any fewer, and waiting for them in proportion would let wait and group raise each other without end. A
+ * group that is full goes at once, so that a control change never waits for more than one bounded write. A change writes the
+ * counts that it finds, without a rest.
  */
 
 export interface GroupCommitOptions {
@@ -31,7 +31,7 @@ export const DEFAULT_GROUP_COMMIT: GroupCommitOptions = {
 export const TOGETHER_MS = 1;
 
 export class GroupCommit {
-  readonly #flush: () => Promise<number>;
+  readonly #flush: () => Promise<number | undefined>;
   readonly #onFailure: (error: unknown) => void;
   readonly #options: GroupCommitOptions;
   #timer: NodeJS.Timeout | undefined;
@@ -45,8 +45,8 @@ export class GroupCommit {
   #isClosed = false;
 
   constructor(parts: {
-    /** Answers how long the disk took, in milliseconds. */
-    readonly flush: () => Promise<number>;
+    /** Answers how long the disk took, in milliseconds; undefined where a change had written the counts before. */
+    readonly flush: () => Promise<number | undefined>;
     readonly onFailure: (error: unknown) => void;
     readonly options?: Partial<GroupCommitOptions>;
   }) {
@@ -68,7 +68,8 @@ export class GroupCommit {
     if (this.#timer) return;
     const restMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * Math.min(this.#lastMs, this.#formerMs)));
     const leftMs = this.#endedAtMs + restMs - performance.now();
-    this.#timer = setTimeout(() => void this.#run(), Math.max(TOGETHER_MS, leftMs));
+    // A timer counts whole milliseconds, and would else be early.
+    this.#timer = setTimeout(() => void this.#run(), Math.max(TOGETHER_MS, Math.ceil(leftMs)));
   }
 
   /** Writes what is left and stops. Safe twice. */
@@ -85,10 +86,12 @@ export class GroupCommit {
     this.#isWriting = true;
     try {
       const diskMs = await this.#flush();
-      this.#formerMs = this.#lastMs;
-      this.#lastMs = diskMs;
+      if (diskMs !== undefined) {
+        this.#formerMs = this.#lastMs;
+        this.#lastMs = diskMs;
+        this.#endedAtMs = performance.now();
+      }
       this.#hasFailed = false;
-      this.#endedAtMs = performance.now();
       this.#isWriting = false;
     } catch (error) {
       this.#onFailure(error);

@@ -7,6 +7,7 @@ export interface RuntimeStanding {
   readonly name: string;
   /** The provider's, once it is connected. */
   instance: string | undefined;
+  /** `lost` is one that ended without having been asked to. */
   state: "starting" | "up" | "running" | "killed" | "lost";
 }
 
