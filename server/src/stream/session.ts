@@ -24,12 +24,15 @@ import { type Frames, mayUseAlias } from "./frames.ts";
 import type { OutcomeFrames } from "./outcome-frames.ts";
 import type { PropagationTracker } from "./propagation.ts";
 import { PING_FRAME, textFrame } from "./text-frame.ts";
+import { takeTurns } from "./turns.ts";
 
 /**
  * A socket with more waiting than this gets nothing more until its peer has read; without progress for a heartbeat it is
  * closed, and resumes. So memory is bounded by this, one snapshot and one delta for each runtime.
  */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** Items that were not counted and whose runtime is still to be told so; those beyond are rejected without a word. */
+const MAX_UNTOLD_REJECTIONS = 1_000;
 /** A peer that does not answer our close is cut off after this. */
 const CLOSE_PATIENCE_MS = 500;
 /** RFC 6455, section 7.4.1: the server met a condition that kept it from fulfilling the request. */
@@ -102,6 +105,7 @@ export class Session {
       this.#takeFrame(bytes, 0, bytes.length);
     });
     readFrames(wire, MAX_RUNTIME_FRAME_BYTES, (bytes, start, end) => this.#takeFrame(bytes, start, end));
+    takeTurns(wire, () => this.#host.monotonicMs());
     socket.on("pong", () => {
       this.#unansweredPings = 0;
     });
@@ -324,7 +328,10 @@ export class Session {
       case "repeated":
         return this.acknowledge(this.#host.book.durableThrough(instance));
       case "counted":
-        for (const rejection of result.rejected) this.#rejected.push({ seq: batch.seq, ...rejection });
+        for (const rejection of result.rejected) {
+          if (this.#rejected.length >= MAX_UNTOLD_REJECTIONS) break;
+          this.#rejected.push({ seq: batch.seq, ...rejection });
+        }
     }
   }
 
