@@ -113,6 +113,8 @@ export const MAX_FEEDBACK_ANSWER_BYTES = 64 * 1024;
 export const MAX_CACHE_BYTES = 64 * 1024 * 1024;
 /** How long the first connection attempt waits for the cache file to be read. */
 export const CACHE_READ_TIMEOUT_MS = 1_000;
+/** Turns that a wait for the cache file is made of. A pause of the process, however long, costs one. */
+export const CACHE_WAIT_TURNS = 10;
 /** A burst of changes is written to the cache file once in this time; a change after a quiet time at once. */
 export const CACHE_WRITE_INTERVAL_MS = 1_000;
 /** How long the cache file is left alone after it could not be written. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { FlagbackProviderOptions } from "@flagback/provider";
 import type { RuntimeDocument, RuntimeKillSwitch } from "@flagback/schemas";
 import { OpenFeature, ProviderEvents, ProviderStatus } from "@openfeature/server-sdk";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { decodeCache } from "../../provider/src/cache/codec.ts";
 import { eventually, testFolder } from "../support/server.ts";
 import { alias, CANDIDATE, flag, killSwitch, rolledBack, STABLE } from "./documents.ts";
@@ -30,6 +30,8 @@ async function serverThatWentDown(...documents: RuntimeDocument[]): Promise<Fake
   const server = await fakeServer(...documents);
   const { provider } = fakeProvider(server, { cacheFile });
   await provider.initialize();
+  // Closing waits for a slow disk within bounds only.
+  await eventually("it is cached", () => existsSync(cacheFile));
   await provider.onClose();
   await server.stop();
   server.received.length = 0;
@@ -66,8 +68,15 @@ describe("with the server down, a provider starts from its cache", () => {
 
   test("once `initTimeoutMs` has passed, where the server takes connections and says nothing", async () => {
     const server = await serverThatWentDown(alias(), killSwitch());
-    await silence(server);
-    const { client, events } = await coldStart(server, { initTimeoutMs: 50 });
+    const { connected } = await silence(server);
+    // Its time is ours until it has read the file and tries to connect, however slow the machine is.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const starting = coldStart(server, { initTimeoutMs: 50 });
+    await connected;
+    vi.advanceTimersByTime(50);
+    vi.useRealTimers();
+    const { client, events } = await starting;
     await eventually("it is STALE", () => client.providerStatus === ProviderStatus.STALE);
     expect(events).toEqual([ProviderEvents.Ready, ProviderEvents.Stale]);
   });
@@ -193,8 +202,8 @@ describe("a provider with a cache file", () => {
   });
 });
 
-/** Takes the server's port and answers nothing, until the test ends. */
-async function silence(server: FakeServer): Promise<void> {
+/** Takes the server's port and answers nothing, until the test ends. `connected` resolves when somebody connects. */
+async function silence(server: FakeServer): Promise<{ readonly connected: Promise<unknown> }> {
   const sockets = new Set<Socket>();
   const mute = createServer((socket) => sockets.add(socket.on("error", () => undefined)));
   mute.listen(Number(new URL(server.url).port), "127.0.0.1");
@@ -204,6 +213,7 @@ async function silence(server: FakeServer): Promise<void> {
     mute.close();
     await once(mute, "close");
   });
+  return { connected: once(mute, "connection") };
 }
 
 test("no file of before is left when the provider acknowledges that a stable version was replaced", async () => {

@@ -180,6 +180,15 @@ test("a file that the disk does not give in time is not waited for", async () =>
   expect(logged).toEqual([expect.stringContaining("was not read within 1000 ms")]);
 });
 
+test("a file that the disk gave at once is read although the process stood still for longer than it would have waited", async () => {
+  await written(cacheOf(), 7);
+  const read = cacheOf().read(1_000);
+  // After the pause the one timer that is due comes before whatever the disk has answered.
+  vi.advanceTimersToNextTimer();
+  expect(await read).toMatchObject({ cursor: cursorOf(7) });
+  expect(logged).toEqual([]);
+});
+
 describe("a file that can't be written", () => {
   test("is one line in the log, and is tried again without a change", async () => {
     path = join(folder, "later", "cache");

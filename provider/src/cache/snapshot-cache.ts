@@ -7,7 +7,7 @@ import type { Documents } from "@flagback/core/evaluation";
 import type { Cursor, RuntimeDocument } from "@flagback/schemas";
 import type { Clock } from "../clock.ts";
 import type { Restored } from "../connection/state.ts";
-import { CACHE_RETRY_MS, CACHE_WRITE_INTERVAL_MS, MAX_CACHE_BYTES } from "../limits.ts";
+import { CACHE_RETRY_MS, CACHE_WAIT_TURNS, CACHE_WRITE_INTERVAL_MS, MAX_CACHE_BYTES } from "../limits.ts";
 import type { ProblemLog } from "../logger.ts";
 import { describeThrown } from "../thrown.ts";
 import { decodeCache, encodeCache } from "./codec.ts";
@@ -180,11 +180,17 @@ export class SnapshotCache {
   }
 }
 
-/** What the promise gives, or undefined where that takes longer. */
+/**
+ * What the promise gives, or undefined where that takes longer. The time is waited for in turns, so that a process that stood
+ * still, as one does that loads its modules, loses one turn at most: it could not hear a disk that was quick.
+ */
 async function within<Value>(timeoutMs: number, promise: Promise<Value>): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), timeoutMs);
+    const wait = (turns: number) => {
+      timer = setTimeout(() => (turns > 1 ? wait(turns - 1) : resolve(undefined)), timeoutMs / CACHE_WAIT_TURNS);
+    };
+    wait(CACHE_WAIT_TURNS);
   });
   const first = await Promise.race([promise, timeout]);
   clearTimeout(timer);
