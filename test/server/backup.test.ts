@@ -318,8 +318,15 @@ async function restoredServer(from: TestServer, file: string, options: { stop?: 
   return testServer({ dataDir, adminToken: from.adminToken });
 }
 
+/** All of it, page by page. */
 async function auditOf(server: TestServer): Promise<AuditEvent[]> {
-  return (await server.call<{ events: AuditEvent[] }>("GET", "/v1/audit?after=0&limit=1000")).body.events;
+  const events: AuditEvent[] = [];
+  for (;;) {
+    const path = `/v1/audit?limit=1000&after=${events.at(-1)?.id ?? 0}`;
+    const page = (await server.call<{ events: AuditEvent[] }>("GET", path)).body.events;
+    if (page.length === 0) return events;
+    events.push(...page);
+  }
 }
 
 async function epochOf(server: TestServer): Promise<string | null> {

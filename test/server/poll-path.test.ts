@@ -73,7 +73,8 @@ test("a change waits for a runtime that polls, and its next poll acknowledges it
 });
 
 test("a runtime that stops polling has lapsed once its lease is over", async () => {
-  const { server, poller } = await serving({ leaseMs: 200 });
+  // Long enough that the change is made under it, also where the machine stands still for a moment.
+  const { server, poller } = await serving({ leaseMs: 2_000 });
   await poller.poll();
   const revision = await stop(server);
   const spread = await eventually("it lapses", async () => {

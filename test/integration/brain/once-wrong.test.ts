@@ -2,6 +2,7 @@
  * Verdicts that the server once got wrong, each kept so that it stays right.
  */
 import { expect, test } from "vitest";
+import { MovedClock } from "../../support/moved-clock.ts";
 import { ALIAS, ERROR_RATE, eventually, exposing, failures, successes } from "../../support/rollout.ts";
 
 const BOTH_BREAK = { candidate: failures(20), stable: failures(20) };
@@ -71,7 +72,8 @@ test("a promoted version that breaks a guardrail of action switch stops writes",
 
 test("a host that vanished in silence does not keep the later runs of others from going missing", async () => {
   // BRAIN 2.6: its own runs stay pending for ten minutes; nobody else's do.
-  const rollout = await exposing({ outcomeTimeout: "1s" }, { heartbeatMs: 50 });
+  const clock = new MovedClock();
+  const rollout = await exposing({ outcomeTimeout: "60s" }, { heartbeatMs: 50, clock });
   const [silent, first, second] = await rollout.runtimes(3);
   await silent?.report({ candidate: 1 });
   silent?.raw.fallSilent();
@@ -80,7 +82,9 @@ test("a host that vanished in silence does not keep the later runs of others fro
     return body.runtimes.every(({ instance }) => instance !== silent?.instance);
   });
   // In a later tick than the silent host's, because a run of the same tick was timed out before.
+  clock.passSeconds(2);
   await first?.report({ stable: 1 });
+  clock.passSeconds(62);
   await eventually("a tick is timed out", async () =>
     (await rollout.standing()).traffic.some(({ missing }) => missing === 1),
   );
@@ -88,6 +92,7 @@ test("a host that vanished in silence does not keep the later runs of others fro
   await second?.report({ candidate: 10 });
   first?.raw.cut();
   second?.raw.cut();
+  clock.passSeconds(62);
   expect(await rollout.rolledBack()).toMatchObject({ reason: "sla_breach", evidence: [{ n: 21, k: 20 }] });
 });
 
