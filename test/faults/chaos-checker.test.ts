@@ -4,7 +4,7 @@
  */
 import { beforeAll, describe, expect, test } from "vitest";
 import { SeededRandom, seedOf } from "../support/seeded-random.ts";
-import { audienceOf, badOf, LEASE_MS, stableOf } from "./chaos/cast.ts";
+import { audienceOf, badOf, isCandidate, LEASE_MS, stableOf } from "./chaos/cast.ts";
 import { chaos } from "./chaos/chaos.ts";
 import { checkReads } from "./chaos/check-reads.ts";
 import { judge, type Standing } from "./chaos/checker.ts";
@@ -231,10 +231,6 @@ function withEvents(...planted: readonly ChaosEvent[]): ChaosEvent[] {
 
 function isCounted(runId: string): boolean {
   return facts.runs.some((run) => run.runId === runId);
-}
-
-function isCandidate(runtime: number, version: string | null): boolean {
-  return version !== null && version !== stableOf(audienceOf(runtime).agent);
 }
 
 function readOf(

@@ -37,6 +37,11 @@ export function audienceOf(runtime: number): Audience {
   };
 }
 
+/** Whether the runtime's agent serves a version that a rollback can withdraw. */
+export function isCandidate(runtime: number, version: string | null): boolean {
+  return version !== null && version !== stableOf(audienceOf(runtime).agent);
+}
+
 export function tenantOf(index: number): string {
   return `t${index % TENANTS}`;
 }
