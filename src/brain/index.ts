@@ -19,7 +19,6 @@ export { healthOf, isHealthy } from "./health.ts";
 export { freezeThrough, type Judged, judge, judgeInFull } from "./judge.ts";
 export { MAX_RUNTIMES, SHARED_BUCKETS } from "./leave-one-out.ts";
 export {
-  type ArmCounts,
   addCounts,
   assignIn,
   beginStage,
@@ -42,8 +41,8 @@ export {
   rowsOf,
   settleExcluded,
   settleIn,
-  type TickCounts,
 } from "./ledger.ts";
+export type { ArmCounts, TickCounts } from "./ledger-ticks.ts";
 export type { LedgerPrefix, RuntimeState } from "./prefix.ts";
 export { HEALTHY_LOG_E, isProvenHealthy, reverseLogE } from "./recovery.ts";
 export { asRecoveryOutcome } from "./recovery-outcome.ts";

@@ -14,27 +14,13 @@ import {
   type Counts,
   cloneCounts,
   type GuardrailCounts,
-  newCounts,
   pendingOf,
   type RuntimeCounts,
 } from "./counts.ts";
 import { MILLIONTHS } from "./detector.ts";
+import { type ArmCounts, findTick, frozen, openRuntime, openTick, runtimeIn, type TickCounts } from "./ledger-ticks.ts";
 import { clonePrefix, type LedgerPrefix, newPrefix } from "./prefix.ts";
 import { guardrailsAt, guardrailsInForce, isSameThreshold, type StageThresholds } from "./stage-thresholds.ts";
-
-/** One arm of a tick. */
-export interface ArmCounts {
-  /** The sum over the runtimes, kept up to date by every function here. */
-  total: Counts;
-  /** Ascending by the runtime's name, so that the order of arrival leaves no trace. */
-  runtimes: RuntimeCounts[];
-}
-
-export interface TickCounts {
-  /** The server's tick, an integer from 0. */
-  tick: number;
-  arms: Record<Arm, ArmCounts>;
-}
 
 /** The candidate's share of the assignments of both arms, in thousandths of a percent, from a tick on. */
 export interface ExpectedShare {
@@ -329,12 +315,6 @@ export function cloneLedger(ledger: Ledger): Ledger {
   };
 }
 
-/** The runtime's counts in one arm of a tick. */
-export function runtimeIn(side: ArmCounts, runtime: string): RuntimeCounts | undefined {
-  const found = side.runtimes[indexOf(side.runtimes.length, (i) => (side.runtimes[i]?.runtime ?? "") < runtime)];
-  return found?.runtime === runtime ? found : undefined;
-}
-
 /** The total and the runtime's counts, of which `n` are pending. */
 function pendingCounts(ledger: Ledger, arm: Arm, runtime: string, tick: number, n: number): [Counts, RuntimeCounts] {
   const side = findTick(ledger, tick)?.arms[arm];
@@ -350,55 +330,7 @@ function nonePending(ledger: Ledger, runtime: string, tick: number, pending: num
   return new RangeError(`${runtime} has ${pending} runs pending in tick ${tick}, not ${n}`);
 }
 
-function openTick(ledger: Ledger, tick: number): TickCounts {
-  const found = findTick(ledger, tick);
-  if (found) return found;
-  if (!Number.isSafeInteger(tick) || tick < 0) throw new RangeError(`a tick is an integer from 0, not ${tick}`);
-  if (tick <= ledger.prefix.throughTick) throw frozen(ledger, tick);
-  const newArm = (): ArmCounts => ({ total: newCounts(ledger.guardrails), runtimes: [] });
-  const counts: TickCounts = { tick, arms: { candidate: newArm(), stable: newArm() } };
-  ledger.ticks.splice(tickIndex(ledger.ticks, tick), 0, counts);
-  return counts;
-}
-
-function openRuntime(ledger: Ledger, side: ArmCounts, runtime: string): RuntimeCounts {
-  const index = indexOf(side.runtimes.length, (i) => (side.runtimes[i]?.runtime ?? "") < runtime);
-  const found = side.runtimes[index];
-  if (found?.runtime === runtime) return found;
-  const counts = { runtime, ...newCounts(ledger.guardrails) };
-  side.runtimes.splice(index, 0, counts);
-  return counts;
-}
-
-function findTick(ledger: Ledger, tick: number): TickCounts | undefined {
-  const last = ledger.ticks.at(-1);
-  if (last === undefined || last.tick < tick) return undefined;
-  if (last.tick === tick) return last;
-  const found = ledger.ticks[tickIndex(ledger.ticks, tick)];
-  return found?.tick === tick ? found : undefined;
-}
-
-function tickIndex(ticks: readonly TickCounts[], tick: number): number {
-  return indexOf(ticks.length, (i) => (ticks[i] as TickCounts).tick < tick);
-}
-
-/** The first index that is not before what is looked for; the list's length where all are. */
-function indexOf(length: number, isBefore: (index: number) => boolean): number {
-  let low = 0;
-  let high = length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (isBefore(middle)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 function count(n: number): number {
   if (!Number.isSafeInteger(n) || n < 0) throw new RangeError(`not a count: ${n}`);
   return n;
-}
-
-function frozen(ledger: Ledger, tick: number): RangeError {
-  return new RangeError(`tick ${tick} is frozen; ticks through ${ledger.prefix.throughTick} no longer change`);
 }

@@ -16,10 +16,9 @@ export {
   type MachineCommand,
   type MachineState,
   PEOPLES_COMMANDS,
-  possibilities,
-  stateOf,
   VERIFICATION,
 } from "./machine.ts";
+export { possibilities, stateOf } from "./machine-state.ts";
 export { type Ownership, targetOf, unnamed } from "./ownership.ts";
 export { payloadProblems } from "./payload-schema.ts";
 export { projected, runtimeDocuments, visibleChange } from "./projection.ts";
