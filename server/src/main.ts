@@ -165,8 +165,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         counted: ({ arrivedMs, aliases, rejected, late }, batch) => {
           accepted += batch.items.length - rejected.length;
           if (rejected.length > 0) metrics.reports.inc({ result: "rejected" }, rejected.length);
-          groupCommit.schedule(book.unwrittenOutcomes);
+          // First, so that where both are due at once a rollback writes the counts with it.
           evaluator.markDirty(aliases, arrivedMs);
+          groupCommit.schedule(book.unwrittenOutcomes);
           recovery.wake();
           if (late.length > 0) feedback.noteLate(late);
         },

@@ -1,5 +1,6 @@
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
-import { GroupCommit, TOGETHER_MS } from "../../server/src/ledger/group-commit.ts";
+import { GroupCommit } from "../../server/src/ledger/group-commit.ts";
+import { TOGETHER_MS } from "../../server/src/rest.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });

@@ -23,13 +23,7 @@ import type { LedgerBook } from "../ledger/ledger-book.ts";
 import { withinSpan } from "../telemetry/tracing.ts";
 import { automaticStep, hasSoaked, isOvertaken } from "./auto-advance.ts";
 import { ExcursionAudit } from "./excursion-audit.ts";
-
-/** Outcomes that arrive within this of each other are judged together; well below the 20 ms that a verdict may be late. */
-const JUDGE_DELAY_MS = 5;
-/** After a pass the brain rests this many times as long as the pass took. */
-const JUDGE_REST_FACTOR = 4;
-/** A command that failed is tried again after this. */
-const RETRY_DELAY_MS = 1_000;
+import { Passes } from "./passes.ts";
 
 const BRAIN: Actor = { kind: "brain", name: "brain" };
 
@@ -45,18 +39,11 @@ export class Evaluator {
   readonly #monotonicMs: () => number;
   readonly #now: () => number;
   readonly #drillPasses: () => readonly DrillPass[];
-  readonly #onError: (error: unknown, alias: string) => void;
   readonly #excursions: ExcursionAudit;
-  /** Aliases to judge, with the arrival of the last outcome. */
-  readonly #dirty = new Map<string, number>();
   readonly #standings = new Map<string, Standing>();
   /** Since when there is evidence against an alias's candidate: a log above 0, without a break. */
   readonly #risingSince = new Map<string, { readonly rolloutNumber: number; readonly ms: number }>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
-  readonly #retries = new Set<NodeJS.Timeout>();
-  #isClosed = false;
-  #lastPassMs = 0;
+  readonly #passes: Passes;
 
   constructor(parts: {
     readonly engine: Engine;
@@ -72,15 +59,17 @@ export class Evaluator {
     this.#monotonicMs = parts.monotonicMs;
     this.#now = parts.now;
     this.#drillPasses = parts.drillPasses ?? (() => []);
-    this.#onError = parts.onError;
+    this.#passes = new Passes({
+      judge: (alias, arrivedAtMs) => this.#judgeAlias(alias, arrivedAtMs),
+      onError: parts.onError,
+      monotonicMs: parts.monotonicMs,
+    });
     this.#excursions = new ExcursionAudit((row) => this.#engine.audit({ actor: BRAIN, ...row }), parts.monotonicMs);
   }
 
   /** Outcomes of these aliases were counted, which came at `arrivedMs` of the monotonic clock. */
-  markDirty(aliases: Iterable<string>, arrivedMs = this.#monotonicMs()): void {
-    if (this.#isClosed) return;
-    for (const alias of aliases) this.#dirty.set(alias, arrivedMs);
-    if (this.#dirty.size > 0) this.#timer ??= setTimeout(() => this.#judgeDirty(), this.#delayMs());
+  markDirty(aliases: Iterable<string>, arrivedMs?: number): void {
+    this.#passes.markDirty(aliases, arrivedMs);
   }
 
   /** A second has passed: whoever is held by time, silent for too long, has a tick to compare, or may go up by itself, is looked at. */
@@ -104,45 +93,8 @@ export class Evaluator {
   }
 
   /** Finishes what is under way and stops. Safe twice. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    for (const timer of this.#retries) clearTimeout(timer);
-    this.#dirty.clear();
-    await this.#running;
-  }
-
-  #judgeDirty(): void {
-    this.#timer = undefined;
-    const dirty = [...this.#dirty];
-    this.#dirty.clear();
-    this.#running = this.#running.then(async () => {
-      const begunMs = this.#monotonicMs();
-      for (const [alias, arrivedAtMs] of dirty) {
-        try {
-          await this.#judgeAlias(alias, arrivedAtMs);
-        } catch (error) {
-          this.#onError(error, alias);
-          this.#retrySoon(alias);
-        }
-      }
-      this.#lastPassMs = this.#monotonicMs() - begunMs;
-    });
-  }
-
-  /** Long ledgers are judged less often, so that leases and the stream keep most of the event loop. */
-  #delayMs(): number {
-    return Math.max(JUDGE_DELAY_MS, this.#lastPassMs * JUDGE_REST_FACTOR);
-  }
-
-  /** A command that the disk refused is tried again: the evidence is still there, and nobody may report any more. */
-  #retrySoon(alias: string): void {
-    if (this.#isClosed) return;
-    const timer = setTimeout(() => {
-      this.#retries.delete(timer);
-      this.markDirty([alias]);
-    }, RETRY_DELAY_MS);
-    this.#retries.add(timer);
+  close(): Promise<void> {
+    return this.#passes.close();
   }
 
   async #judgeAlias(name: string, arrivedAtMs: number): Promise<void> {

@@ -7,6 +7,7 @@
  * group that is full goes at once, so that a control change never waits for more than one bounded write. A change writes the
  * counts that it finds, without a rest.
  */
+import { timerMs } from "../rest.ts";
 
 export interface GroupCommitOptions {
   /** Least time between the end of one commit and the start of the next, in milliseconds. */
@@ -26,9 +27,6 @@ export const DEFAULT_GROUP_COMMIT: GroupCommitOptions = {
   commitTimeFactor: 4,
   maxDelayMs: 1_000,
 };
-
-/** After a pause a count waits this long, in milliseconds, for those that arrive with it. */
-export const TOGETHER_MS = 1;
 
 export class GroupCommit {
   readonly #flush: () => Promise<number | undefined>;
@@ -67,9 +65,7 @@ export class GroupCommit {
     }
     if (this.#timer) return;
     const restMs = Math.min(maxDelayMs, Math.max(delayMs, commitTimeFactor * Math.min(this.#lastMs, this.#formerMs)));
-    const leftMs = this.#endedAtMs + restMs - performance.now();
-    // A timer counts whole milliseconds, and would else be early.
-    this.#timer = setTimeout(() => void this.#run(), Math.max(TOGETHER_MS, Math.ceil(leftMs)));
+    this.#timer = setTimeout(() => void this.#run(), timerMs(this.#endedAtMs + restMs - performance.now()));
   }
 
   /** Writes what is left and stops. Safe twice. */
