@@ -2,8 +2,8 @@
  * Composition: everything that makes a server, put together once.
  */
 import { join } from "node:path";
-import { hasExpiredFinishing, isUnderWay } from "@flagback/core";
-import { type Actor, DEFAULT_KILL_SWITCH, FlagbackError } from "@flagback/schemas";
+import { isUnderWay } from "@flagback/core";
+import { type Actor, DEFAULT_KILL_SWITCH } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { AlertSender } from "./alerts/alert-sender.ts";
 import { postAlert } from "./alerts/post-alert.ts";
@@ -19,11 +19,11 @@ import { FeedbackBook } from "./feedback/feedback-book.ts";
 import { createApp } from "./http/app.ts";
 import { AuditSignal } from "./http/context.ts";
 import { Door, type DoorOptions } from "./http/door.ts";
+import { listen } from "./http/listen.ts";
 import { GroupCommit, type GroupCommitOptions } from "./ledger/group-commit.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
-import { LISTEN_BACKLOG } from "./limits.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
 import { RecoveryWatch } from "./recovery/recovery-watch.ts";
 import { Backups } from "./store/backup.ts";
@@ -36,10 +36,11 @@ import { openSqliteStore } from "./store/sqlite.ts";
 import { DEFAULT_LEASE_MS, Hub } from "./stream/hub.ts";
 import { SyntheticChecks } from "./synthetic/synthetic-checks.ts";
 import { ChangeWatch } from "./telemetry/change-watch.ts";
-import { createLog } from "./telemetry/log.ts";
+import { createLog, logUnlessTheDisk } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { scrape } from "./telemetry/scrape.ts";
 import { SignalAudit } from "./triggers/signal-audit.ts";
+import { Upkeep } from "./upkeep.ts";
 
 /** How long runtimes may take to close their sockets when the server stops. */
 const DRAIN_DEADLINE_MS = 2_000;
@@ -224,6 +225,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
     });
 
+    const writePropagation = async () => {
+      const changed = hub.propagation.takeChanged();
+      if (changed.length > 0) await store.writePropagation(changed);
+    };
+    const upkeep = new Upkeep({
+      engine,
+      health,
+      duties: [
+        writePropagation,
+        () => feedback.flush(),
+        () => synthetic.settle(),
+        () => drills.endLost(),
+        () => alerts.wake(),
+      ],
+      now,
+      onError: (error) => logUnlessTheDisk(log, error, "what is due by the clock could not be done"),
+    });
     const tick = setInterval(() => {
       try {
         evaluator.tick();
@@ -235,7 +253,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");
       }
-      void everySecond({ engine, hub, store, feedback, synthetic, health, alerts, drills, log, now });
+      upkeep.wake();
     }, TICK_MS);
     const retention = new Retention({
       prune: (step) => engine.prune(step),
@@ -254,13 +272,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     closers.unshift(async () => {
       clearInterval(tick);
       clearInterval(pruning);
+      await upkeep.close();
       await retention.close();
       await evaluator.close();
       await recovery.close();
       await deadlines.close();
       await groupCommit.close();
       await alerts.close();
-      await store.writePropagation(hub.propagation.takeChanged());
+      await writePropagation();
       changes.close();
       await feedback.flush();
     });
@@ -328,72 +347,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await once(closers)();
     throw error;
   }
-}
-
-async function everySecond(parts: {
-  readonly engine: Engine;
-  readonly hub: Hub;
-  readonly store: ReturnType<typeof openSqliteStore>;
-  readonly feedback: FeedbackBook;
-  readonly synthetic: SyntheticChecks;
-  readonly health: DiskHealth;
-  readonly alerts: AlertSender;
-  readonly drills: DrillBook;
-  readonly log: Logger;
-  readonly now: () => number;
-}): Promise<void> {
-  const { engine, hub, store, feedback, synthetic, health, alerts, drills, log } = parts;
-  // It heals by itself, also where nobody asks.
-  if (health.problem !== undefined && (await health.check()) !== undefined) return;
-  try {
-    const nowMs = parts.now();
-    const entries = [...engine.world.killSwitches.values()].flatMap((killSwitch) => killSwitch.engaged);
-    if (entries.some(({ until }) => until !== undefined && Date.parse(until) <= nowMs)) {
-      await engine.execute({ kind: "expireEntries" }, SYSTEM);
-    }
-    if ([...engine.world.aliases.values()].some((alias) => hasExpiredFinishing(alias, nowMs))) {
-      await engine.execute({ kind: "expireFinishing" }, SYSTEM);
-    }
-    const changed = hub.propagation.takeChanged();
-    if (changed.length > 0) await store.writePropagation(changed);
-    await feedback.flush();
-    await synthetic.settle();
-    await drills.endLost();
-    alerts.wake();
-  } catch (error) {
-    logUnlessTheDisk(log, error, "what is due by the clock could not be done");
-  }
-}
-
-/** The disk's failures are told of once, by whoever watches it. */
-function logUnlessTheDisk(log: Logger, error: unknown, what: string): void {
-  if (error instanceof FlagbackError && error.code === "database_unavailable") return;
-  log.error({ err: error }, what);
-}
-
-async function listen(
-  app: Awaited<ReturnType<typeof createApp>>,
-  host: string,
-  port: number,
-  scheme: "http" | "https",
-): Promise<string> {
-  try {
-    await app.listen({ host, port, backlog: LISTEN_BACKLOG });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "EADDRINUSE" && code !== "EACCES") throw error;
-    throw new FlagbackError(
-      {
-        code: "port_in_use",
-        message: `${host}:${port} can't be listened on: ${code === "EACCES" ? "not permitted" : "another process has it"}.`,
-        hint: "Stop that process, or choose another with --port (0 takes a free one).",
-      },
-      { cause: error },
-    );
-  }
-  const address = app.server.address();
-  const actual = typeof address === "object" && address !== null ? address.port : port;
-  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${actual}`;
 }
 
 /** Closes in order, each step even where the one before failed. */

@@ -85,7 +85,7 @@ test("close waits for the pass under way, and nothing is judged after it", async
   expect(judged).toEqual([]);
 });
 
-function judging({ passMs = 0, failsOn = (_call: number) => false } = {}) {
+function judging({ passMs = 0, failsOn = (_call: number): boolean => false } = {}) {
   const judged: string[] = [];
   const failures: string[] = [];
   let calls = 0;
