@@ -11,13 +11,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseKeep, Retention } from "../../server/src/store/retention.ts";
 import { openSqliteStore } from "../../server/src/store/sqlite.ts";
 import { openDatabase } from "../../server/src/store/sqlite-open.ts";
-import {
-  type Commit,
-  type LedgerWrites,
-  NO_LEDGER_WRITES,
-  type Prunable,
-  type Store,
-} from "../../server/src/store/store.ts";
+import { type LedgerWrites, NO_LEDGER_WRITES } from "../../server/src/store/ledger-writes.ts";
+import type { Commit, Prunable, Store } from "../../server/src/store/store.ts";
 import { type Spread, spreadOf } from "./load/statistics.ts";
 import type { Benchmark, Options, Report, Row } from "./report.ts";
 

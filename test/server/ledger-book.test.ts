@@ -3,7 +3,8 @@ import { type Alias, Policy, type StreamOutcome, type Version } from "@flagback/
 import { expect, test } from "vitest";
 import { LedgerBook } from "../../server/src/ledger/ledger-book.ts";
 import { TickClock } from "../../server/src/ledger/tick-clock.ts";
-import type { LedgerWrites, Loaded } from "../../server/src/store/store.ts";
+import type { LedgerWrites } from "../../server/src/store/ledger-writes.ts";
+import type { Loaded } from "../../server/src/store/store.ts";
 import { EMPTY_WORLD } from "../support/empty-world.ts";
 
 const ROLLOUT = { alias: "agent", rolloutNumber: 1 };

@@ -3,9 +3,9 @@ import Database from "better-sqlite3";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { LedgerJournal } from "../../server/src/store/ledger-journal.ts";
+import { type LedgerWrites, NO_LEDGER_WRITES } from "../../server/src/store/ledger-writes.ts";
 import { migrate } from "../../server/src/store/migrations.ts";
 import { openSqliteStore } from "../../server/src/store/sqlite.ts";
-import { type LedgerWrites, NO_LEDGER_WRITES } from "../../server/src/store/store.ts";
 import { testFolder } from "../support/server.ts";
 
 const NOTHING: LedgerWrites = { ...NO_LEDGER_WRITES, tick: 1 };

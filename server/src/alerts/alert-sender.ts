@@ -4,7 +4,8 @@
  */
 import type { Logger } from "pino";
 import { signedHeaders } from "../auth/standard-webhooks.ts";
-import type { OutboxAlert, OutboxRow, Store, StoredWebhook } from "../store/store.ts";
+import type { OutboxAlert, OutboxRow } from "../store/outbox.ts";
+import type { Store, StoredWebhook } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { beginSpan, carrierOf, contextOf, failSpan, SpanKind } from "../telemetry/tracing.ts";
 import { deliveryId } from "./delivery-id.ts";

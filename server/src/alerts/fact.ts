@@ -1,7 +1,7 @@
 /**
  * What an alert tells, for whichever receiver.
  */
-import type { OutboxAlert } from "../store/store.ts";
+import type { OutboxAlert } from "../store/outbox.ts";
 
 /** One thing that happened, for people. */
 export interface Fact extends Omit<OutboxAlert, "trace"> {

@@ -1,7 +1,7 @@
 /**
  * When an alert that was not taken is tried again, and when no more. Time and randomness are arguments.
  */
-import { MAX_ALERT_RETRY_MS } from "../store/store.ts";
+import { MAX_ALERT_RETRY_MS } from "../store/outbox.ts";
 
 const FIRST_RETRY_MS = 1_000;
 /** Doublings until the longest pause; a larger exponent would only overflow. */

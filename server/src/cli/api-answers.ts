@@ -15,7 +15,7 @@ import type {
   Token,
   Webhook,
 } from "@flagback/schemas";
-import type { Delivery } from "../store/store.ts";
+import type { Delivery } from "../store/outbox.ts";
 
 /** Runs of one version since the rollout began. */
 export interface VersionTraffic {

@@ -25,16 +25,8 @@ import {
   type PlanStep,
 } from "@flagback/schemas";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
-import {
-  type Commit,
-  type HistoryEntry,
-  type LedgerWrites,
-  type Loaded,
-  NO_LEDGER_WRITES,
-  type PruneStep,
-  type RequestKey,
-  type Store,
-} from "../store/store.ts";
+import { type LedgerWrites, NO_LEDGER_WRITES } from "../store/ledger-writes.ts";
+import type { Commit, HistoryEntry, Loaded, PruneStep, RequestKey, Store } from "../store/store.ts";
 import { type Context, carrierOf, type TraceCarrier } from "../telemetry/tracing.ts";
 import { digestOf, markAfter } from "./canonical.ts";
 import { checkEdit, type IfMatch } from "./edit-check.ts";

@@ -3,7 +3,7 @@
  */
 import { isUnderWay, type World } from "@flagback/core";
 import type { AuditSignal } from "../http/context.ts";
-import type { RolloutKey } from "../store/store.ts";
+import type { RolloutKey } from "../store/ledger-writes.ts";
 
 export type RolloutResult = "promoted" | "rolled_back";
 

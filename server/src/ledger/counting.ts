@@ -3,7 +3,7 @@
  */
 import type { World } from "@flagback/core";
 import type { Outcome } from "@flagback/schemas";
-import type { RolloutKey } from "../store/store.ts";
+import type { RolloutKey } from "../store/ledger-writes.ts";
 import { findRow, type InstanceState } from "./instances.ts";
 import type { RecentRuns } from "./recent-runs.ts";
 import type { ReportedOutcomes } from "./reported-outcomes.ts";

@@ -17,10 +17,10 @@ import {
   type LedgerKey,
   type LedgerTotals,
   type LedgerWrites,
-  type Loaded,
   type RolloutKey,
   recoveryKey,
-} from "../store/store.ts";
+} from "../store/ledger-writes.ts";
+import type { Loaded } from "../store/store.ts";
 import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { type InstanceState, Instances } from "./instances.ts";
 import { RecentRuns } from "./recent-runs.ts";

@@ -27,7 +27,7 @@ import {
   settleIn,
 } from "@flagback/core";
 import { type Alias, durationMs, type Observed, type Outcome, type Policy } from "@flagback/schemas";
-import { type AssignmentRow, isRecovery, type LedgerTotals, type RolloutKey } from "../store/store.ts";
+import { type AssignmentRow, isRecovery, type LedgerTotals, type RolloutKey } from "../store/ledger-writes.ts";
 import { candidateByRuntime, OutcomeNotes, type StageMark, trafficByStage } from "./observed.ts";
 import type { StatusCounts } from "./reported-outcomes.ts";
 import { TICK_MS } from "./tick-clock.ts";

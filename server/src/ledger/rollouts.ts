@@ -2,7 +2,7 @@
  * The ledgers of every rollout, by alias and number.
  */
 import type { Ledger, World } from "@flagback/core";
-import type { RolloutKey } from "../store/store.ts";
+import type { RolloutKey } from "../store/ledger-writes.ts";
 import { RolloutLedger, type Totals } from "./rollout-ledger.ts";
 
 export class Rollouts {

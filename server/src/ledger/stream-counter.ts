@@ -2,7 +2,7 @@
  * Counts what runtimes report on their streams: assignments first, then their outcomes, each once. The hot path.
  */
 import { type Assignment, type OutcomeBatch, type Overdue, readStreamOutcome, StreamOutcome } from "@flagback/schemas";
-import { type RolloutKey, recoveryKey } from "../store/store.ts";
+import { type RolloutKey, recoveryKey } from "../store/ledger-writes.ts";
 import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { findRow, type InstanceState, type RowName } from "./instances.ts";
 import { invalidOutcome, type Problem, type Rejection, unreportable } from "./reportable.ts";

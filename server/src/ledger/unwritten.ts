@@ -1,7 +1,7 @@
 /**
  * What the ledger book has counted and no store has yet: collected for one write, and marked again where that failed.
  */
-import type { LedgerWrites } from "../store/store.ts";
+import type { LedgerWrites } from "../store/ledger-writes.ts";
 import type { InstanceState } from "./instances.ts";
 import { Marked } from "./marked.ts";
 import type { JudgedCell, OpenRow, RolloutLedger, Tally } from "./rollout-ledger.ts";

@@ -6,7 +6,7 @@ import { isVerifying, type RecoveryStanding, recoveryStanding, recoveryStep } fr
 import { type Actor, durationMs, type Incident, type Recovery } from "@flagback/schemas";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
-import { recoveryKey } from "../store/store.ts";
+import { recoveryKey } from "../store/ledger-writes.ts";
 import type { Hub } from "../stream/hub.ts";
 import { convergenceOf } from "./convergence.ts";
 

@@ -13,7 +13,7 @@ import {
   rowChangesOf,
   type Step,
 } from "./ledger-rows.ts";
-import type { LedgerWrites } from "./store.ts";
+import type { LedgerWrites } from "./ledger-writes.ts";
 
 /**
  * So much is logged before it is folded, and while that goes on the same again: twice this is what a start may have to

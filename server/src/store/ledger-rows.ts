@@ -3,7 +3,7 @@
  * that carry it out.
  */
 import type Database from "better-sqlite3";
-import type { LedgerWrites } from "./store.ts";
+import type { LedgerWrites } from "./ledger-writes.ts";
 
 /** Rows are per replica and summed; the embedded store has one. */
 export const REPLICA = "main";

@@ -5,7 +5,8 @@ import type { Arm, CountsRow, Ledger } from "@flagback/core";
 import type Database from "better-sqlite3";
 import type { LedgerJournal } from "./ledger-journal.ts";
 import { REPLICA } from "./ledger-rows.ts";
-import type { AssignmentRow, LedgerKey, LedgerTotals, LedgerWrites, Loaded, RolloutKey, RunsRow } from "./store.ts";
+import type { AssignmentRow, LedgerKey, LedgerTotals, LedgerWrites, RolloutKey, RunsRow } from "./ledger-writes.ts";
+import type { Loaded } from "./store.ts";
 
 /** Runs kept to recognise an outcome that is reported twice. */
 const KEPT_RUNS = 200_000;

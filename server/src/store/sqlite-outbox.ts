@@ -3,7 +3,6 @@
  */
 import type { AlertDelivery } from "@flagback/schemas";
 import type Database from "better-sqlite3";
-import type { Writes } from "./sqlite-writes.ts";
 import {
   type Delivery,
   type DeliveryState,
@@ -11,9 +10,9 @@ import {
   MAX_ALERT_RETRY_MS,
   type OutboxAlert,
   RETRY_ALERTS_FOR_MS,
-  type Store,
-  type WriteRecord,
-} from "./store.ts";
+} from "./outbox.ts";
+import type { Writes } from "./sqlite-writes.ts";
+import type { Store, WriteRecord } from "./store.ts";
 
 type Outbox = {
   [Call in

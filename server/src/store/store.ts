@@ -3,7 +3,7 @@
  * Calls reject with FlagbackError `database_unavailable` where the disk refuses; then nothing of that call was written.
  */
 
-import type { Alert, CheckedAlias, Counts, CountsRow, Ledger, Removed } from "@flagback/core";
+import type { CheckedAlias, Counts, Removed } from "@flagback/core";
 import type {
   AlertDelivery,
   Alias,
@@ -24,6 +24,8 @@ import type {
   Version,
   Webhook,
 } from "@flagback/schemas";
+import type { AssignmentRow, InstanceRow, LedgerWrites, RunsRow } from "./ledger-writes.ts";
+import type { Delivery, DeliveryQuery, LastDelivery, OutboxAlert, OutboxRow } from "./outbox.ts";
 
 /** One revision in the history of what runtimes see. */
 export interface HistoryEntry {
@@ -64,97 +66,6 @@ export interface StoredIncident {
   /** Read where one incident is asked for. */
   readonly snapshot?: IncidentSnapshot;
 }
-
-/**
- * Names the ledger of one rollout of an alias; 0 is before its first. The recovery after its rollback has a ledger of its own,
- * under the number's negative.
- */
-export interface RolloutKey {
-  readonly alias: string;
-  readonly rolloutNumber: number;
-}
-
-/** The ledger of what happens after the rollback of a rollout. */
-export function recoveryKey({ alias, rolloutNumber }: RolloutKey): RolloutKey {
-  return { alias, rolloutNumber: -rolloutNumber };
-}
-
-export function isRecovery({ rolloutNumber }: RolloutKey): boolean {
-  return rolloutNumber < 0;
-}
-
-/** One version within it. */
-export interface LedgerKey extends RolloutKey {
-  readonly version: string;
-}
-
-export interface LedgerTotals {
-  readonly assigned: number;
-  readonly settled: number;
-  readonly missing: number;
-  readonly failures: number;
-}
-
-/** One runtime instance: its last counted batch, and the tick at which its socket died in silence. */
-export interface InstanceRow {
-  readonly instance: string;
-  readonly tokenId: string;
-  readonly through: number;
-  readonly lostSince: number | null;
-}
-
-/** Runs that one batch announced for one version. */
-export interface AssignmentRow extends LedgerKey {
-  readonly instance: string;
-  readonly seq: number;
-  readonly tick: number;
-  assigned: number;
-  settled: number;
-  /** Open runs that were counted overdue, by latency limit in milliseconds. */
-  overdue: Record<string, number>;
-}
-
-/** Runs that were counted for one version, in the order they were. */
-export interface RunsRow extends LedgerKey {
-  readonly runIds: readonly string[];
-}
-
-/** Counts to make durable, as they are now (not as differences), so that writing them twice changes nothing. */
-export interface LedgerWrites {
-  readonly instances: readonly InstanceRow[];
-  readonly assignments: readonly AssignmentRow[];
-  /** Assignments with nothing left to settle. */
-  readonly closedAssignments: readonly Pick<AssignmentRow, "instance" | "seq" | "alias" | "version">[];
-  /** Counts of one runtime in an open tick; held ones wait for their tick's timeout. */
-  readonly counts: readonly (RolloutKey & { readonly isHeld: boolean; readonly row: CountsRow })[];
-  readonly closedHeldTicks: readonly (RolloutKey & { readonly tick: number })[];
-  /** Sums of ticks that no longer change; they replace the runtimes' rows. */
-  readonly frozen: readonly (RolloutKey & {
-    readonly tick: number;
-    readonly candidate: Counts;
-    readonly stable: Counts;
-  })[];
-  /** Ledgers whose frozen part changed; their open ticks are not written here. */
-  readonly ledgers: readonly (RolloutKey & { readonly ledger: Ledger })[];
-  readonly totals: readonly (LedgerKey & { readonly totals: LedgerTotals })[];
-  readonly runs: readonly RunsRow[];
-  /** The tick that the server is in. */
-  readonly tick: number;
-}
-
-/** Nothing to make durable. */
-export const NO_LEDGER_WRITES: LedgerWrites = {
-  instances: [],
-  assignments: [],
-  closedAssignments: [],
-  counts: [],
-  closedHeldTicks: [],
-  frozen: [],
-  ledgers: [],
-  totals: [],
-  runs: [],
-  tick: 0,
-};
 
 /** Names a request that its sender may repeat. */
 export interface RequestKey {
@@ -200,53 +111,6 @@ export interface Commit {
   readonly alerts: readonly OutboxAlert[];
   readonly idempotency?: AnsweredRequest;
   readonly ledger: LedgerWrites;
-}
-
-/** `problem` is null for one that arrived, and `deliveredAt` for one that did not. */
-export interface LastDelivery {
-  readonly problem: string | null;
-  readonly deliveredAt: string | null;
-}
-
-/** An alert as it is kept, or one that was asked for to see whether it arrives. */
-export interface OutboxAlert extends Omit<Alert, "kind"> {
-  readonly kind: Alert["kind"] | "test";
-  /** A rehearsal raised it. */
-  readonly drill?: true;
-  /** The trace of its change, for the delivery and not for the webhook's receiver to read. */
-  readonly trace?: Readonly<Record<string, string>>;
-}
-
-export interface OutboxRow {
-  readonly id: number;
-  readonly body: OutboxAlert;
-  readonly createdAt: string;
-  readonly attempts: number;
-  /** Until when it is worth trying, in milliseconds since 1970. */
-  readonly retryUntilMs: number;
-}
-
-export type DeliveryState = "waiting" | "delivered" | "dead";
-
-/** How far an alert has come on its way to one webhook. */
-export interface Delivery {
-  readonly id: number;
-  readonly kind: OutboxAlert["kind"];
-  readonly text: string;
-  readonly alias?: string;
-  readonly incident?: string;
-  readonly createdAt: string;
-  readonly state: DeliveryState;
-  readonly attempts: number;
-  /** What the last failed attempt met. */
-  readonly problem: string | null;
-  readonly deliveredAt: string | null;
-}
-
-export interface DeliveryQuery {
-  readonly webhookId: string;
-  readonly state?: DeliveryState;
-  readonly limit: number;
 }
 
 /** What is dropped once it is over and past its term. `requests` are answers kept for an `Idempotency-Key`. */
@@ -330,11 +194,6 @@ export interface NumberedFeedback extends StoredFeedback {
   /** Grows with each that comes. */
   readonly number: number;
 }
-
-/** No alert is planned to be tried again later than this. */
-export const MAX_ALERT_RETRY_MS = 60_000;
-/** How long an alert that is not taken is tried again, from when it was raised or asked for again. */
-export const RETRY_ALERTS_FOR_MS = 86_400_000;
 
 export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;

@@ -13,13 +13,8 @@ import type {
   Trigger,
   Version,
 } from "@flagback/schemas";
-import {
-  type Commit,
-  NO_LEDGER_WRITES,
-  type Store,
-  type StoredToken,
-  type StoredWebhook,
-} from "../../../server/src/store/store.ts";
+import { NO_LEDGER_WRITES } from "../../../server/src/store/ledger-writes.ts";
+import type { Commit, Store, StoredToken, StoredWebhook } from "../../../server/src/store/store.ts";
 
 /** Where a write can be made to fail: before anything of it, after it began, and when all of it is done but the commit. */
 export const MOMENTS = ["before-begin", "after-begin", "before-commit"] as const;

@@ -2,7 +2,7 @@
  * The contract of changes, the audit log and incidents.
  */
 import { expect, test } from "vitest";
-import { NO_LEDGER_WRITES } from "../../../server/src/store/store.ts";
+import { NO_LEDGER_WRITES } from "../../../server/src/store/ledger-writes.ts";
 import {
   ALL,
   AT,

@@ -3,7 +3,7 @@
  */
 import { newLedger } from "@flagback/core";
 import { expect, test } from "vitest";
-import { type LedgerWrites, NO_LEDGER_WRITES } from "../../../server/src/store/store.ts";
+import { type LedgerWrites, NO_LEDGER_WRITES } from "../../../server/src/store/ledger-writes.ts";
 import { ALL, change, everythingIn, type MakeAdapter, NO_COUNTS, stopped } from "./adapter.ts";
 
 const ROLLOUT = { alias: "agent", rolloutNumber: 1 };

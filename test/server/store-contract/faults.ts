@@ -2,7 +2,8 @@
  * The contract of failing disks: a write that fails has done nothing, wherever it failed, and may be made again.
  */
 import { describe, expect, test } from "vitest";
-import { NO_LEDGER_WRITES, type Store } from "../../../server/src/store/store.ts";
+import { NO_LEDGER_WRITES } from "../../../server/src/store/ledger-writes.ts";
+import type { Store } from "../../../server/src/store/store.ts";
 import {
   type Adapter,
   ALL,

@@ -4,14 +4,8 @@
 import type { AuditEvent, KillSwitch, StoredFeedback, Version } from "@flagback/schemas";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import {
-  type HistoryEntry,
-  type LedgerTotals,
-  NO_LEDGER_WRITES,
-  type Store,
-  type StoredToken,
-  type StoredWebhook,
-} from "../../../server/src/store/store.ts";
+import { type LedgerTotals, NO_LEDGER_WRITES } from "../../../server/src/store/ledger-writes.ts";
+import type { HistoryEntry, Store, StoredToken, StoredWebhook } from "../../../server/src/store/store.ts";
 import {
   type Adapter,
   ALL,
