@@ -64,7 +64,8 @@ test("runs of stable that go missing count against no candidate", async () => {
 });
 
 test("a candidate that crashes its process before it can report is rolled back", async () => {
-  const rollout = await exposing({ outcomeTimeout: "1s" });
+  // Longer than a process that is kept waiting takes from its first run to its last: a rollback between them ends the candidate's.
+  const rollout = await exposing({ outcomeTimeout: "5s" });
   const token = await rollout.server.token("runtime");
   const child = spawn(
     process.execPath,
