@@ -81,16 +81,16 @@ describe("a key that comes twice", () => {
 });
 
 test.each([
-  ["a prototype", '{"reason": "x", "__proto__": {"admin": true}}'],
-  ["a constructor's prototype", '{"reason": "x", "constructor": {"prototype": {"admin": true}}}'],
-  ["nothing", ""],
-  ["half of it", '{"reason": "x'],
-  ["two values", '{"reason": "x"}{"reason": "y"}'],
-  ["a number that is none", '{"reason": NaN}'],
-])("a JSON body with %s is the caller's mistake", async (_what, body) => {
+  ["a prototype", '{"reason": "x", "__proto__": {"admin": true}}', "prototype"],
+  ["a constructor's prototype", '{"reason": "x", "constructor": {"prototype": {"admin": true}}}', "prototype"],
+  ["nothing", "", "empty"],
+  ["half of it", '{"reason": "x', "is no JSON"],
+  ["two values", '{"reason": "x"}{"reason": "y"}', "is no JSON"],
+  ["a number that is none", '{"reason": NaN}', "is no JSON"],
+])("a JSON body with %s is the caller's mistake, and is told which", async (_what, body, told) => {
   const server = await testServer();
   const answer = await send(server, "POST", "/v1/stop", "application/json", Buffer.from(body));
-  expect(answer).toMatchObject({ status: 400, code: "bad_request" });
+  expect(answer).toMatchObject({ status: 400, code: "bad_request", detail: expect.stringContaining(told) });
   expect((await server.call<{ killSwitches: unknown[] }>("GET", "/v1/kill-switches")).body.killSwitches).toMatchObject([
     { engaged: [] },
   ]);
@@ -109,6 +109,16 @@ test("a body that nests without end is refused before anything walks it, also wh
     const answer = await send(server, method, path, "application/json", body, token, { "idempotency-key": "k" });
     expect(answer).toMatchObject({ status: 400, detail: expect.stringContaining("nested deeper") });
   }
+});
+
+test("a body full of unknown keys is answered with a hundred of them, and how many more there are", async () => {
+  const server = await testServer();
+  const odd = Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`key${n}`, n]));
+  const body = Buffer.from(JSON.stringify({ outcomes: [{}], ...odd }));
+  const token = await server.token("runtime");
+  const { status, problems = [] } = await send(server, "POST", "/v1/outcomes", "application/json", body, token);
+  expect([status, problems.length, problems.at(-1)]).toEqual([400, 101, "and 49900 more"]);
+  expect(problems[0]).toBe("key0: unknown key; known are outcomes");
 });
 
 test("a body over the limit is refused whether its length is told or not", async () => {
@@ -167,6 +177,8 @@ describe("a name", () => {
     for (const answer of asked) {
       expect([400, 404]).toContain(answer.status);
       expect(answer.body).toMatchObject({ hint: expect.stringMatching(/./) });
+      // A name of 10 kB is not repeated.
+      expect(JSON.stringify(answer.body).length).toBeLessThan(2_000);
     }
     const reported = await server.call("POST", "/v1/outcomes", { outcomes: [outcome] }, { token: runtime });
     expect(reported.body).toMatchObject({ accepted: 0, rejected: [{ index: 0, code: "outcome_invalid" }] });
@@ -218,6 +230,7 @@ interface Answered {
   readonly status: number;
   readonly code?: string;
   readonly detail?: string;
+  readonly problems?: readonly string[];
 }
 
 /** Sends bytes as they are, which fetch does not for every method. */

@@ -41,7 +41,7 @@ export function guardRoutes(app: App, authenticate: (request: IncomingMessage) =
 export function forbidden(role: Role, needs: Role, what: string): FlagbackError {
   return new FlagbackError({
     code: "forbidden",
-    message: `A ${role} token may not ${what}; it needs ${needs}.`,
+    message: `A token of role ${role} may not ${what}; it needs ${needs}.`,
     hint: `Use a token of role ${needs}; an admin creates one with flagback token create --role ${needs} --name NAME.`,
   });
 }

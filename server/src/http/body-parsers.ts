@@ -17,6 +17,8 @@ export function parseBodies(app: App): void {
     if (!isUtf8(body)) return done(notUtf8());
     const text = body.toString();
     return parseJson(request, text, (error, value) => {
+      // Fastify would say of each that the content type is wrong.
+      if (error && text !== "") return done(badJson(isJson(text) ? "sets an object's prototype" : "is no JSON"));
       const problem = error ? undefined : jsonProblem(text, MAX_BODY_DEPTH);
       if (problem === undefined) done(error, value);
       else done(badJson(problem));
@@ -27,6 +29,15 @@ export function parseBodies(app: App): void {
     { parseAs: "buffer" },
     (_request, body, done) => (isUtf8(body) ? done(null, body.toString()) : done(notUtf8())),
   );
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function notUtf8(): FlagbackError {

@@ -1,7 +1,7 @@
 /**
  * Every error as an RFC 9457 problem document with flagback's `code` and `hint`.
  */
-import { FlagbackError, problemOf } from "@flagback/schemas";
+import { FlagbackError, MAX_VERSION_ID_LENGTH, problemOf } from "@flagback/schemas";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import type { ZodType } from "zod";
@@ -38,7 +38,7 @@ function asFlagbackError(error: FastifyError, request: FastifyRequest): Flagback
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new FlagbackError({
       code: "bad_request",
-      message: `${error.message}.`.replace(/\.\.$/, "."),
+      message: messageOf(error),
       hint: hintOf(error.code),
     });
   }
@@ -50,6 +50,13 @@ function asFlagbackError(error: FastifyError, request: FastifyRequest): Flagback
     },
     { cause: error },
   );
+}
+
+function messageOf({ code, message }: FastifyError): string {
+  // Fastify repeats the whole path, of up to 16 KiB.
+  if (code === "FST_ERR_MAX_PARAM_LENGTH")
+    return `A part of the path has more than ${MAX_VERSION_ID_LENGTH} characters.`;
+  return `${message}.`.replace(/\.\.$/, ".");
 }
 
 function hintOf(code: string): string {
