@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build, type PluginBuild } from "esbuild";
+import { quietPort } from "../../support/quiet-port.ts";
 import { machineMs } from "../lease-bound/machine-clock.ts";
 import type { ChaosEvent } from "./history.ts";
 import type { ServerCommand, ServerWord } from "./server-main.ts";
@@ -43,6 +44,8 @@ export class ChaosServer {
   readonly #record: (event: ChaosEvent) => void;
   #child: ChildProcess | null = null;
   #url = "";
+  /** Kept from the first start on; 0 until it is known. */
+  #port = 0;
   #adminToken = "";
   #isDiskBroken = false;
   /** It was, or is, while the present server lives, which may therefore refuse to start. */
@@ -69,13 +72,14 @@ export class ChaosServer {
    * broken, where that is known.
    */
   async start(failpoint: string | null = null): Promise<void> {
+    if (this.#port === 0) this.#port = await quietPort(Math.random);
     const child = spawn(process.execPath, [this.#file], {
       stdio: ["ignore", "inherit", "pipe", "ipc"],
       env: {
         ...process.env,
         FLAGBACK_FAILPOINT: failpoint ?? "",
         CHAOS_DATA_DIR: this.#dataDir,
-        CHAOS_PORT: this.#url === "" ? "0" : new URL(this.#url).port,
+        CHAOS_PORT: String(this.#port),
       },
     });
     this.#child = child;
@@ -100,6 +104,7 @@ export class ChaosServer {
           return;
         }
         this.#url = word.url;
+        this.#port = Number(new URL(word.url).port);
         this.#adminToken ||= word.adminToken ?? "";
         this.#record({ kind: "serverStarted", atMs: machineMs(), failpoint });
         resolve();
