@@ -10,10 +10,13 @@ import { FlagbackProvider } from "@flagback/provider";
 import { OpenFeature, ProviderStatus } from "@openfeature/server-sdk";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { decodeCache } from "../../provider/src/cache/codec.ts";
+import { NetworkProxy } from "../support/network-proxy.ts";
 import { eventually, SUPPORT_AGENT, type TestServer, testFolder, testServer } from "../support/server.ts";
 
 const WRITER = fileURLToPath(new URL("cache-writer-process.ts", import.meta.url));
 const KILLS = 4;
+/** Nobody listens there. */
+const NOWHERE = "http://127.0.0.1:1";
 
 let cacheFile: string;
 
@@ -24,10 +27,11 @@ beforeEach(async () => {
 test("a process that starts while the server is down answers from the cache, and is READY when the server is back", async () => {
   const server = await exposingServer();
   const token = await server.token("runtime");
-  await leaveCache(server, token);
-  await server.close();
+  const { url, goAway, comeBack } = await addressOf(server);
+  await leaveCache(url, token);
+  await goAway();
 
-  const { provider, client } = await coldStart(server, token);
+  const { provider, client } = await coldStart(url, token);
   for (let user = 0; user < 20; user++) {
     const details = await client.getStringDetails("support-agent", "none", { targetingKey: `user-${user}` });
     expect(details).toMatchObject({ value: "support-agent@2.3.3", reason: "STALE" });
@@ -36,7 +40,7 @@ test("a process that starts while the server is down answers from the cache, and
   const writesDisabled = { value: true, variant: "engaged", reason: "STALE" };
   expect(await client.getBooleanDetails("writes_disabled", false)).toMatchObject(writesDisabled);
 
-  const back = await comeBack(server);
+  const back = await comeBack();
   await eventually("it is READY", () => client.providerStatus === ProviderStatus.READY);
   expect(await client.getBooleanDetails("writes_disabled", true)).toMatchObject({ value: false, reason: "STATIC" });
   expect((await client.getStringDetails("support-agent", "none", { targetingKey: "user" })).reason).toBe("SPLIT");
@@ -48,12 +52,13 @@ test("a process that starts while the server is down answers from the cache, and
 test("what was withdrawn after the cache was written is withdrawn as soon as the server is back", async () => {
   const server = await exposingServer();
   const token = await server.token("runtime");
-  await leaveCache(server, token);
+  const { url, goAway, comeBack } = await addressOf(server);
+  await leaveCache(url, token);
   await server.call("POST", "/v1/aliases/support-agent/rollback", { reason: "it is bad" });
-  await server.close();
+  await goAway();
 
-  const { provider, client } = await coldStart(server, token);
-  await comeBack(server);
+  const { provider, client } = await coldStart(url, token);
+  await comeBack();
   await eventually("it is READY", () => client.providerStatus === ProviderStatus.READY);
   expect(provider.revocationOf("support-agent", "support-agent@2.4.0")).toBe("block_writes");
   await provider.onClose();
@@ -64,7 +69,7 @@ test("what was withdrawn after the cache was written is withdrawn as soon as the
 test("a damaged cache and another server's are as good as none", async () => {
   const server = await exposingServer();
   const token = await server.token("runtime");
-  await leaveCache(server, token);
+  await leaveCache(server.url, token);
   const other = await testServer();
   const elsewhere = providerOf({ url: other.url, token: await other.token("runtime") });
   await other.close();
@@ -132,13 +137,27 @@ async function exposingServer(): Promise<TestServer> {
   return server;
 }
 
-/** The same server on the same address, after a while. */
-function comeBack({ url, dataDir, adminToken }: TestServer): Promise<TestServer> {
-  return testServer({ dataDir, adminToken, port: Number(new URL(url).port) });
+/** An address that stays the server's while it is away. Its own port might be taken by then. */
+async function addressOf(server: TestServer) {
+  let upstream = server.url;
+  const proxy = await NetworkProxy.start(() => upstream);
+  onTestFinished(() => proxy.close());
+  return {
+    url: proxy.url,
+    goAway: async () => {
+      await server.close();
+      upstream = NOWHERE;
+    },
+    comeBack: async (): Promise<TestServer> => {
+      const back = await server.restart();
+      upstream = back.url;
+      return back;
+    },
+  };
 }
 
 /** A process that was in step with the server, and ended. */
-async function leaveCache({ url }: TestServer, token: string): Promise<void> {
+async function leaveCache(url: string, token: string): Promise<void> {
   const { provider } = providerOf({ url, token });
   await provider.initialize();
   await provider.onClose();
@@ -158,7 +177,7 @@ function providerOf({ url, token }: { readonly url: string; readonly token: stri
   return { provider, logged };
 }
 
-async function coldStart({ url }: TestServer, token: string) {
+async function coldStart(url: string, token: string) {
   const { provider } = providerOf({ url, token });
   onTestFinished(async () => {
     await OpenFeature.close();

@@ -63,9 +63,10 @@ test("runs of stable that go missing count against no candidate", async () => {
   expect(await rollout.judged(5)).toMatchObject({ state: "exposing", verdict: "allow", evidence: [{ k: 0 }] });
 });
 
-test("a candidate that crashes its process before it can report is rolled back", async () => {
-  // Longer than a process that is kept waiting takes from its first run to its last: a rollback between them ends the candidate's.
-  const rollout = await exposing({ outcomeTimeout: "5s" });
+test("a candidate that crashes its process before it can report is rolled back", { timeout: 60_000 }, async () => {
+  // No run times out before the process is gone: a rollback between its first run and its last would end the candidate's.
+  const clock = new MovedClock();
+  const rollout = await exposing({ outcomeTimeout: "60s" }, { clock });
   const token = await rollout.server.token("runtime");
   const child = spawn(
     process.execPath,
@@ -86,14 +87,16 @@ test("a candidate that crashes its process before it can report is rolled back",
     child.kill("SIGKILL");
     await ended;
   });
-  // All of them: stable's are reported, the candidate's are open.
-  await eventually("the provider has announced its runs", async () => {
+  // All of them: stable's are reported, the candidate's are open. Its process compiles its sources first.
+  const isAnnounced = async () => {
     const stable = await traffic(rollout, STABLE);
     return stable.settled === stable.assigned && stable.settled + (await traffic(rollout)).assigned === RUNS;
-  });
+  };
+  await eventually("the provider has announced its runs", isAnnounced, 30_000);
   child.kill("SIGKILL");
   const [, signal] = await ended;
   expect(signal).toBe("SIGKILL");
+  clock.passSeconds(62);
   const stop = await rollout.rolledBack();
   expect(stop).toMatchObject({ decision: "stop", reason: "sla_breach", fromVersion: CANDIDATE });
   const { settled, missing } = await traffic(rollout);
