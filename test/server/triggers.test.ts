@@ -1,85 +1,23 @@
 /** Triggers end to end: who may fire one, what it does, and that it does it once. */
-import { createHmac } from "node:crypto";
-import type { AuditEvent } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { alertReceiver } from "../support/alert-receiver.ts";
 import { ALIAS, CANDIDATE, exposing, STABLE } from "../support/rollout.ts";
-import { eventually, type TestServer, testServer } from "../support/server.ts";
-
-const FIRING = JSON.stringify({ reason: "checkout fails" });
-const ALERT = JSON.stringify({
-  version: "4",
-  alerts: [{ status: "firing", labels: { alertname: "ErrorRateHigh" }, annotations: {} }],
-});
-
-interface Credentials {
-  readonly id: string;
-  readonly token: string;
-  readonly signingSecret: string;
-}
-
-interface Fired {
-  readonly status: number;
-  readonly code?: string;
-  readonly detail?: string;
-  readonly change?: { readonly status: string; readonly summary: string; readonly decisionId?: string };
-  readonly retryAfter: string | null;
-}
-
-async function set(server: TestServer, id: string, definition: object): Promise<Credentials> {
-  expect((await server.call("PUT", `/v1/triggers/${id}`, definition)).status).toBe(200);
-  return tokenFor(server, id);
-}
-
-async function tokenFor(server: TestServer, trigger: string): Promise<Credentials> {
-  const { body } = await server.call<{ token: { id: string }; secret: string; signingSecret: string }>(
-    "POST",
-    "/v1/tokens",
-    { role: "trigger", name: "monitoring", trigger },
-  );
-  return { id: body.token.id, token: body.secret, signingSecret: body.signingSecret };
-}
-
-async function fire(
-  server: TestServer,
-  id: string,
-  headers: Record<string, string>,
-  body: string | Buffer = FIRING,
-): Promise<Fired> {
-  const answer = await fetch(`${server.url}/v1/triggers/${id}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body,
-  });
-  const told = (await answer.json()) as Omit<Fired, "status" | "retryAfter">;
-  return { ...told, status: answer.status, retryAfter: answer.headers.get("retry-after") };
-}
-
-const bearer = ({ token }: Credentials) => ({ authorization: `Bearer ${token}` });
-
-/** Signs as the specification says, without its package. */
-function signed({ signingSecret }: Credentials, id: string, body = FIRING, atMs = Date.now()): Record<string, string> {
-  const at = Math.floor(atMs / 1_000);
-  const key = Buffer.from(signingSecret.replace(/^whsec_/, ""), "base64");
-  const signature = createHmac("sha256", key).update(`${id}.${at}.${body}`).digest("base64");
-  return { "webhook-id": id, "webhook-timestamp": String(at), "webhook-signature": `v1,${signature}` };
-}
-
-const ENGAGE = { action: { kind: "engage", key: "writes_disabled", scope: "agent=support-agent" } };
-const ROLLBACK = { format: "alertmanager", action: { kind: "rollback", alias: ALIAS, reason: "sla_breach" } };
-
-async function auditOf(server: TestServer, action: string): Promise<AuditEvent[]> {
-  const { body } = await server.call<{ events: AuditEvent[] }>("GET", "/v1/audit?limit=1000");
-  return body.events.filter((event) => event.action === action);
-}
-
-async function entriesOf(server: TestServer) {
-  const { body } = await server.call<{
-    killSwitches: { engaged: { owner: string; scope: string; reason: string }[] }[];
-  }>("GET", "/v1/kill-switches");
-  return body.killSwitches[0]?.engaged ?? [];
-}
+import { eventually, testServer } from "../support/server.ts";
+import {
+  ALERT,
+  auditOf,
+  bearer,
+  type Credentials,
+  ENGAGE,
+  entriesOf,
+  FIRING,
+  fire,
+  ROLLBACK,
+  setTrigger,
+  signed,
+  tokenFor,
+} from "../support/triggers.ts";
 
 describe("a signal", () => {
   test("rolls back in the trigger's name, once: repeats say so under the same decision, and one alert goes out", async () => {
@@ -90,7 +28,7 @@ describe("a signal", () => {
       allocation: () => each.allocation(),
     }));
     await server.call("POST", "/v1/webhooks", { url: receiver.url });
-    const credentials = await set(server, "sla", ROLLBACK);
+    const credentials = await setTrigger(server, "sla", ROLLBACK);
     const answers = await Promise.all(
       Array.from({ length: 10 }, () => fire(server, "sla", bearer(credentials), ALERT)),
     );
@@ -124,7 +62,7 @@ describe("a signal", () => {
 
   test("engages a switch as the trigger's own entry, once, and what is resolved releases nothing", async () => {
     const server = await testServer();
-    const credentials = await set(server, "checkout", ENGAGE);
+    const credentials = await setTrigger(server, "checkout", ENGAGE);
     expect(await fire(server, "checkout", bearer(credentials))).toMatchObject({
       status: 200,
       change: { status: "done" },
@@ -147,14 +85,14 @@ describe("a signal", () => {
 
   test("pauses a rollout", async () => {
     const rollout = await exposing();
-    const credentials = await set(rollout.server, "slow", { action: { kind: "pause", alias: ALIAS } });
+    const credentials = await setTrigger(rollout.server, "slow", { action: { kind: "pause", alias: ALIAS } });
     expect(await fire(rollout.server, "slow", bearer(credentials))).toMatchObject({ change: { status: "done" } });
     expect(await rollout.standing()).toMatchObject({ state: "paused" });
   });
 
   test("that can't be carried out says where the rollout stands, and changes nothing", async () => {
     const rollout = await exposing();
-    const credentials = await set(rollout.server, "slow", { action: { kind: "pause", alias: ALIAS } });
+    const credentials = await setTrigger(rollout.server, "slow", { action: { kind: "pause", alias: ALIAS } });
     await rollout.act("rollback");
     expect(await fire(rollout.server, "slow", bearer(credentials))).toMatchObject({
       status: 409,
@@ -165,7 +103,7 @@ describe("a signal", () => {
 
   test("with other labels does nothing", async () => {
     const server = await testServer();
-    const credentials = await set(server, "prod", { ...ENGAGE, labels: { env: "prod" } });
+    const credentials = await setTrigger(server, "prod", { ...ENGAGE, labels: { env: "prod" } });
     const answer = await fire(server, "prod", bearer(credentials), JSON.stringify({ labels: { env: "staging" } }));
     expect(answer).toMatchObject({
       status: 200,
@@ -178,7 +116,7 @@ describe("a signal", () => {
 describe("a signed signal", () => {
   test("needs no token, and is carried out once however often it is sent, also after a restart and a release", async () => {
     const server = await testServer();
-    const credentials = await set(server, "checkout", ENGAGE);
+    const credentials = await setTrigger(server, "checkout", ENGAGE);
     const headers = signed(credentials, "msg_1");
     const first = await fire(server, "checkout", headers);
     expect(first).toMatchObject({ status: 200, change: { status: "done" } });
@@ -203,8 +141,8 @@ describe("a signed signal", () => {
     // It stands still: what is too early by a second stays so, however slow the machine is.
     const clock = { nowMs: () => nowMs, monotonicMs: () => monotonicMs };
     const server = await testServer({ clock });
-    const credentials = await set(server, "checkout", ENGAGE);
-    const other = await set(server, "other", ENGAGE);
+    const credentials = await setTrigger(server, "checkout", ENGAGE);
+    const other = await setTrigger(server, "other", ENGAGE);
     const good = signed(credentials, "msg_1", FIRING, nowMs);
     const cases: readonly (readonly [Record<string, string>, string?])[] = [
       [good, `${FIRING} `],
@@ -236,7 +174,7 @@ describe("a signed signal", () => {
 
   test("is known by either of two tokens while one takes the other's place, and by none that is revoked", async () => {
     const server = await testServer();
-    const before = await set(server, "checkout", ENGAGE);
+    const before = await setTrigger(server, "checkout", ENGAGE);
     const after = await tokenFor(server, "checkout");
     expect(await fire(server, "checkout", signed(before, "1"))).toMatchObject({ status: 200 });
     expect(await fire(server, "checkout", signed(after, "2"))).toMatchObject({ status: 200 });
@@ -247,83 +185,6 @@ describe("a signed signal", () => {
   });
 });
 
-describe("a trigger's token", () => {
-  test("is taken as bearer and as the password of basic authentication", async () => {
-    const server = await testServer();
-    const credentials = await set(server, "checkout", ENGAGE);
-    const basic = `Basic ${Buffer.from(`anybody:${credentials.token}`).toString("base64")}`;
-    expect(await fire(server, "checkout", { authorization: basic })).toMatchObject({ status: 200 });
-    for (const bad of ["Basic !", "Basic AAAA", `Basic ${Buffer.from("fb:no").toString("base64")}`, "Bearer x", ""]) {
-      expect(await fire(server, "checkout", { authorization: bad })).toMatchObject({ status: 401 });
-    }
-  });
-
-  test("fires its own trigger and does nothing else", async () => {
-    const server = await testServer();
-    const credentials = await set(server, "checkout", ENGAGE);
-    await set(server, "other", ENGAGE);
-    expect(await fire(server, "other", bearer(credentials))).toMatchObject({ status: 403, code: "forbidden" });
-    const options = { token: credentials.token };
-    for (const [method, path] of [
-      ["GET", "/v1/triggers"],
-      ["GET", "/v1/aliases"],
-      ["GET", "/v1/snapshot"],
-      ["DELETE", "/v1/triggers/checkout"],
-      ["GET", "/metrics"],
-    ] as const) {
-      expect(await server.call(method, path, undefined, options)).toMatchObject({ status: 403 });
-    }
-    await server.call("DELETE", "/v1/triggers/checkout");
-    expect(await fire(server, "checkout", bearer(credentials))).toMatchObject({
-      status: 404,
-      code: "trigger_not_found",
-    });
-  });
-
-  test("is of a trigger that there is, names it, and has three others beside it at most", async () => {
-    const server = await testServer();
-    const make = (body: object) => server.call("POST", "/v1/tokens", { name: "m", ...body });
-    expect(await make({ role: "trigger", trigger: "nobody" })).toMatchObject({
-      status: 404,
-      body: { code: "trigger_not_found" },
-    });
-    expect(await make({ role: "trigger" })).toMatchObject({ status: 400 });
-    await set(server, "checkout", ENGAGE);
-    expect(await make({ role: "viewer", trigger: "checkout" })).toMatchObject({ status: 400 });
-    for (let n = 0; n < 3; n++) expect((await make({ role: "trigger", trigger: "checkout" })).status).toBe(200);
-    expect(await make({ role: "trigger", trigger: "checkout" })).toMatchObject({
-      status: 400,
-      body: { detail: expect.stringContaining("4 tokens") },
-    });
-  });
-
-  test("that is wrong too often is slowed like any other, and the right one passes from the same address", async () => {
-    const server = await testServer({ limits: { authFailuresPerMinute: 3 } });
-    const credentials = await set(server, "checkout", ENGAGE);
-    const statuses: number[] = [];
-    for (let n = 0; n < 5; n++)
-      statuses.push((await fire(server, "checkout", { ...signed(credentials, "1"), "webhook-id": "2" })).status);
-    expect(statuses).toEqual([401, 401, 401, 429, 429]);
-    expect((await fire(server, "nobody", { "webhook-signature": "v1,x" })).retryAfter).not.toBeNull();
-    expect(await fire(server, "checkout", signed(credentials, "3"))).toMatchObject({ status: 200 });
-  });
-
-  test("and its signing secret are in no answer but the first, and in no audit row", async () => {
-    const server = await testServer();
-    await server.call("PUT", "/v1/triggers/checkout", ENGAGE);
-    const body = { role: "trigger", name: "m", trigger: "checkout" };
-    const options = { headers: { "idempotency-key": "k" } };
-    const first = await server.call<Record<string, string>>("POST", "/v1/tokens", body, options);
-    const said = [await server.call("POST", "/v1/tokens", body, options)];
-    for (const path of ["/v1/tokens", "/v1/triggers", "/v1/audit"]) said.push(await server.call("GET", path));
-    const { secret = "", signingSecret = "" } = first.body;
-    expect(signingSecret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
-    const text = JSON.stringify(said);
-    expect(text).toContain("checkout");
-    expect([secret, signingSecret].filter((each) => text.includes(each))).toEqual([]);
-  });
-});
-
 test.each([
   ["no JSON", "{", "is no JSON"],
   ["not UTF-8", Buffer.from([0xff]), "is not UTF-8"],
@@ -331,7 +192,7 @@ test.each([
   ["of another shape", "[]", "format plain"],
 ])("a body that is %s is refused for who may send it, and is not looked at for others", async (_what, body, says) => {
   const server = await testServer();
-  const credentials = await set(server, "checkout", ENGAGE);
+  const credentials = await setTrigger(server, "checkout", ENGAGE);
   expect(await fire(server, "checkout", bearer(credentials), body)).toMatchObject({
     status: 400,
     code: "signal_invalid",
@@ -345,7 +206,7 @@ test("whatever bytes come, a server answers them, acts on none that is no signal
   const triggers: Credentials[] = [];
   const formats = ["plain", "alertmanager", "datadog"];
   for (const format of formats)
-    triggers.push(await set(server, format, { ...ENGAGE, format, labels: { env: "prod" } }));
+    triggers.push(await setTrigger(server, format, { ...ENGAGE, format, labels: { env: "prod" } }));
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array)),
     fc.json({ maxDepth: 4 }).map((text) => Buffer.from(text)),
@@ -374,7 +235,7 @@ test("whatever bytes come, a server answers them, acts on none that is no signal
 
 test("a body over the limit is refused", async () => {
   const server = await testServer();
-  const credentials = await set(server, "checkout", ENGAGE);
+  const credentials = await setTrigger(server, "checkout", ENGAGE);
   const body = JSON.stringify({ reason: "x".repeat(256 * 1024) });
   expect(await fire(server, "checkout", bearer(credentials), body)).toMatchObject({
     status: 413,
@@ -416,7 +277,7 @@ triggers:
 
   test("is changed under the edit that was read, and begins with a new one when it is made anew", async () => {
     const server = await testServer();
-    await set(server, "checkout", ENGAGE);
+    await setTrigger(server, "checkout", ENGAGE);
     const read = () => server.call<{ edit: number }>("GET", "/v1/triggers/checkout");
     const first = await read();
     const ifMatch = { headers: { "if-match": first.headers.get("etag") ?? "" } };
