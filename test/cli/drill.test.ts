@@ -43,12 +43,13 @@ test(
   async () => {
     const server = await drilledServer();
     const child = start(server);
+    const ended = once(child, "exit");
     for await (const line of createInterface({ input: child.stdout })) {
       if (!line.includes("outcomes")) continue;
       child.kill("SIGINT");
       break;
     }
-    const [status] = await once(child, "exit");
+    const [status] = await ended;
     expect(status).toBe(1);
     const { body } = await server.call<Drill>("GET", "/v1/drills/drill_1");
     expect(body).toMatchObject({ state: "abandoned", because: "it was interrupted" });

@@ -62,7 +62,7 @@ describe("outcomes", () => {
 
 describe("closing", () => {
   test("2.5.1, 2.5.3: sends what waits, says goodbye, ends every attempt, and is harmless twice", async () => {
-    const { provider } = await connect(server);
+    const { provider } = await connect(server, { closeTimeoutMs: 20_000 });
     provider.reportOutcome(
       { alias: "support-agent", version: STABLE, revision: 1 },
       { runId: "last", status: "success" },

@@ -229,7 +229,8 @@ test("and what it calls outcomes is what the real one sends, whatever is reporte
   const server = await new FakeServer().start();
   onTestFinished(() => server.stop());
   server.hold(alias(), killSwitch());
-  const real = new FlagbackProvider({ url: server.url, token: TOKEN, logger: QUIET });
+  // Closing waits for all outcomes, also on a busy machine.
+  const real = new FlagbackProvider({ url: server.url, token: TOKEN, logger: QUIET, closeTimeoutMs: 20_000 });
   const tested = new TestProvider(
     { aliases: { "support-agent": { stable: STABLE, candidate: CANDIDATE, percent: 50 } } },
     { logger: QUIET },

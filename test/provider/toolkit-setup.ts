@@ -32,7 +32,8 @@ export async function startToolkit(
     flag("greeting", { variants: { a: "hi" }, defaultVariant: "a" }),
   );
   server.leaseMs = leaseMs;
-  const { provider, client, logged } = await connect(server, options);
+  // Closing waits for all outcomes, also on a busy machine.
+  const { provider, client, logged } = await connect(server, { closeTimeoutMs: 20_000, ...options });
   return {
     server,
     provider,

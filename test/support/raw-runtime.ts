@@ -63,7 +63,7 @@ export class RawRuntime {
   async next<Type extends ServerMessage["type"]>(
     type: Type,
     condition: (message: MessageOf<Type>) => boolean = () => true,
-    timeoutMs = 10_000,
+    timeoutMs = 20_000,
   ): Promise<MessageOf<Type>> {
     const find = () =>
       this.received.find((each): each is MessageOf<Type> => each.type === type && condition(each as MessageOf<Type>));
@@ -77,7 +77,7 @@ export class RawRuntime {
   }
 
   /** The code that the socket was closed with. */
-  async closeCode(timeoutMs = 10_000): Promise<number> {
+  async closeCode(timeoutMs = 20_000): Promise<number> {
     const deadline = performance.now() + timeoutMs;
     while (this.#closeCode === undefined) await this.#change(deadline, "a close");
     return this.#closeCode;
