@@ -161,6 +161,21 @@ test("a reset reaches both ends as such, and a close as an end", async () => {
   await eventually("nothing is left", () => proxy.connections === 0);
 });
 
+test("a connection that can't end because its peer reads nothing waits for that once, however often it is cut", async () => {
+  const { client, server } = await pair();
+  client.socket.pause();
+  const warned: string[] = [];
+  const warn = ({ name }: Error) => void warned.push(name);
+  process.on("warning", warn);
+  onTestFinished(() => void process.off("warning", warn));
+  // More than the network takes in.
+  server.socket.write(Buffer.alloc(32 * 1024 * 1024));
+  await eventually("the network is full", () => server.socket.writableLength > 0 && client.socket.readableLength > 0);
+  for (let n = 0; n < 20; n++) proxy.cut("close");
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(warned).toEqual([]);
+});
+
 test("a half close ends one direction and lets the other go on", async () => {
   const { client, server } = await pair();
   proxy.cut("halfClose", "toClient");

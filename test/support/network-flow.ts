@@ -126,3 +126,11 @@ export function reset(socket: Socket): void {
   if (socket.writableEnded && !socket.writableFinished) socket.destroy();
   else socket.resetAndDestroy();
 }
+
+/**
+ * Ends a connection in order, once what is under way has left. Safe to call again and again: `destroySoon` would add a
+ * listener for each call, on a socket whose peer does not read for as long as it lives.
+ */
+export function endSoon(socket: Socket): void {
+  if (!socket.listeners("finish").includes(socket.destroy)) socket.destroySoon();
+}

@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { Flow, reset } from "./network-flow.ts";
+import { endSoon, Flow, reset } from "./network-flow.ts";
 
 /** Which way bytes go. */
 export type Direction = "toServer" | "toClient";
@@ -92,8 +92,8 @@ export class NetworkProxy {
     for (const { client, server } of [...this.#links]) {
       switch (ending) {
         case "close":
-          client.destroySoon();
-          server.destroySoon();
+          endSoon(client);
+          endSoon(server);
           break;
         case "halfClose":
           (direction === "toClient" ? client : server).end();
@@ -111,8 +111,8 @@ export class NetworkProxy {
     for (const { client, server, flows } of this.#links) {
       flows[direction].stopAfter(bytes, () => {
         // In order, because a reset might overtake the bytes.
-        client.destroySoon();
-        server.destroySoon();
+        endSoon(client);
+        endSoon(server);
       });
     }
   }
