@@ -1,5 +1,5 @@
 /** `flagback rollout status --wait`: pipelines wait for a rollout's end and read it off the exit status. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { runCli } from "../../server/src/cli/program.ts";
 import { ALIAS, CANDIDATE, exposing, type RolloutServer, STABLE, successes } from "../support/rollout.ts";
 import { fakeIo } from "./fake-io.ts";
@@ -51,10 +51,16 @@ describe("the exit status is", () => {
   });
 
   test("3 when nobody answers at the end", async () => {
-    const { url, asked } = await fakeServer(() =>
-      asked.length === 1 ? standing(null) : { type: "text/html", body: "a proxy" },
-    );
-    const told = await wait(url, "--timeout", "50ms");
+    // The time is over with the second answer, however fast the machine is.
+    let nowMs = 0;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => nowMs);
+    onTestFinished(() => clock.mockRestore());
+    const { url, asked } = await fakeServer(() => {
+      if (asked.length === 1) return standing(null);
+      nowMs = 60_000;
+      return { type: "text/html", body: "a proxy" };
+    });
+    const told = await wait(url, "--timeout", "1m");
     expect(told).toMatchObject({ status: 3, stderr: expect.stringContaining("Trying on.") });
   });
 
