@@ -15,7 +15,9 @@ describe("a drill fails, and names the step,", () => {
       expect(record.state).toBe("failed");
       expect(failures(record)).toContainEqual({
         name: "kill_switch",
-        why: "runtime-1 would write although drill.support-agent.writes_disabled is engaged",
+        why: expect.stringMatching(
+          /^runtime-1 would write at revision \d+ although drill\.support-agent\.writes_disabled is engaged$/,
+        ),
       });
     },
     DRILL_TIMEOUT_MS,

@@ -7,7 +7,7 @@ import type { PropagationStatus } from "../cli/api-answers.ts";
 import type { Api } from "../cli/api-client.ts";
 import { millis } from "../cli/text.ts";
 import type { Fleet } from "./fleet.ts";
-import { type Sighting, stableLoads, switchesRead, withdrawn } from "./sightings.ts";
+import { type Sighting, stableLoads, switchesEngaged, switchesReleased, withdrawn } from "./sightings.ts";
 import { fail, type Look, pass, type Steps, wait } from "./steps.ts";
 
 /** How long each step may take. The longest is shorter than the silence after which the server ends a drill. */
@@ -166,7 +166,12 @@ async function lookedAt(
   const sightings = await probed(fleet);
   await steps.until("withdrawn", fault, 0, () => answered(sightings) ?? withdrawn(sightings, rollback.revision));
   await steps.until("stable_loads", fault, 0, () => answered(sightings) ?? stableLoads(sightings, started));
-  await steps.until("kill_switch", fault, 0, () => answered(sightings) ?? switchesRead(sightings, started, true));
+  await steps.until(
+    "kill_switch",
+    fault,
+    0,
+    () => answered(sightings) ?? switchesEngaged(sightings, started, rollback.revision),
+  );
 }
 
 async function probed(fleet: Fleet): Promise<Sighting[]> {
@@ -243,7 +248,7 @@ async function recovered(parts: ExerciseParts, fault: DrillFault, { incident }: 
   });
   await steps.until("release", fault, MOST_MS.answer, async () => {
     const sightings = await probed(fleet);
-    const seen = answered(sightings) ?? switchesRead(sightings, started, false);
+    const seen = answered(sightings) ?? switchesReleased(sightings, started);
     return seen.kind === "fail" ? wait(seen.why) : seen;
   });
 }

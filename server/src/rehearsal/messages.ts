@@ -41,7 +41,13 @@ export interface Seen {
   readonly candidate: number;
   /** Each payload that was served, by its version and its digest. */
   readonly payloads: readonly { readonly version: string; readonly digest: string }[];
+  /** What its switches read at each of the last revisions that it applied, oldest first; the last is of this probe. */
+  readonly readings: readonly SwitchReading[];
+}
+
+export interface SwitchReading {
+  readonly revision: number | null;
   readonly writesAllowed: boolean;
-  /** Kill switches that read as released although each should be engaged, or the other way round: by key. */
+  /** Whether each of the drill's kill switches is engaged, by its key. */
   readonly switches: Readonly<Record<string, boolean>>;
 }

@@ -5,9 +5,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type DrillReport, faultyRun, healthyRun, versionDigest } from "@flagback/core";
 import { FlagbackProvider, type FlagbackProviderOptions, type RunReport, withRun } from "@flagback/provider";
 import type { DrillFault, Json } from "@flagback/schemas";
-import { type Client, OpenFeature } from "@openfeature/server-sdk";
+import { type Client, OpenFeature, ProviderEvents } from "@openfeature/server-sdk";
 import { digestOf } from "../engine/canonical.ts";
-import type { FromRuntime, Part, Seen, ToRuntime } from "./messages.ts";
+import type { FromRuntime, Part, Seen, SwitchReading, ToRuntime } from "./messages.ts";
 
 /** How often runs are started; each time as many as are due. */
 const START_EVERY_MS = 20;
@@ -18,6 +18,8 @@ const REPORT_EVERY_MS = 100;
 const RUN_MS = 5;
 /** Users that a probe resolves for: enough that a candidate with a hundredth of the traffic is met. */
 const PROBED_USERS = 500;
+/** Revisions whose readings are kept; production's changes make some too. */
+const MAX_READINGS = 256;
 
 type MakeProvider = (options: FlagbackProviderOptions) => FlagbackProvider;
 
@@ -48,7 +50,10 @@ export async function playDrillRuntime(
   const { url, token, writeSwitch } = part;
   const provider = makeProvider({ url, token, writeSwitch, logger: { warn: log, error: log } });
   await OpenFeature.setProviderAndWait(provider);
-  agents = new Agents(OpenFeature.getClient(), provider, part);
+  const client = OpenFeature.getClient();
+  const playing = new Agents(client, provider, part);
+  agents = playing;
+  client.addHandler(ProviderEvents.ConfigurationChanged, () => playing.readSwitches());
   tell({ type: "ready", instance: provider.instance });
   const reporting = setInterval(() => tell({ type: "progress", ...(agents?.counted ?? NOTHING) }), REPORT_EVERY_MS);
 
@@ -67,6 +72,7 @@ class Agents {
   readonly #part: Part;
   readonly #healthy: DrillReport;
   readonly #open = new Set<Promise<void>>();
+  readonly #readings: SwitchReading[] = [];
   readonly #timer: NodeJS.Timeout;
   #fault: DrillFault | null = null;
   /** Resolves when the fault is over, for runs that it keeps silent. */
@@ -109,7 +115,7 @@ class Agents {
 
   /** Looks as an agent would, for many users. */
   async probe(): Promise<Seen> {
-    const { shadow, candidate, target, switches } = this.#part;
+    const { shadow, candidate, target } = this.#part;
     const payloads = new Map<string, string>();
     let candidates = 0;
     for (let user = 0; user < PROBED_USERS; user += 1) {
@@ -122,16 +128,25 @@ class Agents {
       const id = version.replace(/^drill\./, "");
       payloads.set(version, versionDigest({ id, payload: payload as Json }, digestOf));
     }
-    const read: Record<string, boolean> = {};
-    for (const key of switches) read[key] = await this.#client.getBooleanValue(key, false, { agent: shadow });
+    await this.readSwitches();
     return {
       revision: this.#provider.revision,
       resolutions: PROBED_USERS,
       candidate: candidates,
       payloads: [...payloads].map(([version, digest]) => ({ version, digest })),
-      writesAllowed: this.#provider.writesAllowed({ agent: shadow }),
-      switches: read,
+      readings: [...this.#readings],
     };
+  }
+
+  /** Reads them as an agent would. A stop may be over before a probe comes: what it looked like is kept. */
+  async readSwitches(): Promise<void> {
+    const { shadow, switches } = this.#part;
+    const { revision } = this.#provider;
+    const writesAllowed = this.#provider.writesAllowed({ agent: shadow });
+    const read: Record<string, boolean> = {};
+    for (const key of switches) read[key] = await this.#client.getBooleanValue(key, false, { agent: shadow });
+    this.#readings.push({ revision, writesAllowed, switches: read });
+    if (this.#readings.length > MAX_READINGS) this.#readings.shift();
   }
 
   async stop(): Promise<void> {

@@ -2,7 +2,7 @@
  * What the runtimes' answers to a probe mean for the steps of a drill. Pure.
  */
 import type { StartedDrill } from "@flagback/schemas";
-import type { Seen } from "./messages.ts";
+import type { Seen, SwitchReading } from "./messages.ts";
 import { fail, type Look, pass } from "./steps.ts";
 
 /** One runtime's answer; undefined where it has not answered. */
@@ -42,17 +42,37 @@ export function stableLoads(sightings: readonly Sighting[], { target }: Pick<Sta
   );
 }
 
-/** Each read every switch as the server has it; with `engaged`, none would write. */
-export function switchesRead(sightings: readonly Sighting[], drill: StartedDrill, engaged: boolean): Look {
-  const { switches, writeSwitch } = drill;
+/**
+ * Each read every switch as engaged, and would not write, as soon as it had the rollback. Not what it reads by now: where the
+ * recovery was proven in the meantime, they are released again.
+ */
+export function switchesEngaged(sightings: readonly Sighting[], drill: StartedDrill, revision: number): Look {
+  return switchesRead(sightings, drill, true, ({ readings }) =>
+    readings.find((reading) => (reading.revision ?? -1) >= revision),
+  );
+}
+
+/** Each reads every switch as released by now, and would write. */
+export function switchesReleased(sightings: readonly Sighting[], drill: StartedDrill): Look {
+  return switchesRead(sightings, drill, false, ({ readings }) => readings.at(-1));
+}
+
+function switchesRead(
+  sightings: readonly Sighting[],
+  { switches, writeSwitch }: StartedDrill,
+  engaged: boolean,
+  readingOf: (seen: Seen) => SwitchReading | undefined,
+): Look {
   if (switches.length === 0) return pass("the policy engages no kill switch");
   for (const { name, seen } of sightings) {
-    if (!seen) return fail(`${name} did not answer`);
-    const wrong = switches.find((key) => seen.switches[key] !== engaged);
-    if (wrong !== undefined) return fail(`${name} reads ${wrong} as ${seen.switches[wrong] ? "engaged" : "released"}`);
-    if (switches.includes(writeSwitch) && seen.writesAllowed === engaged) {
+    const reading = seen && readingOf(seen);
+    if (!reading) return fail(`${name} did not read the switches`);
+    const at = `at revision ${reading.revision ?? "none"}`;
+    const wrong = switches.find((key) => reading.switches[key] !== engaged);
+    if (wrong !== undefined) return fail(`${name} reads ${wrong} as ${word(reading.switches[wrong] === true)} ${at}`);
+    if (switches.includes(writeSwitch) && reading.writesAllowed === engaged) {
       return fail(
-        `${name} ${seen.writesAllowed ? "would write" : "would not write"} although ${writeSwitch} is ${word(engaged)}`,
+        `${name} ${reading.writesAllowed ? "would write" : "would not write"} ${at} although ${writeSwitch} is ${word(engaged)}`,
       );
     }
   }
