@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Actor, FlagbackError } from "@flagback/schemas";
 import { Engine } from "./engine/engine.ts";
@@ -46,7 +46,7 @@ export interface Restored {
 export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
   const { file, nowMs, force } = options;
   const dataDir = resolve(options.dataDir);
-  await mkdir(dataDir, { recursive: true });
+  const isNew = (await mkdir(dataDir, { recursive: true })) !== undefined;
   if (!force) await assertEmpty(dataDir);
   assertUnlocked(join(dataDir, DATABASE_FILE));
   const work = join(dataDir, `restoring-${process.pid}`);
@@ -61,6 +61,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
     return { ...found, movedTo };
   } finally {
     await rm(work, { recursive: true, force: true });
+    // A folder with something in it, such as what was restored, stays.
+    if (isNew) await rmdir(dataDir).catch(() => {});
   }
 }
 

@@ -171,6 +171,9 @@ test.each([
     message: expect.stringContaining(file),
   });
   expect(await readdir(dataDir)).toEqual([]);
+  const parent = await testFolder();
+  await expect(restore({ file, dataDir: join(parent, "new") })).rejects.toMatchObject({ code: "backup_invalid" });
+  expect(await readdir(parent)).toEqual([]);
 });
 
 test("a backup of a newer flagback is refused as such", async () => {

@@ -1,6 +1,7 @@
 /** Bodies and names that readers could disagree on, or that could cost more than their sender. */
 import { request } from "node:http";
 import { connect } from "node:net";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { jsonProblem } from "../../server/src/http/json-problem.ts";
@@ -36,6 +37,25 @@ describe("a body that is not UTF-8", () => {
       expect((await server.call<{ events: { action: string }[] }>("GET", "/v1/audit")).body.events).toHaveLength(1);
     },
   );
+});
+
+test("a compressed body is refused as such, whatever its type", async () => {
+  const server = await testServer();
+  for (const [type, path] of [
+    ["application/json", "/v1/stop"],
+    ["text/yaml", "/v1/apply"],
+  ] as const) {
+    const body = gzipSync('{"reason": "a"}');
+    const answer = await send(server, "POST", path, type, body, undefined, { "content-encoding": "gzip" });
+    expect(answer).toMatchObject({ status: 400, code: "bad_request", detail: expect.stringContaining("gzip") });
+  }
+});
+
+test("a path of which there is nothing is not repeated at length", async () => {
+  const server = await testServer();
+  const answer = await send(server, "GET", `/v1/${"a".repeat(8_000)}`, "application/json", Buffer.alloc(0));
+  expect(answer).toMatchObject({ status: 404, code: "not_found" });
+  expect(answer.detail?.length).toBeLessThan(400);
 });
 
 describe("a key that comes twice", () => {

@@ -56,7 +56,8 @@ export function pathText(path: readonly PropertyKey[]): string {
   );
 }
 
-function shortened(name: string): string {
+/** The name, or as much of it as any name may have. */
+export function shortened(name: string): string {
   return name.length <= MAX_TOLD_NAME ? name : `${name.slice(0, MAX_TOLD_NAME)}…`;
 }
 

@@ -11,6 +11,7 @@ import {
   type ZodTypeProvider,
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
+import { shortened } from "../config/problems.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { SignalSender } from "../triggers/signal-sender.ts";
 import { guardRoutes } from "./access.ts";
@@ -62,7 +63,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
       reply,
       new FlagbackError({
         code: "not_found",
-        message: `There is nothing at ${request.method} ${request.url.split("?")[0]}.`,
+        message: `There is nothing at ${request.method} ${shortened(request.url.split("?")[0] ?? "")}.`,
         hint: "The API is described at /openapi.json.",
       }),
     );

@@ -3,6 +3,8 @@
  */
 import { isUtf8 } from "node:buffer";
 import { FlagbackError, MAX_JSON_DEPTH } from "@flagback/schemas";
+import type { FastifyRequest } from "fastify";
+import { shortened } from "../config/problems.ts";
 import type { App } from "./context.ts";
 import { jsonProblem } from "./json-problem.ts";
 
@@ -14,7 +16,8 @@ export function parseBodies(app: App): void {
   const parseJson = app.getDefaultJsonParser("error", "error");
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, body, done) => {
-    if (!isUtf8(body)) return done(notUtf8());
+    const unreadable = problemOfBytes(request, body);
+    if (unreadable) return done(unreadable);
     const text = body.toString();
     return parseJson(request, text, (error, value) => {
       // Fastify would say of each that the content type is wrong.
@@ -27,7 +30,11 @@ export function parseBodies(app: App): void {
   app.addContentTypeParser<Buffer>(
     ["text/yaml", "application/yaml", "application/x-yaml", "text/plain"],
     { parseAs: "buffer" },
-    (_request, body, done) => (isUtf8(body) ? done(null, body.toString()) : done(notUtf8())),
+    (request, body, done) => {
+      const unreadable = problemOfBytes(request, body);
+      if (unreadable) done(unreadable);
+      else done(null, body.toString());
+    },
   );
 }
 
@@ -40,7 +47,16 @@ function isJson(text: string): boolean {
   }
 }
 
-function notUtf8(): FlagbackError {
+function problemOfBytes({ headers }: Pick<FastifyRequest, "headers">, body: Buffer): FlagbackError | undefined {
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (encoding !== "identity") {
+    return new FlagbackError({
+      code: "bad_request",
+      message: `The request's body has content-encoding ${shortened(encoding)}.`,
+      hint: "Send it as it is: what is compressed may be of any size, and nothing was changed.",
+    });
+  }
+  if (isUtf8(body)) return undefined;
   return new FlagbackError({
     code: "bad_request",
     message: "The request's body is not UTF-8.",
