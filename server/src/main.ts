@@ -3,8 +3,9 @@
  */
 import { join } from "node:path";
 import { isUnderWay } from "@flagback/core";
-import { type Actor, DEFAULT_KILL_SWITCH } from "@flagback/schemas";
+import { DEFAULT_KILL_SWITCH } from "@flagback/schemas";
 import type { Logger } from "pino";
+import { SYSTEM } from "./actors.ts";
 import { AlertSender } from "./alerts/alert-sender.ts";
 import { postAlert } from "./alerts/post-alert.ts";
 import { WebhookGuard } from "./alerts/webhook-guard.ts";
@@ -47,8 +48,6 @@ const DRAIN_DEADLINE_MS = 2_000;
 
 /** How often what is past its term is looked for. */
 const PRUNE_EVERY_MS = 600_000;
-
-const SYSTEM: Actor = { kind: "system", name: "system" };
 
 export interface ServerOptions extends DoorOptions {
   /** Folder of the database; made where it is missing. */
@@ -225,10 +224,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       },
     });
 
-    const writePropagation = async () => {
-      const changed = hub.propagation.takeChanged();
-      if (changed.length > 0) await store.writePropagation(changed);
-    };
+    const writePropagation = () => hub.propagation.writeChanged((rows) => store.writePropagation(rows));
     const upkeep = new Upkeep({
       engine,
       health,

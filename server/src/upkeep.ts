@@ -3,11 +3,9 @@
  * other. One that fails keeps no other from it, and is tried again with the next tick.
  */
 import { hasExpiredFinishing } from "@flagback/core";
-import type { Actor } from "@flagback/schemas";
+import { SYSTEM } from "./actors.ts";
 import type { Engine } from "./engine/engine.ts";
 import type { DiskHealth } from "./store/disk-health.ts";
-
-const SYSTEM: Actor = { kind: "system", name: "system" };
 
 export interface UpkeepParts {
   readonly engine: Pick<Engine, "world" | "execute">;

@@ -3,10 +3,11 @@
  */
 import { judge, type Ledger } from "@flagback/core";
 import { FlagbackProvider, guardTools, withRun } from "@flagback/provider";
-import type { AuditEvent, GuardrailEvidence } from "@flagback/schemas";
+import type { GuardrailEvidence } from "@flagback/schemas";
 import { OpenFeature, ProviderEvents } from "@openfeature/server-sdk";
 import { expect, onTestFinished, test } from "vitest";
 import { eventually, SUPPORT_AGENT, type TestServer, testServer } from "../support/server.ts";
+import { auditOf } from "../support/triggers.ts";
 
 test("a bad version is rolled back and stops writing, on every runtime, and says so", async () => {
   const server = await exposingServer();
@@ -172,9 +173,4 @@ async function agent(server: TestServer, domain: string) {
   await OpenFeature.setProviderAndWait(domain, provider);
   onTestFinished(() => OpenFeature.clearProviders());
   return { provider, client: OpenFeature.getClient(domain) };
-}
-
-async function auditOf(server: TestServer, action: string): Promise<AuditEvent[]> {
-  const { body } = await server.call<{ events: AuditEvent[] }>("GET", "/v1/audit?limit=1000");
-  return body.events.filter((event) => event.action === action);
 }

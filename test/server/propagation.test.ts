@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { PropagationRow } from "../../server/src/store/store.ts";
 import { PropagationTracker } from "../../server/src/stream/propagation.ts";
 
 const RUNTIMES = Array.from({ length: 1_000 }, (_, i) => `runtime-${i}`);
@@ -13,6 +14,21 @@ test("an acknowledgement counts for every revision that waits for the runtime, o
 
   expect(tracker.find(1)).toMatchObject({ runtimes: 2, acknowledged: 1 });
   expect(tracker.find(2)).toMatchObject({ runtimes: 2, acknowledged: 1 });
+});
+
+test("status texts that could not be written are written with the next, and what was written is not written again", async () => {
+  const tracker = new PropagationTracker(() => 0);
+  const writes: PropagationRow[][] = [];
+  const write = async (rows: readonly PropagationRow[]) => void writes.push([...rows]);
+  tracker.committed(1, ["a"]);
+  tracker.applied("a", "sdk", 1);
+  const full = tracker.writeChanged(() => Promise.reject(new Error("the disk is full")));
+  tracker.committed(2, ["a"]);
+  await expect(full).rejects.toThrow("full");
+  await tracker.writeChanged(write);
+  await tracker.writeChanged(write);
+  expect(writes.map((rows) => rows.map(({ revision }) => revision).sort())).toEqual([[1, 2]]);
+  expect(writes[0]?.find(({ revision }) => revision === 1)?.switchStatus).toContain("1");
 });
 
 test("a runtime whose lease lapsed and that came back has applied after all", () => {

@@ -2,6 +2,7 @@
 import { EventEmitter } from "node:events";
 import { Duplex, PassThrough } from "node:stream";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import type { WebSocket } from "ws";
 import type { StoredToken } from "../../server/src/store/store.ts";
@@ -30,11 +31,20 @@ test("a socket whose bytes are read quickly is never held up", async () => {
   expect([read(), wire.isPaused()]).toEqual([5, false]);
 });
 
+test("a socket of TLS takes turns however short its records are, and one of plain TCP with short chunks has no more to say", async () => {
+  const record = CHUNK.subarray(0, 1024);
+  const tls = await busyReader(10, { encrypted: true });
+  const plain = await busyReader(10);
+  for (let n = 0; n < 5; n++) for (const { wire } of [tls, plain]) wire.push(record);
+  expect([tls.read(), tls.wire.isPaused()]).toEqual([2, true]);
+  expect([plain.read(), plain.wire.isPaused()]).toEqual([5, false]);
+});
+
 /** Needs so long for each chunk. */
-async function busyReader(chunkMs: number) {
+async function busyReader(chunkMs: number, marks: object = {}) {
   let nowMs = 0;
   let chunks = 0;
-  const wire = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() });
+  const wire = Object.assign(new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() }), marks);
   takeTurns(wire, () => nowMs);
   wire.on("data", () => {
     chunks += 1;
@@ -45,7 +55,7 @@ async function busyReader(chunkMs: number) {
   return { wire, read: () => chunks };
 }
 
-test("a batch of nothing but junk is rejected item by item, and the first 16 say why", async () => {
+test("junk is rejected item by item, and the first 16 until it is durable say why", async () => {
   const server = await testServer();
   await server.call("POST", "/v1/apply", SUPPORT_AGENT);
   const runtime = await RawRuntime.connect(server.url, await server.token("runtime"));
@@ -63,8 +73,11 @@ test("a batch of nothing but junk is rejected item by item, and the first 16 say
   );
   const isExplained = ({ message }: { message: string }) => message.startsWith("runId: ");
   expect(rejected.map(isExplained)).toEqual(rejected.map(({ index }) => index < 16));
+  // Its counts are durable, so that it is told again.
+  runtime.send({ type: "outcomes", seq: 2, assigned: [], items: [{}] });
+  const next = await runtime.next("outcomesAck", ({ through }) => through === 2);
+  expect(next.rejected?.map(isExplained)).toEqual([true]);
   await server.close();
-  const { default: Database } = await import("better-sqlite3");
   const database = new Database(`${server.dataDir}/flagback.db`);
   expect(database.prepare("SELECT assigned, settled FROM totals").all()).toEqual([{ assigned: 2, settled: 2 }]);
   database.close();

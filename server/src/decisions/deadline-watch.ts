@@ -2,11 +2,10 @@
  * Keeps the deadlines of open decisions: woken by the server's tick, it says for those who did not answer what the policy
  * does. What is open is read from the world, so a restart forgets none.
  */
-import { type Actor, type AskedDecision, FlagbackError } from "@flagback/schemas";
+import { type AskedDecision, FlagbackError } from "@flagback/schemas";
+import { BRAIN } from "../actors.ts";
 import type { Engine } from "../engine/engine.ts";
 import { isDue, remainingMs } from "./deadline.ts";
-
-const BRAIN: Actor = { kind: "brain", name: "brain" };
 
 export interface DeadlineParts {
   readonly engine: Engine;

@@ -30,6 +30,7 @@ import {
   type StartedDrill,
   type Token,
 } from "@flagback/schemas";
+import { SYSTEM } from "../actors.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MAX_KEPT_DRILLS, MAX_RUNNING_DRILLS, SILENT_DRILL_MS } from "../limits.ts";
@@ -40,7 +41,6 @@ import { type Finding, together } from "./checks/finding.ts";
 import { payloadFinding } from "./checks/payload.ts";
 import { planFinding } from "./checks/plan.ts";
 
-const SYSTEM: Actor = { kind: "system", name: "system" };
 const RESTARTED = "the server was started again while it ran";
 
 export interface DrillBookParts {

@@ -16,7 +16,8 @@ import {
   stopDecisionId,
   type Verdict,
 } from "@flagback/core";
-import { type Actor, durationMs, type Rollout } from "@flagback/schemas";
+import { durationMs, type Rollout } from "@flagback/schemas";
+import { BRAIN } from "../actors.ts";
 import { digestOf } from "../engine/canonical.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
@@ -24,8 +25,6 @@ import { withinSpan } from "../telemetry/tracing.ts";
 import { automaticStep, hasSoaked, isOvertaken } from "./auto-advance.ts";
 import { ExcursionAudit } from "./excursion-audit.ts";
 import { Passes } from "./passes.ts";
-
-const BRAIN: Actor = { kind: "brain", name: "brain" };
 
 /** How an alias's rollout stands, as the evaluator last saw it. */
 export interface Standing {

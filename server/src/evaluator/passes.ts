@@ -1,6 +1,6 @@
 /**
  * When the brain judges: aliases that have news are judged together, pass after pass, and between two passes it rests for
- * max(5 ms, 4 x the last pass's time), so that leases and the stream keep most of the event loop where ledgers are long.
+ * max(5 ms, 4 x the last pass's time), a second at most, so that leases and the stream keep most of the event loop where ledgers are long.
  */
 import { timerMs } from "../rest.ts";
 
@@ -8,6 +8,8 @@ import { timerMs } from "../rest.ts";
 const REST_MS = 5;
 /** After a pass the brain rests this many times as long as the pass took. */
 const REST_FACTOR = 4;
+/** It rests no longer than this: a pass may have waited for the disk. */
+const MAX_REST_MS = 1_000;
 /** An alias that could not be judged is tried again after this. */
 const RETRY_DELAY_MS = 1_000;
 
@@ -52,7 +54,7 @@ export class Passes {
 
   #schedule(): void {
     if (this.#isClosed || this.#dirty.size === 0 || this.#running || this.#timer) return;
-    const restMs = Math.max(REST_MS, REST_FACTOR * this.#lastPassMs);
+    const restMs = Math.min(MAX_REST_MS, Math.max(REST_MS, REST_FACTOR * this.#lastPassMs));
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;

@@ -10,6 +10,8 @@ export interface InstanceState {
   through: number;
   /** Last batch counted durably. */
   durableThrough: number;
+  /** Items that the schema refused since the last counts that are durable. */
+  refused: number;
   /** Assignments left open, by the batch that announced them. */
   readonly rows: Map<number, OpenRow[]>;
   /** Where its assignments of the tick it last announced any in are counted. */
@@ -57,6 +59,7 @@ export class Instances {
       tokenId,
       through: 0,
       durableThrough: 0,
+      refused: 0,
       rows: new Map(),
       cells: [],
       lostSince: null,

@@ -305,7 +305,9 @@ export class LedgerBook {
     this.#inFlight = undefined;
     for (const { instance, through } of writes.instances) {
       const state = this.#instances.find(instance);
-      if (state) state.durableThrough = Math.max(state.durableThrough, through);
+      if (!state) continue;
+      state.durableThrough = Math.max(state.durableThrough, through);
+      state.refused = 0;
     }
     return Math.max(0, this.#clock.monotonicMs() - sinceMs);
   }

@@ -23,13 +23,13 @@ export interface CountedBatch {
 }
 
 /**
- * Items of a batch that the schema may refuse with a reason of their own. It takes ten microseconds to say why, for an item of
- * two bytes: a frame of nothing else would keep everybody waiting.
+ * Items that the schema may refuse with a reason of their own, of one runtime and until its counts are durable. It takes ten
+ * microseconds to say why, for an item of two bytes: frames of nothing else would keep everybody waiting.
  */
 const MAX_EXPLAINED_ITEMS = 16;
 const UNEXPLAINED: Problem = {
   code: "outcome_invalid",
-  message: `item: not as the schema asks; the first ${MAX_EXPLAINED_ITEMS} such items of the batch say why`,
+  message: `item: not as the schema asks; the ${MAX_EXPLAINED_ITEMS} such items before it say why`,
 };
 
 /** One batch on its way through. */
@@ -46,8 +46,6 @@ interface Pass {
   last: OpenRow | undefined;
   aliases: readonly string[];
   readonly rejected: Rejection[];
-  /** Items that the schema was asked about and refused. */
-  explained: number;
   readonly late: StreamOutcome[];
   /** The rollout whose alias was noted last. */
   noted: RolloutLedger | undefined;
@@ -73,7 +71,6 @@ export function countBatch(
     last: undefined,
     aliases: NONE,
     rejected: [],
-    explained: 0,
     late: [],
     noted: undefined,
   };
@@ -197,12 +194,12 @@ function countOutcome(counting: Counting, pass: Pass, outcome: StreamOutcome): P
   return problem ?? uncounted(counting, pass, outcome);
 }
 
-/** What only the schema can tell. An item that it refuses settles its run too, as far as it can be read. */
+/** What the decoder leaves to the schema. An item that is refused settles its run too, as far as it can be read. */
 function askSchema(counting: Counting, pass: Pass, item: unknown): Problem | undefined {
-  const isExplained = pass.explained < MAX_EXPLAINED_ITEMS;
-  const parsed = isExplained ? StreamOutcome.safeParse(item) : undefined;
+  const { state } = pass;
+  const parsed = state.refused < MAX_EXPLAINED_ITEMS ? StreamOutcome.safeParse(item) : undefined;
   if (parsed?.success) return countOutcome(counting, pass, parsed.data);
-  pass.explained += 1;
+  state.refused += 1;
   const row = rowOf(pass, named(item));
   if (row) settle(counting, pass, row, null);
   return parsed ? invalidOutcome(parsed.error) : UNEXPLAINED;

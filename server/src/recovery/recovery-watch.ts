@@ -3,7 +3,8 @@
  * commands what the proof, or its absence, leads to.
  */
 import { isVerifying, type RecoveryStanding, recoveryStanding, recoveryStep } from "@flagback/core";
-import { type Actor, durationMs, type Incident, type Recovery } from "@flagback/schemas";
+import { durationMs, type Incident, type Recovery } from "@flagback/schemas";
+import { BRAIN } from "../actors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { LedgerBook } from "../ledger/ledger-book.ts";
 import { recoveryKey } from "../store/ledger-writes.ts";
@@ -14,8 +15,6 @@ import { convergenceOf } from "./convergence.ts";
 const LOOK_DELAY_MS = 20;
 /** So many ticks without a run of the candidate say that none is being served; runtimes announce them within 250 ms. */
 const QUIET_TICKS = 2;
-
-const BRAIN: Actor = { kind: "brain", name: "brain" };
 
 export interface RecoveryParts {
   readonly engine: Engine;

@@ -141,11 +141,16 @@ class Agents {
   /** Reads them as an agent would. A stop may be over before a probe comes: what it looked like is kept. */
   async readSwitches(): Promise<void> {
     const { shadow, switches } = this.#part;
-    const { revision } = this.#provider;
-    const writesAllowed = this.#provider.writesAllowed({ agent: shadow });
-    const read: Record<string, boolean> = {};
-    for (const key of switches) read[key] = await this.#client.getBooleanValue(key, false, { agent: shadow });
-    this.#readings.push({ revision, writesAllowed, switches: read });
+    let reading: SwitchReading;
+    do {
+      const { revision } = this.#provider;
+      const writesAllowed = this.#provider.writesAllowed({ agent: shadow });
+      const read: Record<string, boolean> = {};
+      for (const key of switches) read[key] = await this.#client.getBooleanValue(key, false, { agent: shadow });
+      reading = { revision, writesAllowed, switches: read };
+      // One that mixes two revisions says nothing of either.
+    } while (reading.revision !== this.#provider.revision);
+    this.#readings.push(reading);
     if (this.#readings.length > MAX_READINGS) this.#readings.shift();
   }
 

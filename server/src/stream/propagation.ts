@@ -142,11 +142,17 @@ export class PropagationTracker {
     for (const { settled } of this.#spreads.values()) for (const settle of settled.splice(0)) settle();
   }
 
-  /** Status texts that changed since the last call. */
-  takeChanged(): PropagationRow[] {
-    const rows = [...this.#dirty].map((spread) => ({ revision: spread.revision, switchStatus: statusOf(spread) }));
+  /** Writes the status texts that changed since the last time; those that could not be written are written with the next. */
+  async writeChanged(write: (rows: readonly PropagationRow[]) => Promise<void>): Promise<void> {
+    const changed = [...this.#dirty];
+    if (changed.length === 0) return;
     this.#dirty.clear();
-    return rows;
+    try {
+      await write(changed.map((spread) => ({ revision: spread.revision, switchStatus: statusOf(spread) })));
+    } catch (error) {
+      for (const spread of changed) this.#dirty.add(spread);
+      throw error;
+    }
   }
 
   #forgetOldest(): void {

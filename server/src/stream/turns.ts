@@ -6,11 +6,13 @@ import type { Duplex } from "node:stream";
 
 /** A socket that was busy for longer reads on when everybody else had a turn. */
 const TURN_MS = 5;
-/** Shorter chunks say that nothing more is waiting. A record of TLS has so many bytes at most. */
+/** Shorter chunks of plain TCP say that nothing more is waiting. Those of TLS say nothing: they are as long as the sender's records. */
 const LONG_CHUNK_BYTES = 16 * 1024;
 
+/** A chunk that has come is read to its end; what comes after it waits where the turn is over. */
 export function takeTurns(wire: Duplex, monotonicMs: () => number): void {
-  /** When this turn of the event loop brought the first long chunk. */
+  const longBytes = "encrypted" in wire ? 0 : LONG_CHUNK_BYTES;
+  /** When the first long chunk of this turn of the event loop had been read. */
   let beganMs: number | undefined;
   let isPaused = false;
   const end = () => {
@@ -19,7 +21,7 @@ export function takeTurns(wire: Duplex, monotonicMs: () => number): void {
     isPaused = false;
   };
   wire.on("data", (chunk: Buffer) => {
-    if (chunk.length < LONG_CHUNK_BYTES) return;
+    if (chunk.length < longBytes) return;
     if (beganMs === undefined) {
       beganMs = monotonicMs();
       setImmediate(end);

@@ -2,13 +2,13 @@
  * Counts synthetic checks, keeps the counts, and carries out what the policy says about failing ones.
  */
 import { type CheckedAlias, canRollBack, saysSomething, syntheticStop, withCheck } from "@flagback/core";
-import type { Actor, Outcome } from "@flagback/schemas";
+import type { Outcome } from "@flagback/schemas";
+import { BRAIN } from "../actors.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
 /** The policy's rule is the brain's to carry out, though it is no statistic. */
-const BRAIN: Actor = { kind: "brain", name: "brain" };
 
 export class SyntheticChecks {
   readonly #engine: Pick<Engine, "world" | "execute">;

@@ -3,6 +3,7 @@
  * repeats itself, and a stranger may try for ever, so there are at most so many rows a minute for each trigger.
  */
 import type { AuditEvent } from "@flagback/schemas";
+import { SYSTEM } from "../actors.ts";
 
 const WINDOW_MS = 60_000;
 /** Rows of signals that were let in, in a minute. */
@@ -33,7 +34,7 @@ export class SignalAudit {
     const summary = `Refused a signal for ${trigger}: ${why}`;
     await this.#append({
       ...rowOf(trigger, "trigger.refused", { summary }),
-      actor: { kind: "system", name: "system" },
+      actor: SYSTEM,
     });
   }
 

@@ -103,10 +103,10 @@ class ChaosRun {
     const { seed, seconds, runtimes, say = () => undefined } = this.#options;
     const rounds = scheduleOf(seed, seconds, runtimes);
     for (const [i, round] of rounds.entries()) {
-      const begunMs = machineMs();
       await this.#attack(round);
+      const begunMs = machineMs();
       await this.#heal();
-      const healedMs = machineMs() - begunMs - round.forMs;
+      const healedMs = machineMs() - begunMs;
       await this.#judge();
       const found = `${this.#violations.length} violations`;
       say(`round ${i + 1} of ${rounds.length}: in step after ${Math.round(healedMs)} ms, ${found}`);
