@@ -34,8 +34,8 @@ export interface GatewayEvents {
 /** What becomes of a server's frame on its way: the frames that are sent instead of it, if any; null waits for a later one. */
 export type FrameFault = (text: string, link: GatewayLink) => readonly string[] | null;
 
-/** The same for a runtime's frame on its way to the server. */
-export type BatchFault = (text: string) => readonly string[] | null;
+/** The same for a runtime's frame on its way to the server, on the connection of this number. */
+export type BatchFault = (text: string, link: number) => readonly string[] | null;
 
 /** Speaks in the server's place for one connection. */
 export interface Impostor {
@@ -105,6 +105,22 @@ export class FrameGateway {
   /** The next frame of the runtime's that the fault is meant for meets it. */
   spoilBatch(fault: BatchFault): void {
     this.#batchFaults.push(fault);
+  }
+
+  /**
+   * The next batch of the runtime's is held back until after the one that follows it on the same connection. Where the connection
+   * ends first it is lost with it: on the next one, which may be another instance's, it would pass for a batch of that one's own.
+   */
+  reorderBatches(isBatch: (text: string) => boolean, held: () => void): void {
+    this.spoilBatch((earlier, link) => {
+      if (!isBatch(earlier)) return null;
+      held();
+      this.spoilBatch((later, present) => {
+        if (present !== link) return [later];
+        return isBatch(later) ? [later, earlier] : null;
+      });
+      return [];
+    });
   }
 
   /** The next connection meets an impostor, and the present one ends. */
@@ -223,7 +239,7 @@ export class FrameGateway {
         this.#events.heard(number, data.toString());
         if (impostor) impostor.heard(link, data.toString());
         else if (server?.readyState === WebSocket.OPEN) {
-          for (const frame of this.#spoiltBatch(data.toString())) server.send(frame);
+          for (const frame of this.#spoiltBatch(data.toString(), number)) server.send(frame);
         }
       });
       if (server) this.#relay(server, link);
@@ -252,9 +268,9 @@ export class FrameGateway {
     return frames;
   }
 
-  #spoiltBatch(text: string): readonly string[] {
+  #spoiltBatch(text: string, link: number): readonly string[] {
     const fault = this.#batchFaults[0];
-    const frames = fault?.(text) ?? null;
+    const frames = fault?.(text, link) ?? null;
     if (frames === null) return [text];
     this.#batchFaults.splice(this.#batchFaults.indexOf(fault as BatchFault), 1);
     return frames;

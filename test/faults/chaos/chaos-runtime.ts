@@ -126,11 +126,8 @@ export class ChaosRuntime {
       case "duplicatedBatch":
         return this.#gateway.spoilBatch((text) => (isBatch(text) ? [text, text] : null));
       case "reorderedBatch":
-        return this.#gateway.spoilBatch((earlier) => {
-          if (!isBatch(earlier)) return null;
+        return this.#gateway.reorderBatches(isBatch, () => {
           this.#isBroken = true;
-          this.#gateway.spoilBatch((later) => (isBatch(later) ? [later, earlier] : null));
-          return [];
         });
       case "restartedRuntime":
         void this.#restart();
