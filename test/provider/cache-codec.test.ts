@@ -27,8 +27,10 @@ function signed(...lines: unknown[]): Buffer {
 
 describe("a cache file", () => {
   const key = fc.stringMatching(/^[a-z0-9][a-zA-Z0-9._-]{0,20}$/);
+  // No version can be registered with a key that sets a prototype.
+  const payload = fc.jsonValue({ maxDepth: 4 }).filter((value) => !JSON.stringify(value).includes('"__proto__"'));
   const document = fc.oneof(
-    fc.record({ key, payload: fc.jsonValue({ maxDepth: 4 }) }).map(({ key, payload }) => {
+    fc.record({ key, payload }).map(({ key, payload }) => {
       const version = { payload: JSON.parse(JSON.stringify(payload)), digest: "c".repeat(64) };
       return alias({
         key,
