@@ -14,9 +14,9 @@ export const SUBPROTOCOL = "flagback.v1";
 export const CLOSE = {
   /** The server is going away; a `goodbye` said when to come back. */
   goodbye: 1001,
-  /** A frame that could not be decoded. */
+  /** A frame that could not be decoded, or no hello in time. */
   malformed: 4400,
-  /** The token was revoked or never valid. */
+  /** The token was revoked, or the instance belongs to another token. */
   unauthorized: 4401,
   /** The peer did not read: too much was waiting for it. */
   slowReader: 4408,
@@ -24,7 +24,7 @@ export const CLOSE = {
   replaced: 4409,
   /** An outcome batch did not follow the last counted one; resend from `outcomesThrough`. */
   sequenceGap: 4412,
-  /** The peer missed two heartbeats. */
+  /** The peer missed two heartbeats: the socket is ended without a close frame, so this is never on the wire. */
   deadPeer: 4413,
 } as const;
 

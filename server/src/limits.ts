@@ -8,6 +8,7 @@ export const DROP_REASONS = [
   "admission_rate",
   "stream_limit",
   "waiting_sockets",
+  "waiting_bodies",
   "slow_request",
   "no_hello",
   "slow_reader",
@@ -24,11 +25,19 @@ export interface DoorLimits {
   readonly upgradeBurst: number;
   /** Streams held at once. */
   readonly maxStreams: number;
-  /** Sockets that have sent no whole request, or idle between two. */
+  /** Sockets that have sent no whole headers, or idle between two requests. */
   readonly maxWaitingSockets: number;
   /** The same, of one sender. */
   readonly maxWaitingSocketsPerSender: number;
-  /** How long a socket may wait before another that needs its place takes it. */
+  /** Bodies on their way, of requests whose token is known. */
+  readonly maxBodies: number;
+  /** The same, of one token. */
+  readonly maxBodiesPerToken: number;
+  /** Bodies on their way, of requests that are known by their body, such as signed signals. */
+  readonly maxStrangersBodies: number;
+  /** The same, of one sender. */
+  readonly maxStrangersBodiesPerSender: number;
+  /** How long a socket or a body may wait before another that needs its place takes it. */
   readonly waitingPatienceMs: number;
   /** From a connection to its whole headers, and for a TLS handshake. */
   readonly headersTimeoutMs: number;
@@ -47,6 +56,11 @@ export const DEFAULT_DOOR_LIMITS: DoorLimits = {
   // Measured: 7 kB each. One address may be a whole fleet's, which comes back at once after a restart.
   maxWaitingSockets: 16_384,
   maxWaitingSocketsPerSender: 4_096,
+  // Of 1 MiB each at most, and those of strangers of 256 KiB: half a gigabyte. One that comes at once has its place for a turn.
+  maxBodies: 512,
+  maxBodiesPerToken: 64,
+  maxStrangersBodies: 128,
+  maxStrangersBodiesPerSender: 16,
   waitingPatienceMs: 5_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,

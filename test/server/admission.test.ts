@@ -1,11 +1,13 @@
 /** Who is let in when many come at once, and who waits at the door for ever. */
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { type Seated, WaitingRoom } from "../../server/src/http/waiting-room.ts";
 import { AdmissionRate } from "../../server/src/stream/admission.ts";
+import { halfOpen, isEnded } from "../support/half-open.ts";
+import { metric } from "../support/metric.ts";
 import { RawRuntime } from "../support/raw-runtime.ts";
 import { eventually, type TestServer, testServer } from "../support/server.ts";
 
@@ -242,26 +244,4 @@ function upgrade(server: TestServer, headers: Record<string, string>): Promise<U
     });
     socket.on("error", reject);
   });
-}
-
-/** A connection that sends nothing by itself, and keeps its side open whatever the server does. */
-async function halfOpen(server: TestServer, localAddress = "127.0.0.1"): Promise<Socket> {
-  const { hostname, port } = new URL(server.url);
-  const socket = connect({ host: hostname, port: Number(port), localAddress, allowHalfOpen: true });
-  onTestFinished(() => void socket.destroy());
-  // A reset is one of the ways to be closed.
-  socket.on("error", () => undefined);
-  socket.resume();
-  await Promise.race([once(socket, "connect"), once(socket, "close")]);
-  return socket;
-}
-
-function isEnded(socket: Socket): boolean {
-  return socket.readableEnded || socket.closed;
-}
-
-async function metric(server: TestServer, name: string): Promise<number | undefined> {
-  const { body } = await server.call<string>("GET", "/metrics");
-  const line = body.split("\n").find((each) => each.startsWith(`${name} `));
-  return line === undefined ? undefined : Number(line.split(" ")[1]);
 }

@@ -4,36 +4,58 @@
 
 import type { IncomingMessage } from "node:http";
 import { FlagbackError, type Role } from "@flagback/schemas";
+import type { FastifyRequest } from "fastify";
 import { isAllowed } from "../auth/tokens.ts";
+import { shortened } from "../config/problems.ts";
 import type { StoredToken } from "../store/store.ts";
 import type { App } from "./context.ts";
 
-/** A role, or anybody. */
-export type Access = Role | "anybody";
+/**
+ * A role; anybody; or the route's own check, which answers the token that the headers show, or nothing where the body has to say
+ * who sends it.
+ */
+export type Access = Role | "anybody" | ((request: FastifyRequest) => Promise<StoredToken | undefined>);
+
+/** What the door knows of a request before its body is read. */
+export interface Guard {
+  authenticate(request: IncomingMessage): StoredToken;
+  expectBody(request: IncomingMessage, token: StoredToken | undefined): void;
+}
 
 declare module "fastify" {
   interface FastifyContextConfig {
     access?: Access;
   }
   interface FastifyRequest {
-    /** The caller's token; only on routes that are not open to anybody. */
+    /** The caller's token; only on routes that a role may call. */
     token: StoredToken;
   }
 }
 
-/** `authenticate` answers a request's token, or throws what refuses it. */
-export function guardRoutes(app: App, authenticate: (request: IncomingMessage) => StoredToken): void {
+export function guardRoutes(app: App, door: Guard): void {
   app.addHook("onRoute", (route) => {
     if (!route.config?.access) throw new Error(`the route ${route.method} ${route.url} says not who may call it`);
   });
   app.addHook("onRequest", async (request) => {
-    const { access } = request.routeOptions.config;
-    // Without a route there is nothing to guard: the not-found handler answers.
-    if (access === undefined || access === "anybody") return;
-    request.token = authenticate(request.raw);
-    if (!isAllowed(request.token.role, access)) {
-      throw forbidden(request.token.role, access, `${request.method} ${request.routeOptions.url}`);
-    }
+    if (request.is404) throw nothingAt(request);
+    door.expectBody(request.raw, await tokenOf(request, door));
+  });
+}
+
+async function tokenOf(request: FastifyRequest, door: Guard): Promise<StoredToken | undefined> {
+  const { access } = request.routeOptions.config;
+  if (access === undefined || access === "anybody") return undefined;
+  if (typeof access === "function") return access(request);
+  request.token = door.authenticate(request.raw);
+  if (isAllowed(request.token.role, access)) return request.token;
+  throw forbidden(request.token.role, access, `${request.method} ${request.routeOptions.url}`);
+}
+
+function nothingAt({ method, url }: FastifyRequest): FlagbackError {
+  return new FlagbackError({
+    code: "not_found",
+    message: `There is nothing at ${method} ${shortened(url.split("?")[0] ?? "")}.`,
+    hint: "The API is described at /openapi.json.",
   });
 }
 

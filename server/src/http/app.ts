@@ -2,7 +2,7 @@
  * The HTTP API: fastify with zod schemas, one access rule on each route, problem documents for errors.
  */
 import fastifySwagger from "@fastify/swagger";
-import { FlagbackError, MAX_VERSION_ID_LENGTH } from "@flagback/schemas";
+import { MAX_VERSION_ID_LENGTH } from "@flagback/schemas";
 import { type FastifyBaseLogger, fastify, LogController } from "fastify";
 import {
   createJsonSchemaTransform,
@@ -11,7 +11,6 @@ import {
   type ZodTypeProvider,
 } from "fastify-type-provider-zod";
 import type { Logger } from "pino";
-import { shortened } from "../config/problems.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { SignalSender } from "../triggers/signal-sender.ts";
 import { guardRoutes } from "./access.ts";
@@ -19,7 +18,7 @@ import { parseBodies } from "./body-parsers.ts";
 import type { App, ServerContext } from "./context.ts";
 import type { Door } from "./door.ts";
 import { followRequests } from "./follow-requests.ts";
-import { handleError, sendProblem } from "./problem.ts";
+import { handleError } from "./problem.ts";
 import { requestIdOf } from "./request-id.ts";
 import { aliasRoutes } from "./routes/aliases.ts";
 import { applyRoute } from "./routes/apply.ts";
@@ -58,16 +57,6 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(handleError);
-  app.setNotFoundHandler((request, reply) => {
-    sendProblem(
-      reply,
-      new FlagbackError({
-        code: "not_found",
-        message: `There is nothing at ${request.method} ${shortened(request.url.split("?")[0] ?? "")}.`,
-        hint: "The API is described at /openapi.json.",
-      }),
-    );
-  });
   followRequests(app, context.metrics);
   parseBodies(app);
   await app.register(fastifySwagger, {
@@ -75,7 +64,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
     transform: createJsonSchemaTransform({}),
   });
 
-  guardRoutes(app, (request) => door.authenticate(request));
+  guardRoutes(app, door);
 
   app.get("/openapi.json", { config: { access: "anybody" }, schema: { hide: true } }, () => app.swagger());
   healthRoutes(app, context);

@@ -22,12 +22,13 @@ import {
   MAX_HEADER_BYTES,
   TIMEOUT_CHECK_MS,
 } from "../limits.ts";
-import { AddressRanges } from "../net/addresses.ts";
+import { AddressRanges, senderOf } from "../net/addresses.ts";
 import { clientAddress } from "../net/client-address.ts";
 import type { StoredToken } from "../store/store.ts";
 import type { Hub } from "../stream/hub.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { refuseMalformed } from "./bare-answer.ts";
+import { Bodies } from "./bodies.ts";
 import { SECURE_HEADERS, TLS_HEADERS } from "./secure-headers.ts";
 import { type TlsFilePaths, TlsFiles } from "./tls-files.ts";
 import { Upgrades } from "./upgrades.ts";
@@ -51,6 +52,7 @@ export class Door {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #tls: TlsFiles | undefined;
   readonly #waiting: WaitingSockets;
+  readonly #bodies: Bodies;
   readonly #upgrades: Upgrades;
   readonly #secureListeners: SecureServer[] = [];
   readonly #dropped: (reason: DropReason) => void;
@@ -94,6 +96,7 @@ export class Door {
       monotonicMs,
       dropped: () => dropped("waiting_sockets"),
     });
+    this.#bodies = new Bodies({ limits, monotonicMs, dropped: () => dropped("waiting_bodies") });
     this.#upgrades = new Upgrades({
       hub,
       authenticate: (request) => this.authenticate(request),
@@ -115,6 +118,12 @@ export class Door {
   /** The token of a request that is known by something else. Failures count as all others of its sender. */
   check(request: IncomingMessage, attempt: () => StoredToken): StoredToken {
     return this.#gate.check(attempt, clientAddress(request, this.#trustedProxies));
+  }
+
+  /** Before a request's body is read, of the token's holder or of a stranger. @throws RetryLater `overloaded` */
+  expectBody(request: IncomingMessage, token: StoredToken | undefined): void {
+    const stranger = () => senderOf(clientAddress(request, this.#trustedProxies));
+    this.#bodies.expect(request, token ? { tokenId: token.id } : { address: stranger() });
   }
 
   /** Makes a listener. Fastify asks for one on each address that its host's name has. */

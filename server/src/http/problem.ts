@@ -17,7 +17,7 @@ export function handleError(error: FastifyError, request: FastifyRequest, reply:
   sendProblem(reply, known);
 }
 
-export function sendProblem(reply: FastifyReply, error: FlagbackError): void {
+function sendProblem(reply: FastifyReply, error: FlagbackError): void {
   void reply
     .status(error.status)
     .headers({ ...errorHeaders(error), [REQUEST_ID_HEADER]: reply.request.id })

@@ -10,6 +10,12 @@ export class RetryLater extends FlagbackError {
   }
 }
 
+/** The server has no room for the request just now. */
+export function busy(message: string, retryAfterMs: number): RetryLater {
+  const hint = "Come back when Retry-After says; a provider does that by itself.";
+  return new RetryLater({ code: "overloaded", message, hint }, retryAfterMs);
+}
+
 /** Headers that belong to an error's answer. */
 export function errorHeaders(error: FlagbackError): Readonly<Record<string, string>> {
   return {

@@ -14,7 +14,7 @@ import type { Hub } from "../stream/hub.ts";
 import { forbidden } from "./access.ts";
 import { refuse } from "./bare-answer.ts";
 import { requestIdOf } from "./request-id.ts";
-import { RetryLater } from "./retry-later.ts";
+import { busy } from "./retry-later.ts";
 
 /** When somebody whom a full or stopping server refuses should try again. */
 const BUSY_RETRY_MS = 5_000;
@@ -108,11 +108,6 @@ export class Upgrades {
 /** No closure of `#take`'s: it would keep the whole request for as long as the stream lives. */
 function destroyOnError(this: Duplex): void {
   this.destroy();
-}
-
-function busy(message: string, retryAfterMs: number): RetryLater {
-  const hint = "Come back when Retry-After says; a provider does that by itself.";
-  return new RetryLater({ code: "overloaded", message, hint }, retryAfterMs);
 }
 
 function noStream(): FlagbackError {

@@ -1,6 +1,5 @@
 /**
- * A bounded number of places for sockets that nobody can tell yet: connected without a whole request, or idle between
- * two. Where all places are taken, one that has waited past its patience gives way; the quick are never pushed out by the
+ * A bounded number of places for those who wait, such as sockets that have sent no whole request. Where all places are taken, one that has waited past its patience gives way; the quick are never pushed out by the
  * many, and the many are bounded.
  */
 

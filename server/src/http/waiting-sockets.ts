@@ -1,5 +1,5 @@
 /**
- * Seats a listener's sockets in the waiting room: from their connection to their first whole request, and between requests.
+ * Seats a listener's sockets in the waiting room: from their connection to the headers of their first request, and between requests.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -54,7 +54,7 @@ export class WaitingSockets {
     });
   }
 
-  /** A whole request has come: its socket waits no more until the answer is out. */
+  /** A request's headers have come: its socket waits no more until the answer is out. */
   began(request: IncomingMessage, response: ServerResponse): void {
     const id = idOf(request.socket);
     const connection = this.#connections.get(id);

@@ -3,7 +3,6 @@
  * to be made durable. No I/O.
  */
 import {
-  addCounts,
   beginStage,
   beginTick,
   expectShare,
@@ -21,12 +20,13 @@ import {
   recoveryKey,
 } from "../store/ledger-writes.ts";
 import type { Loaded } from "../store/store.ts";
-import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
+import { type Counting, closeRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { type InstanceState, Instances } from "./instances.ts";
+import { loadLedger } from "./load-ledger.ts";
 import { RecentRuns } from "./recent-runs.ts";
 import { invalidOutcome, type Rejection, unreportable } from "./reportable.ts";
 import { ReportedOutcomes } from "./reported-outcomes.ts";
-import { noteRun, type RolloutLedger } from "./rollout-ledger.ts";
+import type { RolloutLedger } from "./rollout-ledger.ts";
 import { Rollouts } from "./rollouts.ts";
 import { type CountedBatch, countBatch, type ReadBatch } from "./stream-counter.ts";
 import type { TickClock } from "./tick-clock.ts";
@@ -79,7 +79,7 @@ export class LedgerBook {
       reported: new ReportedOutcomes(),
       unwritten: new Unwritten(),
     };
-    this.#load(parts.loaded);
+    loadLedger(this.#counting, this.#instances, parts.loaded);
   }
 
   /** Sequence number of the instance's last durable batch; an unknown instance starts at 0. */
@@ -316,47 +316,6 @@ export class LedgerBook {
   restore(): void {
     if (this.#inFlight) this.#counting.unwritten.addEarlier(this.#inFlight);
     this.#inFlight = undefined;
-  }
-
-  #load(loaded: Loaded): void {
-    const counting = this.#counting;
-    for (const { ledger, ...key } of loaded.ledgers) counting.rollouts.add(key, { ...ledger, ticks: [] });
-    for (const { version, totals, ...key } of loaded.totals)
-      Object.assign(rolloutOf(counting, key).tallyOf(version).totals, totals);
-    for (const rollout of counting.rollouts.all()) {
-      const current = counting.world().aliases.get(rollout.key.alias)?.rollout;
-      if (current) rollout.stageBegan(current.stage);
-    }
-    for (const { row, isHeld, ...key } of loaded.counts) {
-      const rollout = rolloutOf(counting, key);
-      addCounts(isHeld ? rollout.heldLedger(row.tick) : rollout.ledger, row);
-    }
-    // A stage may have begun in the very last moment before the stop, without its thresholds in the ledger.
-    for (const rollout of counting.rollouts.all()) {
-      const { alias, rolloutNumber } = rollout.key;
-      const current = counting.world().aliases.get(alias)?.rollout;
-      if (current?.rolloutNumber !== rolloutNumber) continue;
-      rollout.judgeBy(current.policy, current.stage, this.#clock.now());
-    }
-    for (const { runIds, version, ...key } of loaded.runs) {
-      const tally = counting.rollouts.find(key)?.tallyOf(version);
-      for (const runId of runIds) {
-        counting.runs.add(key.alias, runId, "");
-        if (tally) noteRun(tally, runId);
-      }
-    }
-    for (const { instance, tokenId, through, lostSince } of loaded.instances) {
-      const state = this.#instances.open(instance, tokenId, this.#clock.startTick);
-      Object.assign(state, { through, durableThrough: through, lostSince });
-    }
-    for (const { rolloutNumber, ...row } of loaded.assignments) {
-      const state = this.#instances.find(row.instance);
-      if (!state) continue;
-      const rollout = rolloutOf(counting, { alias: row.alias, rolloutNumber });
-      const tally = rollout.tallyOf(row.version);
-      const cell = tally.arm && rollout.cellOf(tally.arm, row.instance, row.tick);
-      keepRow(state, { ...row, rollout, tally, cell, isClosed: false, isStored: true });
-    }
   }
 
   #passing(): Passing {

@@ -31,7 +31,7 @@ export function decisionLinkRoutes(app: App, context: ServerContext): void {
   app.register((scope, _options, ready) => {
     scope.addContentTypeParser<string>(
       "application/x-www-form-urlencoded",
-      { parseAs: "string", bodyLimit: MAX_FORM_BYTES },
+      { parseAs: "string" },
       (_request, body, done) => done(null, body),
     );
     scope.get(PATH, { config: { access: "anybody" } }, (request, reply) =>
@@ -43,7 +43,7 @@ export function decisionLinkRoutes(app: App, context: ServerContext): void {
         return questionPage(link.asked, LINK_ROLE, MAX_TEXT_LENGTH);
       }),
     );
-    scope.post(PATH, { config: { access: "anybody" } }, (request, reply) =>
+    scope.post(PATH, { config: { access: "anybody" }, bodyLimit: MAX_FORM_BYTES }, (request, reply) =>
       answered(reply, async () => {
         const link = linked(context, request);
         const { answer, reason } = formOf(request.body);

@@ -15,13 +15,13 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
       context.now(),
     );
     const { accepted, duplicates, rejected, late, checks } = result;
-    context.metrics.reports.inc({ result: "accepted" }, accepted);
-    context.metrics.reports.inc({ result: "duplicate" }, duplicates);
-    context.metrics.reports.inc({ result: "rejected" }, rejected.length);
     // Acknowledged only when durable. Feedback first: after a crash in between, both are reported and stored again.
     await context.feedback.takeLate(late);
     await context.engine.flushLedger();
     await context.synthetic.take(checks);
+    context.metrics.reports.inc({ result: "accepted" }, accepted);
+    context.metrics.reports.inc({ result: "duplicate" }, duplicates);
+    context.metrics.reports.inc({ result: "rejected" }, rejected.length);
     return { accepted, duplicates, rejected };
   });
 }

@@ -54,14 +54,16 @@ export function triggerRoutes(app: App, context: ServerContext, senders: SignalS
     scope.post(
       "/v1/triggers/:id",
       {
-        // Asked below: a signal may be signed instead of carrying a token.
-        config: { access: "anybody" },
+        config: {
+          access: async (request) => {
+            const { id } = request.params as z.infer<typeof ById>;
+            const sender = await noted(context, id, () => senders.ofHeaders(request.raw, id));
+            request.sender = sender;
+            return "token" in sender ? sender.token : undefined;
+          },
+        },
         bodyLimit: MAX_SIGNAL_BYTES,
         schema: { params: ById },
-        onRequest: async (request) => {
-          const { id } = request.params as z.infer<typeof ById>;
-          request.sender = await noted(context, id, () => senders.ofHeaders(request.raw, id));
-        },
       },
       (request) => noted(context, request.params.id, () => take(context, senders, request.params.id, request)),
     );
