@@ -1,7 +1,7 @@
 /**
  * Backups of a running server, and what a restored one is: whole, checked, and nobody's earlier history.
  */
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -11,6 +11,7 @@ import Database from "better-sqlite3";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { type RestoreOptions, restoreBackup } from "../../server/src/restore.ts";
+import { Backups } from "../../server/src/store/backup.ts";
 import { unpackBackup } from "../../server/src/store/backup-file.ts";
 import { NetworkProxy } from "../support/network-proxy.ts";
 import { RawRuntime } from "../support/raw-runtime.ts";
@@ -229,6 +230,25 @@ test("one backup is made at a time, and one that nobody reads to its end leaves 
   await eventually("the copies are gone", async () =>
     (await readdir(server.dataDir)).every((name) => !name.includes("backup")),
   );
+});
+
+test("a copy that can't be removed costs the next backup and nothing else", async () => {
+  const folder = await testFolder();
+  const file = join(folder, "copy");
+  // A folder is nothing that the removal of a file takes away.
+  const inTheWay = join(folder, "copy-wal");
+  const backups = new Backups(async (to) => {
+    await writeFile(to, "pages");
+    await mkdir(inTheWay, { recursive: true });
+  }, file);
+  const { stream } = await backups.make();
+  await stream.resume().toArray();
+  await eventually("it is over", async () => {
+    const next = await backups.make().catch((error: NodeJS.ErrnoException) => error);
+    return next instanceof Error && next.code === "ERR_FS_EISDIR";
+  });
+  await rm(inTheWay, { recursive: true });
+  expect((await backups.make()).bytes).toBe(5);
 });
 
 test("a backup is answered to be kept by nobody on the way, and leaves an audit row of who took it", async () => {

@@ -194,6 +194,25 @@ test("runs that are open when the next rollout starts and the server restarts go
   expect(again.book.totalsOf(KEY)).toMatchObject({ assigned: 2, settled: 1, missing: 1 });
 });
 
+test("a rollout that is over is forgotten also while another's counts wait to be written, and not before its own are", () => {
+  const aliases = new Map([["agent", ALIAS]]);
+  const { book, clock } = opened({}, { ...WORLD, aliases });
+  book.countBatch("i", batch(1, 1, ["success"]), ALL);
+  aliases.set("agent", {
+    ...ALIAS,
+    rolloutNumber: 2,
+    rollout: ALIAS.rollout && { ...ALIAS.rollout, rolloutNumber: 2 },
+  });
+  clock.advance(7_000);
+  book.advance();
+  expect(book.openRollouts("agent")).toEqual([1]);
+  book.confirm(book.collect());
+  book.countBatch("i", batch(2, 1, ["success"]), ALL);
+  expect(book.hasUnwritten()).toBe(true);
+  book.advance();
+  expect(book.openRollouts("agent")).toEqual([2]);
+});
+
 test("a runtime that was cut off adds to what was counted in a rollout that is over, also where its ledger is gone", () => {
   const before: Alias = { ...ALIAS, rolloutNumber: 0, rollout: null };
   const aliases = new Map([["agent", before]]);

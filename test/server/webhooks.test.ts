@@ -1,5 +1,7 @@
 /** Webhooks as their owners meet them: real deliveries of a real server to a real receiver. */
 import { createHmac } from "node:crypto";
+import { EventEmitter, once } from "node:events";
+import type { AuditEvent } from "@flagback/schemas";
 import { expect, test } from "vitest";
 import { runCli } from "../../server/src/cli/program.ts";
 import { fakeIo } from "../cli/fake-io.ts";
@@ -163,12 +165,12 @@ test("addresses, secrets and keys of webhooks are in no answer, audit row, metri
   await make(server, { url, name: "slack", format: "slack" });
   await make(server, { url, name: "pager", format: "pagerduty", routingKey: ROUTING_KEY });
   const rotated = (await server.call<Made>("POST", "/v1/webhooks/signed/rotate")).body.secret ?? "";
-  const once = { headers: { "idempotency-key": "k" } };
-  const first = await server.call<Made>("POST", "/v1/webhooks", { url, name: "once" }, once);
+  const repeated = { headers: { "idempotency-key": "k" } };
+  const first = await server.call<Made>("POST", "/v1/webhooks", { url, name: "once" }, repeated);
   const secrets = [secret, rotated, first.body.secret ?? "", ROUTING_KEY, planted.path, planted.user, "s3cretquery"];
   await stop(server, "x");
   await eventually("all were tried", () => receiver.received.length >= 4);
-  const said: unknown[] = [(await server.call("POST", "/v1/webhooks", { url, name: "once" }, once)).body];
+  const said: unknown[] = [(await server.call("POST", "/v1/webhooks", { url, name: "once" }, repeated)).body];
   for (const path of [
     "/v1/webhooks",
     "/v1/audit",
@@ -205,6 +207,30 @@ test.each([
     status: 400,
     body: { code: "bad_request", detail: expect.stringContaining(says) },
   });
+});
+
+test("a test of a webhook is written down, and another of it waits until it is over", async () => {
+  const receiver = await alertReceiver();
+  const server = await testServer();
+  await make(server, { url: receiver.url, name: "on-call" });
+  const on = new EventEmitter();
+  receiver.answer = async () => {
+    on.emit("asked");
+    return (await once(on, "answer"))[0];
+  };
+  const asked = once(on, "asked");
+  const first = server.call("POST", "/v1/webhooks/on-call/test");
+  await asked;
+  expect(await server.call("POST", "/v1/webhooks/on-call/test")).toMatchObject({
+    status: 503,
+    body: { code: "overloaded" },
+  });
+  on.emit("answer", 204);
+  expect(await first).toMatchObject({ status: 200, body: { delivered: true } });
+  receiver.answer = () => 204;
+  expect((await server.call("POST", "/v1/webhooks/on-call/test")).body).toMatchObject({ delivered: true });
+  const { body } = await server.call<{ events: AuditEvent[] }>("GET", "/v1/audit?target=webhook:on-call");
+  expect(body.events.filter(({ action }) => action === "webhook.test")).toHaveLength(2);
 });
 
 test("a name is one webhook's, PagerDuty's address is known, and only what is signed has a secret to rotate", async () => {

@@ -19,14 +19,14 @@ export interface Receiver {
   /** Everything that came, also what was refused. */
   readonly received: readonly Received[];
   /** What is taken from now on is answered with. */
-  answer: (body: string) => number;
+  answer: (body: string) => number | Promise<number>;
 }
 
 export async function alertReceiver(): Promise<Receiver> {
   const received: Received[] = [];
   const http = createServer(async (request, response) => {
     const body = await text(request);
-    const status = receiver.answer(body);
+    const status = await receiver.answer(body);
     received.push({ headers: request.headers, body, status });
     response.writeHead(status).end();
   });
@@ -37,7 +37,7 @@ export async function alertReceiver(): Promise<Receiver> {
     http.closeAllConnections();
     await once(http, "close");
   });
-  const receiver = {
+  const receiver: Receiver = {
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/hook`,
     received,
     answer: (_body: string) => 204,

@@ -7,7 +7,7 @@ import { request as httpsRequest } from "node:https";
 import type { WebhookGuard } from "./webhook-guard.ts";
 
 /** From the lookup to the answer's status. */
-const DELIVERY_TIMEOUT_MS = 5_000;
+export const DELIVERY_TIMEOUT_MS = 5_000;
 /** Headers of an answer, in bytes. */
 const MAX_ANSWER_HEADER_BYTES = 16 * 1024;
 

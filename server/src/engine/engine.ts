@@ -264,8 +264,8 @@ export class Engine {
     book: LedgerBook | undefined,
     write: (writes: LedgerWrites) => Promise<Result>,
   ): Promise<Result> {
-    const writes = book ? book.collect() : NO_LEDGER_WRITES;
     try {
+      const writes = book ? book.collect() : NO_LEDGER_WRITES;
       const result = await write(writes);
       const waitedMs = book?.confirm(writes) ?? 0;
       for (const listener of this.#listeners) listener.durable(writes, waitedMs);

@@ -198,14 +198,10 @@ export class LedgerBook {
     this.#instances.forgetIdle(this.#clock.now());
     const { rollouts, unwritten } = this.#counting;
     const time = this.#passing();
-    for (const rollout of rollouts.all()) {
-      const { alias, rolloutNumber } = rollout.key;
-      if (advanceRollout(rollout, time)) changed.add(alias);
-      const current = this.#counting.world().aliases.get(alias)?.rolloutNumber;
-      // Of an alias that was removed everything is over.
-      const isOver = current === undefined || Math.abs(rolloutNumber) < current;
-      if (isOver && rollout.openTicks().length === 0 && unwritten.isEmpty()) rollouts.remove(rollout.key);
-    }
+    for (const rollout of rollouts.all()) if (advanceRollout(rollout, time)) changed.add(rollout.key.alias);
+    const over = rollouts.all().filter((rollout) => this.#isOver(rollout) && rollout.openTicks().length === 0);
+    const waiting = over.length === 0 ? new Set() : unwritten.rollouts();
+    for (const rollout of over) if (!waiting.has(rollout)) rollouts.remove(rollout.key);
     return changed;
   }
 
@@ -316,6 +312,12 @@ export class LedgerBook {
   restore(): void {
     if (this.#inFlight) this.#counting.unwritten.addEarlier(this.#inFlight);
     this.#inFlight = undefined;
+  }
+
+  #isOver({ key: { alias, rolloutNumber } }: RolloutLedger): boolean {
+    const current = this.#counting.world().aliases.get(alias)?.rolloutNumber;
+    // Of an alias that was removed everything is over.
+    return current === undefined || Math.abs(rolloutNumber) < current;
   }
 
   #passing(): Passing {

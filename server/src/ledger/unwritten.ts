@@ -29,6 +29,12 @@ export class Unwritten {
     return marked.every(({ items }) => items.length === 0) && lists.every((list) => list.length === 0);
   }
 
+  /** The ledgers that it is of. */
+  rollouts(): Set<RolloutLedger> {
+    const counted = [this.cells, this.tallies, this.#rows].flatMap(({ items }) => items.map(({ rollout }) => rollout));
+    return new Set([...this.ledgers.items, ...counted, ...this.#closedRows.map(({ rollout }) => rollout)]);
+  }
+
   /** The assignment's counts changed. */
   touch({ tally, cell }: Pick<OpenRow, "tally" | "cell">): void {
     this.tallies.add(tally);

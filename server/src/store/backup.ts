@@ -115,7 +115,8 @@ export class Backups {
   }
 
   async #done(): Promise<void> {
-    await this.#remove();
+    // What can't be removed now, on a disk that fails, the next backup removes first.
+    await this.#remove().catch(() => undefined);
     this.#isBusy = false;
   }
 

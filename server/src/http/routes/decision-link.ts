@@ -29,6 +29,7 @@ const Form = z.object({ answer: z.enum(["approve", "reject"]), reason: Reason })
 export function decisionLinkRoutes(app: App, context: ServerContext): void {
   // In a scope of its own, so that no other route takes a form: those are what other web pages can send.
   app.register((scope, _options, ready) => {
+    scope.removeAllContentTypeParsers();
     scope.addContentTypeParser<string>(
       "application/x-www-form-urlencoded",
       { parseAs: "string" },

@@ -4,10 +4,12 @@ import { CreateWebhookBody, FlagbackError, type Webhook } from "@flagback/schema
 import * as z from "zod";
 import { deliveryId, rowOfDelivery } from "../../alerts/delivery-id.ts";
 import { PAGERDUTY_URL } from "../../alerts/pagerduty.ts";
+import { DELIVERY_TIMEOUT_MS } from "../../alerts/post-alert.ts";
 import { newSecret } from "../../auth/standard-webhooks.ts";
 import type { StoredWebhook } from "../../store/store.ts";
 import { administer } from "../changes.ts";
-import type { App, ServerContext } from "../context.ts";
+import { type App, actorOf, type ServerContext } from "../context.ts";
+import { busy } from "../retry-later.ts";
 
 /** Webhooks of one server: each alert is written once for each of them. */
 const MAX_WEBHOOKS = 64;
@@ -59,10 +61,23 @@ export function webhookRoutes(app: App, context: ServerContext): void {
     }),
   );
 
+  const tested = new Set<string>();
   app.post("/v1/webhooks/:id/test", { config: { access: "operator" }, schema: { params: ById } }, async (request) => {
     const webhook = findWebhook(context, request.params.id);
-    const problem = await context.alerts.test(webhook, `flagback-test-${randomUUID()}`);
-    return { delivered: problem === undefined, problem: problem ?? null };
+    const { id } = webhook;
+    if (tested.has(id)) throw busy(`The webhook ${id} is being tested.`, DELIVERY_TIMEOUT_MS);
+    tested.add(id);
+    try {
+      const summary = `Sent a test alert to the webhook ${id}.`;
+      // Before it is sent, because it may call somebody out of bed.
+      const row = { action: "webhook.test", target: `webhook:${id}`, actor: actorOf(request.token), summary };
+      await context.engine.audit(row);
+      context.auditSignal.ring();
+      const problem = await context.alerts.test(webhook, `flagback-test-${randomUUID()}`);
+      return { delivered: problem === undefined, problem: problem ?? null };
+    } finally {
+      tested.delete(id);
+    }
   });
 
   app.get(
