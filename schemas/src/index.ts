@@ -8,6 +8,7 @@ export * from "./documents.ts";
 export * from "./drill.ts";
 export * from "./errors.ts";
 export * from "./feedback.ts";
+export * from "./few.ts";
 export * from "./http.ts";
 export * from "./incident.ts";
 export * from "./incident-snapshot.ts";

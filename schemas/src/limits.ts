@@ -54,6 +54,8 @@ export const MAX_INCIDENT_NOTES = 200;
 export const MAX_TOKEN_ALIASES = 256;
 /** Attributes of one outcome. */
 export const MAX_ATTRIBUTES = 16;
+/** Metrics of one outcome: twice as many as a policy may judge. */
+export const MAX_METRICS = 64;
 /** Names, ids and error types in an outcome, in characters. */
 export const MAX_SHORT_TEXT_LENGTH = 128;
 /** Keys of an outcome's attributes and metrics, and its trace id, in characters. */

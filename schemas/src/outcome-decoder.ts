@@ -10,6 +10,7 @@ import {
   MAX_GROUP_RUNS,
   MAX_GUARDRAILS,
   MAX_KEY_LENGTH,
+  MAX_METRICS,
   MAX_NAME_LENGTH,
   MAX_RUN_COST_USD,
   MAX_RUN_COUNT,
@@ -157,11 +158,11 @@ function rarerFields(value: Fields): number {
     known += 1;
   }
   if (attributes !== undefined) {
-    if (!isRecordOf(attributes, isShortText) || fieldsOf(attributes) > MAX_ATTRIBUTES) return -1;
+    if (!isRecordOf(attributes, MAX_ATTRIBUTES, isShortText)) return -1;
     known += 1;
   }
   if (metrics !== undefined) {
-    if (!isRecordOf(metrics, Number.isFinite)) return -1;
+    if (!isRecordOf(metrics, MAX_METRICS, Number.isFinite)) return -1;
     known += 1;
   }
   return known;
@@ -233,8 +234,8 @@ function isArrayOf(value: unknown, max: number, isItem: (item: unknown) => boole
   return Array.isArray(value) && value.length <= max && value.every((item) => isItem(item));
 }
 
-function isRecordOf(value: unknown, isValue: (item: unknown) => boolean): value is Fields {
-  if (!isObject(value)) return false;
+function isRecordOf(value: unknown, max: number, isValue: (item: unknown) => boolean): value is Fields {
+  if (!isObject(value) || fieldsOf(value) > max) return false;
   // The schema drops a `__proto__`; that is left to it.
   for (const key in value) if (key.length > MAX_KEY_LENGTH || key === "__proto__" || !isValue(value[key])) return false;
   return true;

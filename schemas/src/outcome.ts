@@ -2,9 +2,11 @@
  * How one run of an agent went, as its runtime reports it. No prompt and no answer text, by schema.
  */
 import * as z from "zod";
+import { few } from "./few.ts";
 import {
   MAX_ATTRIBUTES,
   MAX_KEY_LENGTH,
+  MAX_METRICS,
   MAX_RUN_COST_USD,
   MAX_RUN_COUNT,
   MAX_RUN_MS,
@@ -19,6 +21,7 @@ export const ErrorOrigin = z.enum(["model", "provider", "tool", "agent", "client
 
 const Count = z.int().min(0).max(MAX_RUN_COUNT);
 const ShortText = z.string().max(MAX_SHORT_TEXT_LENGTH);
+const Key = z.string().max(MAX_KEY_LENGTH);
 export const SafetyFlag = z.string().regex(/^[a-z0-9_]{1,64}$/);
 
 /** One outcome. `version` is the id that the run resolved. At most one outcome counts for each (runId, alias). */
@@ -47,11 +50,8 @@ export const Outcome = z
     isDefault: z.boolean().optional(),
     drill: z.boolean().optional(),
     traceId: z.string().max(MAX_KEY_LENGTH).optional(),
-    attributes: z
-      .record(z.string().max(64), ShortText)
-      .refine((attributes) => Object.keys(attributes).length <= MAX_ATTRIBUTES, `at most ${MAX_ATTRIBUTES} attributes`)
-      .optional(),
-    metrics: z.record(z.string().max(MAX_KEY_LENGTH), z.number()).optional(),
+    attributes: few(z.record(Key, ShortText), MAX_ATTRIBUTES, "attributes").optional(),
+    metrics: few(z.record(Key, z.number()), MAX_METRICS, "metrics").optional(),
     startedAt: Timestamp.optional(),
     endedAt: Timestamp.optional(),
   })

@@ -92,7 +92,8 @@ export function isShallow(value: unknown): boolean {
   return level.size === 0;
 }
 
-function isContainer(value: unknown): value is object {
+/** An object or an array. */
+export function isContainer(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 

@@ -21,6 +21,20 @@ test("a bad detail costs the detail", () => {
   });
 });
 
+test("more attributes or metrics than an outcome may have cost just those, and one problem each", () => {
+  const keys = (length: number, value: unknown) =>
+    Object.fromEntries(Array.from({ length }, (_, i) => [`key${i}`, value]));
+  const report = { ...good, costUsd: 1, attributes: keys(17, Symbol("none")), metrics: keys(65, 1) };
+  expect(checkOutcome(RUN, report)).toEqual({
+    kind: "outcome",
+    outcome: { ...good, costUsd: 1 },
+    problems: ["attributes: at most 16 attributes", "metrics: at most 64 metrics"],
+    isEndKnown: true,
+  });
+  const full = { ...good, attributes: keys(16, "x"), metrics: keys(64, 1) };
+  expect(checkOutcome(RUN, full)).toMatchObject({ outcome: full, problems: [] });
+});
+
 test("details that contradict each other are found also beside a bad one", () => {
   expect(checkOutcome(RUN, { ...good, quality: 7, toolCalls: 1, toolErrors: 2 })).toMatchObject({
     kind: "outcome",

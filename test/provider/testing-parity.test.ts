@@ -244,6 +244,7 @@ test("and what it calls outcomes is what the real one sends, whatever is reporte
       { status: "timeout", durationMs: Number.NaN, quality: 2, unheardOf: true },
       { status: "sideways" },
       { status: "success", attributes: Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`a${i}`, "x"])) },
+      { status: "success", metrics: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`m${i}`, i])) },
       { status: "failure", metrics: { steps: Number.POSITIVE_INFINITY }, errorType: "x".repeat(500) },
     ];
     for (const [i, each] of reports.entries()) {

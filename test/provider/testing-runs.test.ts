@@ -48,17 +48,18 @@ describe("outcomes", () => {
   test("are checked as the provider checks them: a bad field is named once and left out", async () => {
     const warnings: string[] = [];
     const flags = new TestProvider(ROLLOUT, { logger: { warn: (line) => warnings.push(line), error() {} } });
+    const metrics = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`metric${i}`, i]));
     for (const runId of ["run-1", "run-2"]) {
       await withRun({ provider: flags, agent: "support-agent", runId }, async (run) => {
         await run.pin("support-agent", STABLE);
-        run.report({ status: "success", quality: 7 });
+        run.report({ status: "success", quality: 7, metrics });
       });
     }
-    expect(flags.outcomes().map(({ runId, quality }) => ({ runId, quality }))).toEqual([
-      { runId: "run-1", quality: undefined },
-      { runId: "run-2", quality: undefined },
+    expect(flags.outcomes().map(({ runId, quality, metrics }) => ({ runId, quality, metrics }))).toEqual([
+      { runId: "run-1" },
+      { runId: "run-2" },
     ]);
-    expect(warnings).toEqual([expect.stringContaining("quality")]);
+    expect(warnings).toEqual([expect.stringContaining("quality"), expect.stringContaining("at most 64 metrics")]);
     expect(flags.outcomeStatistics.repaired).toBe(2);
   });
 

@@ -1,6 +1,10 @@
 import { OutcomeBatch, readOutcomeBatch, readStreamOutcome, StreamOutcome } from "@flagback/schemas";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+
+function recordOf(size: number, value: unknown): Record<string, unknown> {
+  return Object.fromEntries(Array.from({ length: size }, (_, i) => [`key${i}`, value]));
+}
 
 /** Values at the edges of what fields may hold, of every type, and as JSON reads them. */
 const nearValue = fc.oneof(
@@ -10,7 +14,7 @@ const nearValue = fc.oneof(
   fc.constantFrom(64, 65, 128, 129, 256, 257).map((length) => "x".repeat(length)),
   fc.constantFrom(16, 17, 32, 33, 500, 501).map((length) => Array.from({ length }, () => 1)),
   fc.constantFrom(16, 17).map((length) => Array.from({ length }, () => "flag")),
-  fc.constantFrom(16, 17).map((length) => Object.fromEntries(Array.from({ length }, (_, i) => [`key${i}`, "v"]))),
+  fc.tuple(fc.constantFrom(16, 17, 64, 65), fc.constantFrom("v", 1)).map(([size, value]) => recordOf(size, value)),
   fc.constantFrom({}, [], { a: 1 }, { a: "b" }, { ["x".repeat(65)]: 1 }, ["UPPER"], [null], { constructor: "x" }),
   fc.constantFrom(
     "2026-01-31T23:59:59.999Z",
@@ -27,6 +31,15 @@ const nearValue = fc.oneof(
   ),
   fc.jsonValue(),
 );
+
+/** Mostly of few keys, and now and then of as many as there may be and of one more. */
+function records<Value>(max: number, values: fc.Arbitrary<Value>): fc.Arbitrary<Record<string, Value>> {
+  const filled = fc.tuple(fc.constantFrom(max, max + 1), values).map(([size, value]) => recordOf(size, value));
+  return fc.oneof(
+    { weight: 4, arbitrary: fc.dictionary(fc.string({ maxLength: 64 }), values, { maxKeys: 16 }) },
+    { weight: 1, arbitrary: filled as fc.Arbitrary<Record<string, Value>> },
+  );
+}
 
 const outcome = fc.record(
   {
@@ -52,8 +65,8 @@ const outcome = fc.record(
     isDefault: fc.boolean(),
     drill: fc.boolean(),
     traceId: fc.string({ maxLength: 64 }),
-    attributes: fc.dictionary(fc.string({ maxLength: 64 }), fc.string({ maxLength: 128 }), { maxKeys: 16 }),
-    metrics: fc.dictionary(fc.string({ maxLength: 64 }), fc.double({ noDefaultInfinity: true, noNaN: true })),
+    attributes: records(16, fc.string({ maxLength: 128 })),
+    metrics: records(64, fc.double({ noDefaultInfinity: true, noNaN: true })),
     startedAt: fc
       .date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) })
       .map((date) => date.toISOString()),
@@ -163,4 +176,21 @@ test("a record with a __proto__ is left to the schema", () => {
   );
   expect(readStreamOutcome(value)).toBeUndefined();
   expect(StreamOutcome.parse(value).metrics).toEqual({ x: 2 });
+});
+
+test("a record of too many keys is refused before any of them is looked at", () => {
+  const refusedWith = (fields: object) => {
+    const value = { runId: "r", alias: "a", version: "v", status: "success", assignedSeq: 1, ...fields };
+    expect(readStreamOutcome(value)).toBeUndefined();
+    return StreamOutcome.safeParse(value).error?.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
+  };
+  const looked = vi.fn();
+  const watched = (size: number) =>
+    Object.defineProperties(
+      {},
+      Object.fromEntries(Array.from({ length: size }, (_, i) => [`key${i}`, { enumerable: true, get: looked }])),
+    );
+  expect(refusedWith({ attributes: watched(17) })).toEqual(["attributes: at most 16 attributes"]);
+  expect(refusedWith({ metrics: watched(65) })).toEqual(["metrics: at most 64 metrics"]);
+  expect(looked).not.toHaveBeenCalled();
 });

@@ -3,6 +3,10 @@ import { expect, test } from "vitest";
 
 const outcome = { runId: "r", alias: "support-agent", version: "support-agent@1", status: "success" };
 
+function keys(length: number, value: unknown): Record<string, unknown> {
+  return Object.fromEntries(Array.from({ length }, (_, i) => [`key${i}`, value]));
+}
+
 /** Where the outcome is wrong, as paths. */
 function wrongFields(fields: Record<string, unknown>): string[] {
   const parsed = Outcome.safeParse({ ...outcome, ...fields });
@@ -22,6 +26,8 @@ test.each<[string, Record<string, unknown>, string]>([
   ["a negative cost", { costUsd: -1 }, "costUsd"],
   ["a cost that is no number", { costUsd: Number.NaN }, "costUsd"],
   ["a custom number that is none", { metrics: { steps: Number.NaN } }, "metrics.steps"],
+  ["more custom numbers than 64", { metrics: keys(65, 1) }, "metrics"],
+  ["more attributes than 16", { attributes: keys(17, "x") }, "attributes"],
   ["a custom number without end", { metrics: { steps: Number.POSITIVE_INFINITY } }, "metrics.steps"],
 ])("%s is refused, and the field is named", (_, fields, field) => {
   expect(wrongFields(fields)).toEqual([field]);
@@ -30,4 +36,5 @@ test.each<[string, Record<string, unknown>, string]>([
 test("numbers at their limits are accepted", () => {
   expect(wrongFields({ durationMs: 0, toolCalls: 2, toolErrors: 2, quality: 0, costUsd: 0 })).toEqual([]);
   expect(wrongFields({ quality: 1, metrics: { steps: -3.5 } })).toEqual([]);
+  expect(wrongFields({ attributes: keys(16, ""), metrics: keys(64, 0) })).toEqual([]);
 });
