@@ -2,7 +2,7 @@
  * Verifies what became of each rollback: woken by outcomes and by the server's tick, it notes when every runtime follows, and
  * commands what the proof, or its absence, leads to.
  */
-import { isVerifying, type RecoveryStanding, recoveryStanding, recoveryStep } from "@flagback/core";
+import { isVerifying, type RecoveryStanding, recoveryStanding, recoveryStep, type World } from "@flagback/core";
 import { durationMs, type Incident, type Recovery } from "@flagback/schemas";
 import { BRAIN } from "../actors.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -17,9 +17,9 @@ const LOOK_DELAY_MS = 20;
 const QUIET_TICKS = 2;
 
 export interface RecoveryParts {
-  readonly engine: Engine;
-  readonly book: LedgerBook;
-  readonly hub: Pick<Hub, "propagation" | "runtimes" | "leaseMs">;
+  readonly engine: Pick<Engine, "world" | "execute">;
+  readonly book: Pick<LedgerBook, "ledgerOf" | "totalsOf" | "ticksWithoutCandidate" | "upMs">;
+  readonly hub: Pick<Hub, "propagation" | "haveApplied" | "leaseMs">;
   readonly now: () => number;
   readonly onError: (error: unknown, incident: string) => void;
 }
@@ -29,15 +29,18 @@ export class RecoveryWatch {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #isClosed = false;
+  /** The world's incidents as they were last looked through. */
+  #incidents: World["incidents"] | undefined;
+  #verifying: readonly string[] = [];
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
   }
 
-  /** Something came that may prove a recovery, or time has passed. */
+  /** Something came that may prove a recovery, or time has passed. Called for each batch, so it must cost next to nothing. */
   wake(): void {
-    if (this.#isClosed || this.#running || this.#verifying().length === 0) return;
-    this.#timer ??= setTimeout(() => {
+    if (this.#isClosed || this.#running || this.#timer || this.#verifyingIds().length === 0) return;
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#running = this.#lookAtAll().finally(() => {
         this.#running = undefined;
@@ -66,12 +69,18 @@ export class RecoveryWatch {
     return ledger && recoveryStanding(ledger);
   }
 
-  #verifying(): Incident[] {
-    return [...this.#parts.engine.world.incidents.values()].filter(isVerifying);
+  /** The map is another one whenever one of its incidents is, and there may be thousands of them that are settled. */
+  #verifyingIds(): readonly string[] {
+    const { incidents } = this.#parts.engine.world;
+    if (incidents !== this.#incidents) {
+      this.#incidents = incidents;
+      this.#verifying = [...incidents.values()].filter(isVerifying).map(({ id }) => id);
+    }
+    return this.#verifying;
   }
 
   async #lookAtAll(): Promise<void> {
-    for (const { id } of this.#verifying()) {
+    for (const id of this.#verifyingIds()) {
       try {
         await this.#noteConvergence(id);
         await this.#conclude(id);
@@ -87,8 +96,8 @@ export class RecoveryWatch {
     const incident = engine.world.incidents.get(id);
     if (!incident || incident.convergeMs !== undefined) return;
     const convergeMs = convergenceOf(incident, {
-      propagation: hub.propagation.find(incident.revision),
-      runtimes: hub.runtimes(),
+      progress: hub.propagation.progressOf(incident.revision),
+      haveApplied: () => hub.haveApplied(incident.revision),
       leaseMs: hub.leaseMs,
       upMs: book.upMs(),
       nowMs: now(),

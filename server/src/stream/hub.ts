@@ -194,6 +194,13 @@ export class Hub implements SessionHost {
     return [...[...this.#byInstance.values()].map((session) => session.describe()), ...this.#detached.polling()];
   }
 
+  /** Whether each of them has applied the revision, or a later one. */
+  haveApplied(revision: number): boolean {
+    const hasApplied = ({ appliedRevision }: Pick<Runtime, "appliedRevision">) =>
+      appliedRevision !== null && appliedRevision >= revision;
+    return [...this.#byInstance.values()].every(hasApplied) && this.#detached.polling().every(hasApplied);
+  }
+
   /** Those of them whose token lets them see the alias. */
   runtimesOf(alias: string): Runtime[] {
     const streaming = [...this.#byInstance.values()].filter((session) => session.mayReport(alias));

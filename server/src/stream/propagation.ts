@@ -31,6 +31,15 @@ export interface EndedSpread {
   readonly hasConverged: boolean;
 }
 
+/** How far a revision has come, in numbers. */
+export interface SpreadProgress {
+  /** Runtimes that neither acknowledged it nor lost their lease. */
+  readonly waiting: number;
+  readonly lapsed: number;
+  /** From the commit to the last acknowledgement; 0 before the first. */
+  readonly slowestMs: number;
+}
+
 interface Spread {
   readonly revision: number;
   readonly committedMs: number;
@@ -114,6 +123,15 @@ export class PropagationTracker {
       p99Ms: quantile(sorted, 0.99),
       acknowledgements: spread.acknowledgements,
     };
+  }
+
+  /** As `find`, without looking at each acknowledgement. */
+  progressOf(revision: number): SpreadProgress | undefined {
+    const spread = this.#spreads.get(revision);
+    if (!spread) return undefined;
+    // They are in the order they came.
+    const slowestMs = spread.acknowledgements.at(-1)?.ms ?? 0;
+    return { waiting: spread.waiting.size, lapsed: spread.lapsed.size, slowestMs };
   }
 
   /** The oldest revision that runtimes are waited for, and how long ago it was committed. */

@@ -128,6 +128,10 @@ export class Session {
     return this.#leaseUntilMs;
   }
 
+  get appliedRevision(): number | null {
+    return this.#appliedRevision;
+  }
+
   /** The runtime holds a lease that it got another way: from its last stream, or by polling. */
   leaseRunsUntil(untilMs: number): void {
     this.#leaseUntilMs = Math.max(this.#leaseUntilMs, untilMs);
