@@ -244,7 +244,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         const changed = book.advance();
         if (changed.size > 0) evaluator.markDirty(changed);
         if (book.hasUnwritten()) groupCommit.schedule(0);
-        recovery.wake();
+        recovery.tick();
         deadlines.wake();
       } catch (error) {
         log.error({ err: error }, "the ledgers could not be advanced");

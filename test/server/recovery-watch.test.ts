@@ -5,38 +5,48 @@ import type { Engine } from "../../server/src/engine/engine.ts";
 import { convergenceOf } from "../../server/src/recovery/convergence.ts";
 import { RecoveryWatch } from "../../server/src/recovery/recovery-watch.ts";
 import { PropagationTracker } from "../../server/src/stream/propagation.ts";
+import { AT, alias, stop } from "./store-contract/adapter.ts";
 
-const OPENED_AT = "2026-01-01T00:00:00.000Z";
 const REVISION = 7;
+const LATEST = 3;
+const LEASE_MS = 15_000;
 
-test("a batch looks at no incident that is settled", async () => {
-  const settled = Array.from({ length: 50 }, (_, i) => counted(incident(`settled-${i}`, "recovered")));
-  const open = counted(incident("open", "open"));
-  const watch = new RecoveryWatch(partsOf([...settled, open]));
+test("a batch looks at no incident that is settled, nor at one of an earlier rollout", async () => {
+  const settled = Array.from({ length: 50 }, (_, i) => counted(incident(`settled-${i}`, { state: "recovered" })));
+  const earlier = counted(incident("earlier", { state: "unverified", rolloutNumber: LATEST - 1 }));
+  const latest = counted(incident("latest"));
+  const all = [...settled, earlier, latest];
+  const watch = new RecoveryWatch(partsOf(all));
 
   for (let batch = 0; batch < 1_000; batch++) watch.wake();
 
   // Once each, when the watch saw this world first.
-  expect([...settled, open].map(({ looks }) => looks())).toEqual(Array(51).fill(1));
+  expect(all.map(({ looks }) => looks())).toEqual(all.map(() => 1));
   await watch.close();
 });
 
-test("an incident that a change brings is looked at from then on", async () => {
+test("a batch leads to a look at the incident of the latest rollout", async () => {
+  const parts = partsOf([incident("earlier", { rolloutNumber: LATEST - 1 }), incident("latest")]);
+  const settled = firstCommand(parts);
+  const watch = new RecoveryWatch(parts);
+
+  watch.wake();
+
+  expect(await settled).toMatchObject({ kind: "settleIncident", incident: "latest" });
+  await watch.close();
+});
+
+test("an incident that a change brings is looked at from then on, with the next tick also that of an earlier rollout", async () => {
   const parts = partsOf([]);
-  const settled = new Promise<Command>((resolve) => {
-    parts.engine.execute = (command) => {
-      resolve(command);
-      return Promise.reject(new Error("the disk is full"));
-    };
-  });
-  const watch = new RecoveryWatch({ ...parts, onError: () => undefined });
+  const settled = firstCommand(parts);
+  const watch = new RecoveryWatch(parts);
 
+  watch.tick();
+  parts.engine.world = worldOf([incident("earlier", { rolloutNumber: LATEST - 1 })]);
   watch.wake();
-  parts.engine.world = worldOf([incident("opened", "open")]);
-  watch.wake();
+  watch.tick();
 
-  // Its alias has no rollout any more, so nothing can prove it.
-  expect(await settled).toMatchObject({ kind: "settleIncident", incident: "opened", as: "unverified" });
+  expect(await settled).toMatchObject({ kind: "settleIncident", incident: "earlier", as: "unverified" });
   await watch.close();
 });
 
@@ -45,12 +55,12 @@ test("a rollback whose spread is known has converged when nobody is waited for, 
   const tracker = new PropagationTracker(() => monotonicMs);
   tracker.committed(REVISION, ["a", "b"]);
   const at = (nowMs: number) =>
-    convergenceOf(incident("one", "open"), {
+    convergenceOf(incident("one"), {
       progress: tracker.progressOf(REVISION),
       haveApplied: () => expect.unreachable("the fleet is asked only where the spread is not known"),
-      leaseMs: 15_000,
+      leaseMs: LEASE_MS,
       upMs: 0,
-      nowMs: Date.parse(OPENED_AT) + nowMs,
+      nowMs: Date.parse(AT) + nowMs,
     });
 
   monotonicMs = 30;
@@ -66,13 +76,13 @@ test("a rollback of which somebody's lease ran out has converged when that was s
   const tracker = new PropagationTracker(() => 0);
   tracker.committed(REVISION, ["a"]);
   tracker.lapsed("a");
-  const nowMs = Date.parse(OPENED_AT) + 15_000;
+  const nowMs = Date.parse(AT) + 15_000;
   const haveApplied = () => false;
 
-  const convergeMs = convergenceOf(incident("one", "open"), {
+  const convergeMs = convergenceOf(incident("one"), {
     progress: tracker.progressOf(REVISION),
     haveApplied,
-    leaseMs: 15_000,
+    leaseMs: LEASE_MS,
     upMs: 0,
     nowMs,
   });
@@ -82,12 +92,12 @@ test("a rollback of which somebody's lease ran out has converged when that was s
 
 test("after a restart a rollback has converged once a lease has passed and all who are there follow", () => {
   const after = (upMs: number, follow: boolean) =>
-    convergenceOf(incident("one", "open"), {
+    convergenceOf(incident("one"), {
       progress: undefined,
       haveApplied: () => follow,
-      leaseMs: 15_000,
+      leaseMs: LEASE_MS,
       upMs,
-      nowMs: Date.parse(OPENED_AT) + 60_000,
+      nowMs: Date.parse(AT) + 60_000,
     });
 
   expect(after(14_999, true)).toBeUndefined();
@@ -95,10 +105,11 @@ test("after a restart a rollback has converged once a lease has passed and all w
   expect(after(15_000, true)).toBe(60_000);
 });
 
+/** In a world where windows are over at once, so that every look leads to a command. */
 function partsOf(incidents: readonly Incident[]) {
   const engine: { world: World; execute: Engine["execute"] } = {
     world: worldOf(incidents),
-    execute: () => Promise.reject(new Error("nothing is due")),
+    execute: () => expect.unreachable("nothing is due"),
   };
   return {
     engine,
@@ -108,15 +119,25 @@ function partsOf(incidents: readonly Incident[]) {
       ticksWithoutCandidate: () => 0,
       upMs: () => 0,
     },
-    hub: { propagation: new PropagationTracker(() => 0), haveApplied: () => false, leaseMs: 15_000 },
-    now: () => Date.parse(OPENED_AT),
-    onError: (error: unknown) => expect.unreachable(String(error)),
+    hub: { propagation: new PropagationTracker(() => 0), haveApplied: () => false, leaseMs: LEASE_MS },
+    now: () => Date.parse(AT),
+    onError: () => undefined,
   };
+}
+
+/** What the watch commands first; the disk refuses it, so that the world stays as it is. */
+function firstCommand({ engine }: ReturnType<typeof partsOf>): Promise<Command> {
+  return new Promise((resolve) => {
+    engine.execute = (command) => {
+      resolve(command);
+      return Promise.reject(new Error("the disk is full"));
+    };
+  });
 }
 
 function worldOf(incidents: readonly Incident[]): World {
   return {
-    aliases: new Map(),
+    aliases: new Map([["agent", alias("agent", LATEST)]]),
     versions: new Map(),
     killSwitches: new Map(),
     flags: new Map(),
@@ -128,23 +149,8 @@ function worldOf(incidents: readonly Incident[]): World {
   };
 }
 
-function incident(id: string, state: Incident["state"]): Incident {
-  return {
-    id,
-    alias: "support-agent",
-    candidate: "v2",
-    target: "v1",
-    rolloutNumber: 1,
-    stage: "exposure",
-    reason: "manual",
-    decisionId: "d".repeat(64),
-    state,
-    openedAt: OPENED_AT,
-    revision: REVISION,
-    evidence: [],
-    timeline: [],
-    notes: [],
-  };
+function incident(id: string, parts: Partial<Incident> = {}): Incident {
+  return { ...stop(id).incident, id, rolloutNumber: LATEST, revision: REVISION, ...parts };
 }
 
 /** Counts how often its state is asked for. */

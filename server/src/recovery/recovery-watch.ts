@@ -2,6 +2,7 @@
  * Verifies what became of each rollback: woken by outcomes and by the server's tick, it notes when every runtime follows, and
  * commands what the proof, or its absence, leads to.
  */
+import { setImmediate } from "node:timers/promises";
 import { isVerifying, type RecoveryStanding, recoveryStanding, recoveryStep, type World } from "@flagback/core";
 import { durationMs, type Incident, type Recovery } from "@flagback/schemas";
 import { BRAIN } from "../actors.ts";
@@ -16,6 +17,16 @@ const LOOK_DELAY_MS = 20;
 /** So many ticks without a run of the candidate say that none is being served; runtimes announce them within 250 ms. */
 const QUIET_TICKS = 2;
 
+/** Incidents looked at before others have their turn. */
+const LOOKS_PER_TURN = 100;
+
+/** Ids of the incidents whose recovery may still be concluded. */
+interface Verifying {
+  readonly all: readonly string[];
+  /** Those of an alias's latest rollout: outcomes of stable prove nothing of an earlier one. */
+  readonly latest: readonly string[];
+}
+
 export interface RecoveryParts {
   readonly engine: Pick<Engine, "world" | "execute">;
   readonly book: Pick<LedgerBook, "ledgerOf" | "totalsOf" | "ticksWithoutCandidate" | "upMs">;
@@ -29,23 +40,26 @@ export class RecoveryWatch {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #isClosed = false;
-  /** The world's incidents as they were last looked through. */
-  #incidents: World["incidents"] | undefined;
-  #verifying: readonly string[] = [];
+  /** The next look is at all of them. */
+  #isAllDue = false;
+  /** The world as it was last looked through. */
+  #seen: (Pick<World, "incidents" | "aliases"> & Verifying) | undefined;
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
   }
 
-  /** Something came that may prove a recovery, or time has passed. Called for each batch, so it must cost next to nothing. */
+  /** Something came that may prove a recovery. Called for each batch, so it must cost next to nothing. */
   wake(): void {
-    if (this.#isClosed || this.#running || this.#timer || this.#verifyingIds().length === 0) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#running = this.#lookAtAll().finally(() => {
-        this.#running = undefined;
-      });
-    }, LOOK_DELAY_MS);
+    if (this.#isClosed || this.#running || this.#timer || this.#verifying().latest.length === 0) return;
+    this.#lookSoon();
+  }
+
+  /** Time has passed. Looks also at the incidents of earlier rollouts, of which hardly anything comes any more. */
+  tick(): void {
+    if (this.#isClosed || this.#verifying().all.length === 0) return;
+    this.#isAllDue = true;
+    if (!this.#running && !this.#timer) this.#lookSoon();
   }
 
   /** Finishes what is under way and stops. Safe twice. */
@@ -69,18 +83,29 @@ export class RecoveryWatch {
     return ledger && recoveryStanding(ledger);
   }
 
-  /** The map is another one whenever one of its incidents is, and there may be thousands of them that are settled. */
-  #verifyingIds(): readonly string[] {
-    const { incidents } = this.#parts.engine.world;
-    if (incidents !== this.#incidents) {
-      this.#incidents = incidents;
-      this.#verifying = [...incidents.values()].filter(isVerifying).map(({ id }) => id);
-    }
-    return this.#verifying;
+  #lookSoon(): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#running = this.#look().finally(() => {
+        this.#running = undefined;
+      });
+    }, LOOK_DELAY_MS);
   }
 
-  async #lookAtAll(): Promise<void> {
-    for (const id of this.#verifyingIds()) {
+  /** A map is another one whenever something in it is, and there may be thousands of incidents that are settled. */
+  #verifying(): Verifying {
+    const { incidents, aliases } = this.#parts.engine.world;
+    if (incidents !== this.#seen?.incidents || aliases !== this.#seen.aliases) {
+      this.#seen = { incidents, aliases, ...verifyingOf(incidents, aliases) };
+    }
+    return this.#seen;
+  }
+
+  async #look(): Promise<void> {
+    const ids = this.#verifying()[this.#isAllDue ? "all" : "latest"];
+    this.#isAllDue = false;
+    for (const [index, id] of ids.entries()) {
+      if (index > 0 && index % LOOKS_PER_TURN === 0) await setImmediate();
       try {
         await this.#noteConvergence(id);
         await this.#conclude(id);
@@ -129,6 +154,12 @@ export class RecoveryWatch {
     const recovery = recoveryOf(standing);
     await engine.execute({ kind: "settleIncident", incident: id, as: step.as, because: step.because, recovery }, BRAIN);
   }
+}
+
+function verifyingOf(incidents: World["incidents"], aliases: World["aliases"]): Verifying {
+  const all = [...incidents.values()].filter(isVerifying);
+  const latest = all.filter(({ alias, rolloutNumber }) => aliases.get(alias)?.rolloutNumber === rolloutNumber);
+  return { all: all.map(({ id }) => id), latest: latest.map(({ id }) => id) };
 }
 
 function recoveryOf(standing: RecoveryStanding | undefined): Recovery {
