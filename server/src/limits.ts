@@ -9,6 +9,7 @@ export const DROP_REASONS = [
   "stream_limit",
   "waiting_sockets",
   "waiting_bodies",
+  "held_requests",
   "slow_request",
   "no_hello",
   "slow_reader",
@@ -37,7 +38,11 @@ export interface DoorLimits {
   readonly maxStrangersBodies: number;
   /** The same, of one sender. */
   readonly maxStrangersBodiesPerSender: number;
-  /** How long a socket or a body may wait before another that needs its place takes it. */
+  /** Requests that wait for something to happen, such as the next audit row. */
+  readonly maxHeldRequests: number;
+  /** The same, of one token. */
+  readonly maxHeldRequestsPerToken: number;
+  /** How long a socket, a body or a held request may wait before another that needs its place takes it. */
   readonly waitingPatienceMs: number;
   /** From a connection to its whole headers, and for a TLS handshake. */
   readonly headersTimeoutMs: number;
@@ -61,12 +66,18 @@ export const DEFAULT_DOOR_LIMITS: DoorLimits = {
   maxBodiesPerToken: 64,
   maxStrangersBodies: 128,
   maxStrangersBodiesPerSender: 16,
+  // Each costs some kilobytes, and a look when something happens.
+  maxHeldRequests: 1_024,
+  maxHeldRequestsPerToken: 64,
   waitingPatienceMs: 5_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   helloTimeoutMs: 10_000,
   authFailuresPerMinute: 60,
 };
+
+/** Held requests that are told in one turn of the event loop that something happened: each reads the store and answers. */
+export const TOLD_PER_TURN = 16;
 
 /** Senders whose failed authentications are remembered. Beyond, the one that began longest ago is forgotten. */
 export const MAX_TRACKED_SENDERS = 10_000;

@@ -18,13 +18,15 @@ import { RING_SIZE } from "./engine/history.ts";
 import { Evaluator } from "./evaluator/evaluator.ts";
 import { FeedbackBook } from "./feedback/feedback-book.ts";
 import { createApp } from "./http/app.ts";
-import { AuditSignal } from "./http/context.ts";
+import { AuditSignal } from "./http/audit-signal.ts";
 import { Door, type DoorOptions } from "./http/door.ts";
+import { HeldRequests } from "./http/held-requests.ts";
 import { listen } from "./http/listen.ts";
 import { GroupCommit, type GroupCommitOptions } from "./ledger/group-commit.ts";
 import { LedgerBook } from "./ledger/ledger-book.ts";
 import { RUN_WINDOW } from "./ledger/recent-runs.ts";
 import { TICK_MS, TickClock } from "./ledger/tick-clock.ts";
+import { DEFAULT_DOOR_LIMITS } from "./limits.ts";
 import { AddressRanges, isLoopback } from "./net/addresses.ts";
 import { RecoveryWatch } from "./recovery/recovery-watch.ts";
 import { Backups } from "./store/backup.ts";
@@ -125,6 +127,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const tokens = new Tokens(store, loaded.tokens);
     const webhooks = new Map(loaded.webhooks.map((webhook) => [webhook.id, webhook]));
     const auditSignal = new AuditSignal();
+    const held = new HeldRequests({
+      limits: { ...DEFAULT_DOOR_LIMITS, ...options.limits },
+      monotonicMs,
+      dropped: () => metrics.dropped.inc({ reason: "held_requests" }),
+    });
     const leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS;
 
     const groupCommit = new GroupCommit({
@@ -215,6 +222,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           if (isUnderWay(alias)) book.weightsChanged(alias, clock.now() + 1);
           if (change.action === "rollout.advance") book.stageBegan(alias);
         }
+        // After the hub, which has set its doorbell by now.
         auditSignal.ring();
         if (change.alerts.length > 0) alerts.wake();
       },
@@ -305,6 +313,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         scrape: () => scrape({ engine, book, evaluator, hub, store, health, changes, drills, metrics }),
         now,
         auditSignal,
+        held,
         leaseMs,
       },
       door,
@@ -313,8 +322,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (reach) app.addHook("onSend", async () => reach("answer.before-send"));
     // Together: the listener closes only once the runtimes' sockets have gone and nobody waits for an answer.
     closers.unshift(() => {
-      auditSignal.close();
-      hub.propagation.close();
+      held.close();
       return Promise.all([app.close(), hub.close(DRAIN_DEADLINE_MS)]);
     });
     if (!engine.world.killSwitches.has(DEFAULT_KILL_SWITCH)) {

@@ -64,9 +64,12 @@ describe("the exit status is", () => {
     expect(told).toMatchObject({ status: 3, stderr: expect.stringContaining("Trying on.") });
   });
 
-  test("what it comes to, where the server is away in between", async () => {
+  test.each<[string, Answer]>([
+    ["is away", { type: "text/html", body: "a proxy" }],
+    ["has no room", problem(503, "overloaded", "There is no room.", "Come back.")],
+  ])("what it comes to, where the server %s in between", async (_what, passing) => {
     const { url, asked } = await fakeServer(() => {
-      if (asked.length === 2) return { type: "text/html", body: "a proxy" };
+      if (asked.length === 2) return passing;
       return standing(asked.length < 4 ? null : "promoted");
     });
     expect(await wait(url)).toMatchObject({ status: 0, stderr: expect.stringContaining("Trying on.") });

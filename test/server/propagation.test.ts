@@ -57,13 +57,32 @@ test("a large fleet's acknowledgements are forgotten, oldest revision first, bef
   expect(kept.length).toBeLessThanOrEqual(101);
 });
 
-test("whoever waits for a revision that is forgotten is let go", async () => {
+test("whoever waits for a revision is called once when it has settled, not after having gone, and at once where it had", () => {
+  const tracker = new PropagationTracker(() => 0);
+  const called: string[] = [];
+  tracker.committed(1, ["a"]);
+  tracker.whenSettled(1, () => called.push("waited"));
+  const forget = tracker.whenSettled(1, () => called.push("gone"));
+  forget();
+  expect(called).toEqual([]);
+
+  tracker.applied("a", "sdk", 1);
+  tracker.applied("a", "sdk", 1);
+  expect(called).toEqual(["waited"]);
+  tracker.whenSettled(1, () => called.push("late"));
+  expect(called).toEqual(["waited", "late"]);
+});
+
+test("whoever waits for a revision that is forgotten is let go", () => {
   const tracker = new PropagationTracker(() => 0);
   tracker.committed(1, ["gone"]);
-  const settled = tracker.settled(1, 60_000);
+  let isLetGo = false;
+  tracker.whenSettled(1, () => {
+    isLetGo = true;
+  });
 
   for (let revision = 2; revision <= 300; revision++) tracker.committed(revision, ["gone"]);
 
-  await settled;
+  expect(isLetGo).toBe(true);
   expect(tracker.find(1)).toBeUndefined();
 });

@@ -333,6 +333,11 @@ function knownCode(code: string): ErrorCode {
   return Object.hasOwn(ERROR_STATUS, code) ? (code as ErrorCode) : "bad_request";
 }
 
+/** Whether the same request may do better a little later. */
+export function isPassing(error: unknown): error is FlagbackError {
+  return error instanceof FlagbackError && (error.code === "unreachable" || error.code === "overloaded");
+}
+
 function unreachable(base: URL, reason: string, cause?: unknown): FlagbackError {
   return new FlagbackError(
     {

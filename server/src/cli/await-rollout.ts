@@ -2,13 +2,13 @@
  * Waits for a rollout's end by long polls, one after the other, and outlives the server's absence.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { FlagbackError } from "@flagback/schemas";
+import type { FlagbackError } from "@flagback/schemas";
 import type { AwaitedRollout } from "./api-answers.ts";
-import type { Api } from "./api-client.ts";
+import { type Api, isPassing } from "./api-client.ts";
 
 /** How long the server holds one poll. */
 const POLL_WAIT_MS = 20_000;
-/** Between attempts while the server is away. */
+/** Between attempts while the server is away, or has no room. */
 const RETRY_MS = 1_000;
 
 export interface AwaitOptions {
@@ -19,7 +19,7 @@ export interface AwaitOptions {
 
 /**
  * The rollout that is the alias's last one now, when it has ended or the time is over; its result is null then.
- * @throws FlagbackError any refusal; `unreachable` at once where nobody answers at first, and where nobody does at the end
+ * @throws FlagbackError any refusal that does not pass; `unreachable` at once where nobody answers at first, and where nobody does at the end
  */
 export async function awaitRollout(
   api: Pick<Api, "awaitRollout">,
@@ -36,7 +36,7 @@ export async function awaitRollout(
       state = await api.awaitRollout(alias, { timeoutMs: Math.min(POLL_WAIT_MS, leftMs()), rollout: rolloutNumber });
       away = undefined;
     } catch (error) {
-      if (!(error instanceof FlagbackError) || error.code !== "unreachable") throw error;
+      if (!isPassing(error)) throw error;
       if (!away) onUnreachable(error);
       away = error;
       await delay(Math.min(RETRY_MS, leftMs()));

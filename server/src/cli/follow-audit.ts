@@ -2,12 +2,12 @@
  * The audit log as it grows: a long poll that starts again where it ended, and outlives the server's absence.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { type AuditEvent, FlagbackError } from "@flagback/schemas";
-import type { Api } from "./api-client.ts";
+import type { AuditEvent, FlagbackError } from "@flagback/schemas";
+import { type Api, isPassing } from "./api-client.ts";
 
 /** How long the server holds a poll that has nothing to say. */
 const POLL_WAIT_MS = 20_000;
-/** Between attempts while the server is away. */
+/** Between attempts while the server is away, or has no room. */
 const RETRY_MS = 1_000;
 /** Events asked for at once. */
 const PAGE_SIZE = 1_000;
@@ -22,7 +22,7 @@ export interface FollowOptions {
   readonly onUnreachable?: (error: FlagbackError) => void;
 }
 
-/** @throws FlagbackError any refusal; being unreachable is no reason to end. */
+/** @throws FlagbackError any refusal; being unreachable or overloaded is no reason to end. */
 export async function* followAudit(api: Api, options: FollowOptions): AsyncGenerator<AuditEvent, void> {
   const { target, signal, onUnreachable } = options;
   let after = options.after;
@@ -37,7 +37,7 @@ export async function* followAudit(api: Api, options: FollowOptions): AsyncGener
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof FlagbackError) || error.code !== "unreachable") throw error;
+      if (!isPassing(error)) throw error;
       if (!isAway) onUnreachable?.(error);
       isAway = true;
       await delay(RETRY_MS, undefined, { signal }).catch(() => {});

@@ -2,7 +2,6 @@
  * How a rollout ended, for those who wait for it.
  */
 import { isUnderWay, type World } from "@flagback/core";
-import type { AuditSignal } from "../http/context.ts";
 import type { RolloutKey } from "../store/ledger-writes.ts";
 
 export type RolloutResult = "promoted" | "rolled_back";
@@ -20,18 +19,4 @@ export function resultOf(world: World, { alias: name, rolloutNumber }: RolloutKe
     (incident) => incident.alias === name && incident.rolloutNumber === rolloutNumber,
   );
   return isRolledBack ? "rolled_back" : "promoted";
-}
-
-/** Resolves when the rollout has ended, or after the time. Looks again at each change; nothing is held meanwhile but the request. */
-export async function untilSettled(
-  parts: { readonly engine: { readonly world: World }; readonly auditSignal: Pick<AuditSignal, "wait" | "isClosed"> },
-  rollout: RolloutKey,
-  timeoutMs: number,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const leftMs = deadline - performance.now();
-    if (leftMs <= 0 || parts.auditSignal.isClosed || resultOf(parts.engine.world, rollout) !== null) return;
-    await parts.auditSignal.wait(leftMs);
-  }
 }

@@ -25,7 +25,7 @@ export const ChangeQuery = z.object({
 export type ChangeQuery = z.infer<typeof ChangeQuery>;
 
 /** What a change reads of its request. */
-type ChangeRequest = Pick<FastifyRequest, "headers" | "id" | "log" | "method" | "url" | "token" | "tracing"> & {
+type ChangeRequest = Pick<FastifyRequest, "headers" | "id" | "log" | "method" | "raw" | "url" | "token" | "tracing"> & {
   readonly body: unknown;
 };
 
@@ -36,7 +36,16 @@ export async function change(
   command: Command,
 ): Promise<ChangeAnswer> {
   const executed = await context.engine.execute(command, actorOf(request.token), optionsOf(request));
-  return answer(context, executed, request.query);
+  const { wait, timeoutMs } = request.query;
+  if (wait !== "applied") return answerOf(executed);
+  const { revision } = executed;
+  const { propagation } = context.hub;
+  // The change is done: where there is no place to wait at, it is answered as far as it has come.
+  await context.held.holdIfRoom(request, timeoutMs, (wake) => propagation.whenSettled(revision, wake));
+  const spread = propagation.find(revision);
+  if (!spread) return answerOf(executed);
+  const { acknowledgements, ...rest } = spread;
+  return { ...answerOf(executed), propagation: rest };
 }
 
 /**
@@ -103,23 +112,10 @@ function requestKeyOf(request: ChangeRequest): RequestKey | undefined {
   return { tokenId: request.token.id, key, bodyHash };
 }
 
-/** What a change answers; with `wait`, how far it has spread by then. */
-export async function answer(
-  context: ServerContext,
-  executed: Executed,
-  query: Partial<ChangeQuery>,
-): Promise<ChangeAnswer> {
+/** What a change answers that does not wait. */
+export function answerOf(executed: Executed): ChangeAnswer {
   const { status, action, summary, auditId, decisionId, incident, coordinated, revision } = executed;
-  const body: ChangeAnswer = {
-    revision,
-    change: { status, action, summary, auditId, decisionId, incident, coordinated },
-  };
-  if (query.wait !== "applied") return body;
-  await context.hub.propagation.settled(revision, query.timeoutMs ?? DEFAULT_WAIT_MS);
-  const spread = context.hub.propagation.find(revision);
-  if (!spread) return body;
-  const { acknowledgements, ...propagation } = spread;
-  return { ...body, propagation };
+  return { revision, change: { status, action, summary, auditId, decisionId, incident, coordinated } };
 }
 
 /** The edit of a document, or the digest of a plan. */

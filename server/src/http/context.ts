@@ -28,6 +28,8 @@ import type { Hub } from "../stream/hub.ts";
 import type { SyntheticChecks } from "../synthetic/synthetic-checks.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { SignalAudit } from "../triggers/signal-audit.ts";
+import type { AuditSignal } from "./audit-signal.ts";
+import type { HeldRequests } from "./held-requests.ts";
 
 /** Fastify with zod schemas. */
 export type App = FastifyInstance<
@@ -62,46 +64,9 @@ export interface ServerContext {
   /** The metrics in Prometheus' text format. */
   readonly scrape: () => Promise<string>;
   readonly now: () => number;
-  /** Wakes requests that wait for new audit rows. */
   readonly auditSignal: AuditSignal;
+  readonly held: HeldRequests;
   readonly leaseMs: number;
-}
-
-/** Lets long polls wait for the next audit row. */
-export class AuditSignal {
-  #waiting = new Set<() => void>();
-  #isClosed = false;
-
-  ring(): void {
-    const waiting = this.#waiting;
-    this.#waiting = new Set();
-    for (const wake of waiting) wake();
-  }
-
-  /** True once nobody may wait any more. */
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
-  /** Lets everybody go who waits, and nobody wait again. */
-  close(): void {
-    this.#isClosed = true;
-    this.ring();
-  }
-
-  /** Resolves at the next ring, or after the time. */
-  wait(timeoutMs: number): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, timeoutMs);
-      this.#waiting.add(wake);
-    });
-  }
 }
 
 export function actorOf(token: Token): Actor {

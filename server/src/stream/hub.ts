@@ -240,7 +240,6 @@ export class Hub implements SessionHost {
       await new Promise((resolve) => setTimeout(resolve, 5));
     for (const session of this.#sessions) session.terminate();
     this.#detached.close();
-    this.propagation.close();
   }
 
   #spoke(session: Session): void {

@@ -47,7 +47,8 @@ interface Spread {
   readonly waiting: Set<string>;
   readonly lapsed: Set<string>;
   readonly acknowledgements: Acknowledgement[];
-  readonly settled: (() => void)[];
+  /** Who is called when it has settled, or is forgotten. */
+  readonly followers: Set<() => void>;
   /** Whoever follows it was told that it ended. */
   hasEnded: boolean;
 }
@@ -76,7 +77,7 @@ export class PropagationTracker {
       waiting,
       lapsed: new Set(),
       acknowledgements: [],
-      settled: [],
+      followers: new Set(),
       hasEnded: false,
     };
     this.#spreads.set(revision, spread);
@@ -142,22 +143,12 @@ export class PropagationTracker {
     return undefined;
   }
 
-  /** Resolves when no runtime is waited for any more, or after the time. */
-  async settled(revision: number, timeoutMs: number): Promise<void> {
+  /** Calls back once no runtime is waited for any more, at once where none is. Answers how to be forgotten. */
+  whenSettled(revision: number, callBack: () => void): () => void {
     const spread = this.#spreads.get(revision);
-    if (!spread || spread.waiting.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      spread.settled.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
-
-  /** Lets everybody go who waits. */
-  close(): void {
-    for (const { settled } of this.#spreads.values()) for (const settle of settled.splice(0)) settle();
+    if (!spread || spread.waiting.size === 0) callBack();
+    else spread.followers.add(callBack);
+    return () => void spread?.followers.delete(callBack);
   }
 
   /** Writes the status texts that changed since the last time; those that could not be written are written with the next. */
@@ -181,7 +172,7 @@ export class PropagationTracker {
       this.#spreads.delete(revision);
       this.#open.delete(spread);
       this.#acknowledgements -= spread.acknowledgements.length;
-      for (const settle of spread.settled.splice(0)) settle();
+      release(spread);
       this.#end(spread);
     }
   }
@@ -190,7 +181,7 @@ export class PropagationTracker {
     this.#dirty.add(spread);
     if (spread.waiting.size === 0 && spread.lapsed.size === 0) this.#open.delete(spread);
     if (spread.waiting.size > 0) return;
-    for (const settle of spread.settled.splice(0)) settle();
+    release(spread);
     this.#end(spread);
   }
 
@@ -206,6 +197,11 @@ export class PropagationTracker {
       hasConverged: spread.waiting.size === 0,
     });
   }
+}
+
+function release({ followers }: Spread): void {
+  for (const callBack of followers) callBack();
+  followers.clear();
 }
 
 function statusOf(spread: Spread): string {

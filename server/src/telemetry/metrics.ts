@@ -187,7 +187,7 @@ function streamMetrics(registers: Registry[]) {
     }),
     dropped: new Counter({
       name: "flagback_dropped_total",
-      help: "Sockets and items that a limit cost.",
+      help: "Sockets, requests and items that a limit cost.",
       labelNames: ["reason"],
       registers,
     }),

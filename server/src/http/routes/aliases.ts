@@ -15,7 +15,7 @@ import {
 } from "@flagback/schemas";
 import * as z from "zod";
 import { gateFacts } from "../../evaluator/gate-facts.ts";
-import { resultOf, untilSettled } from "../../evaluator/rollout-result.ts";
+import { resultOf } from "../../evaluator/rollout-result.ts";
 import { ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
 import { DrillsQuery, listed } from "../drills-query.ts";
@@ -85,11 +85,17 @@ export function aliasRoutes(app: App, context: ServerContext): void {
       const { name } = request.params;
       if (wait === undefined) return rolloutStatus(context, findAlias(context, name));
       const rolloutNumber = request.query.rollout ?? currentRollout(findAlias(context, name)).rolloutNumber;
-      await untilSettled(context, { alias: name, rolloutNumber }, timeoutMs);
-      // Revoking rings too: a poll that waited since before it learns nothing more.
+      const result = () => resultOf(context.engine.world, { alias: name, rolloutNumber });
+      if (result() === null && timeoutMs > 0) {
+        const look = (wake: () => void) => () => {
+          if (result() !== null) wake();
+        };
+        await context.held.hold(request, timeoutMs, (wake) => context.auditSignal.listen(look(wake)));
+      }
+      // A token that was revoked since learns nothing more.
       context.tokens.assertLive(request.token);
-      const result = resultOf(context.engine.world, { alias: name, rolloutNumber });
-      return { ...(await rolloutStatus(context, findAlias(context, name))), waitedFor: { rolloutNumber, result } };
+      const status = await rolloutStatus(context, findAlias(context, name));
+      return { ...status, waitedFor: { rolloutNumber, result: result() } };
     },
   );
 

@@ -22,10 +22,11 @@ export function recordRoutes(app: App, context: ServerContext): void {
     const { after, limit, target, decision, waitMs } = request.query;
     const read = async () =>
       (await context.store.readAudit({ after, limit, target, decisionId: decision })).map(withVersion);
-    const next = context.auditSignal.wait(waitMs);
+    const { auditSignal, held } = context;
+    const { rings } = auditSignal;
     const events = await read();
     if (events.length > 0 || waitMs === 0) return { events };
-    await next;
+    await held.hold(request, waitMs, (wake) => auditSignal.listen(wake, rings));
     // Revoking rings too: a poll that waited since before it learns nothing more.
     context.tokens.assertLive(request.token);
     return { events: await read() };

@@ -11,7 +11,7 @@ import { commandOf, readingOf } from "../../triggers/reading.ts";
 import { triggerActor } from "../../triggers/signal-audit.ts";
 import type { SignalSender, SignatureHeaders } from "../../triggers/signal-sender.ts";
 import { readSignals } from "../../triggers/signals.ts";
-import { answer, ChangeQuery, change, withETag } from "../changes.ts";
+import { answerOf, ChangeQuery, change, withETag } from "../changes.ts";
 import type { App, ServerContext } from "../context.ts";
 
 const ById = z.object({ id: z.string() });
@@ -100,7 +100,7 @@ async function take(
   const { status, summary, decisionId, incident } = executed;
   context.metrics.signals.inc({ trigger: id, result: status === "done" ? "acted" : "unchanged" });
   if (status !== "done") await context.signalAudit.accepted(id, { summary, decisionId, incident });
-  return answer(context, executed, {});
+  return answerOf(executed);
 }
 
 /** Notes that a signal for a trigger that there is was refused. The refusal stands, also where the disk does not take the note. */
