@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { DiskHealth } from "../../server/src/store/disk-health.ts";
+import { MovedClock } from "../support/moved-clock.ts";
 import { RawRuntime } from "../support/raw-runtime.ts";
 import { ALIAS, CANDIDATE, RolloutView, type Standing, startRollout } from "../support/rollout.ts";
 import { eventually, SILENT, SUPPORT_AGENT, type TestServer, testFolder, testServer } from "../support/server.ts";
@@ -70,6 +71,37 @@ test("outcomes by HTTP are turned away before they are counted, and count once w
   await eventually("it is ready again", async () => (await server.call("GET", "/readyz")).status === 200);
   for (let run = 0; run < 5; run++) await report(run);
   expect(await settled(server)).toBe(5);
+});
+
+test("a check and a late outcome that the disk refused count once, when it is back, though they are sent again", async () => {
+  const broken = join(await testFolder(), "broken");
+  process.env.FLAGBACK_FAILPOINT = `io-error *.before-commit ${broken}`;
+  const clock = new MovedClock();
+  const server = await testServer({ clock });
+  const token = await exposing(server);
+  const startedAt = new Date(clock.nowMs()).toISOString();
+  // Beyond any time that its outcome is waited for.
+  clock.passSeconds(86_400);
+  const run = { alias: ALIAS, version: CANDIDATE, status: "failure", startedAt };
+  const outcomes = [
+    { ...run, runId: "late" },
+    { ...run, runId: "check", source: "synthetic" },
+  ];
+  const report = () => server.call("POST", "/v1/outcomes", { outcomes }, { token });
+  const feedback = async (from: TestServer) =>
+    (await from.call<{ feedback: { runId: string }[] }>("GET", "/v1/feedback")).body.feedback.map(({ runId }) => runId);
+  const checks = async (from: TestServer) =>
+    (await from.call<{ synthetic: object[] }>("GET", `/v1/aliases/${ALIAS}/rollout`)).body.synthetic;
+  await writeFile(broken, "");
+  expect(await report()).toMatchObject({ status: 503, body: { code: "database_unavailable" } });
+  expect(await feedback(server)).toEqual([]);
+  await rm(broken);
+  await eventually("it is ready again", async () => (await server.call("GET", "/readyz")).status === 200);
+  expect(await report()).toMatchObject({ status: 200, body: { accepted: 0, duplicates: 2, rejected: [] } });
+  await eventually("the late one is stored", async () => (await feedback(server)).length > 0);
+  const restarted = await server.restart();
+  expect(await feedback(restarted)).toEqual(["late"]);
+  expect(await checks(restarted)).toMatchObject([{ version: CANDIDATE, checks: 1, failures: 1 }]);
 });
 
 test("a brain that the disk keeps from acting adds nothing to the log, and acts when the disk is back", async () => {

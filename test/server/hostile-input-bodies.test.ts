@@ -2,6 +2,7 @@
 import { request } from "node:http";
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
+import type { OutcomesAnswer } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { jsonProblem } from "../../server/src/http/json-problem.ts";
@@ -139,6 +140,46 @@ test("a body full of unknown keys is answered with a hundred of them, and how ma
   const { status, problems = [] } = await send(server, "POST", "/v1/outcomes", "application/json", body, token);
   expect([status, problems.length, problems.at(-1)]).toEqual([400, 101, "and 49900 more"]);
   expect(problems[0]).toBe("key0: unknown key; known are outcomes");
+});
+
+test.each(["outcomes", "feedback"])(
+  "of a request full of junk as %s sixteen items are told why, and all are refused by their index",
+  async (kind) => {
+    const server = await testServer();
+    await server.call("POST", "/v1/apply", SUPPORT_AGENT);
+    const good = { id: "f", runId: "r", alias: "support-agent", version: "support-agent@2.3.3", status: "success" };
+    const { id: _id, ...outcome } = good;
+    const items: unknown[] = Array(499).fill({});
+    items.splice(100, 0, kind === "outcomes" ? outcome : good);
+    const token = await server.token("runtime");
+    const { body } = await server.call<OutcomesAnswer>("POST", `/v1/${kind}`, { [kind]: items }, { token });
+    expect(body.accepted).toBe(1);
+    const junk = items.flatMap((item, index) => (item === items[100] ? [] : [index]));
+    expect(body.rejected.map(({ index }) => index)).toEqual(junk);
+    const code = kind === "outcomes" ? "outcome_invalid" : "feedback_invalid";
+    expect(new Set(body.rejected.map((each) => each.code))).toEqual(new Set([code]));
+    const first = kind === "outcomes" ? /^runId: / : /^id: /;
+    expect(body.rejected.map(({ message }) => first.test(message))).toEqual(junk.map((_, n) => n < 16));
+    expect(new Set(body.rejected.slice(16).map(({ message }) => message))).toEqual(
+      new Set(["item: not as the schema asks; the 16 such items before it say why"]),
+    );
+  },
+);
+
+test("a key without end is not repeated to who sent it", async () => {
+  const server = await testServer();
+  const key = "k".repeat(100_000);
+  const outcome = { runId: "r", alias: "a", version: "v", status: "success" };
+  const outcomes = [
+    { ...outcome, [key]: 1 },
+    { ...outcome, attributes: { [key]: "x" } },
+  ];
+  const token = await server.token("runtime");
+  const { body } = await server.call<OutcomesAnswer>("POST", "/v1/outcomes", { outcomes }, { token });
+  expect(body.rejected.map(({ code, message }) => [code, message.length < 600])).toEqual([
+    ["outcome_invalid", true],
+    ["outcome_invalid", true],
+  ]);
 });
 
 test("a body over the limit is refused whether its length is told or not", async () => {

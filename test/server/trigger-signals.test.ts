@@ -1,5 +1,5 @@
 /** What triggers make of foreign bodies: examples as the vendors document them, and whatever else may come. */
-import { type Trigger, TriggerDefinition } from "@flagback/schemas";
+import { type FlagbackError, type Trigger, TriggerDefinition } from "@flagback/schemas";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { commandOf, readingOf } from "../../server/src/triggers/reading.ts";
@@ -79,6 +79,25 @@ describe("Alertmanager's body", () => {
       kind: "ignore",
       because: expect.stringContaining("releases nothing"),
     });
+  });
+
+  test("is refused in one sentence where it has more alerts than 1 000, or one of them more labels than 64", () => {
+    const alert = { status: "firing", labels: { alertname: "Down" } };
+    const problems = (alerts: unknown[]): unknown => {
+      try {
+        return readSignals("alertmanager", { version: "4", alerts }).length;
+      } catch (error) {
+        return (error as FlagbackError).problems;
+      }
+    };
+    const labels = (length: number, value: unknown) =>
+      Object.fromEntries(Array.from({ length }, (_, i) => [`label${i}`, value]));
+    expect(problems(Array(1_000).fill(alert))).toBe(1_000);
+    // 87 000 of them fit into a body, and each would lack two things.
+    expect(problems(Array(1_001).fill({}))).toEqual([expect.stringMatching(/^alerts: .*<=1000 items/)]);
+    expect(problems([{ ...alert, labels: labels(64, "x") }])).toBe(1);
+    expect(problems([{ ...alert, labels: labels(65, 1) }])).toEqual(["alerts[0].labels: at most 64 labels"]);
+    expect(problems([{ ...alert, annotations: labels(65, 1) }])).toEqual(["alerts[0].annotations: at most 64 labels"]);
   });
 
   test("is taken with an alert that has no annotations, as older ones send it", () => {

@@ -36,9 +36,17 @@ export class FeedbackBook {
     return duplicates;
   }
 
-  /** Outcomes that came too late to be judged. The same one again is the same feedback. */
-  takeLate(outcomes: readonly Outcome[]): Promise<number> {
-    return this.take(outcomes.map(feedbackOf));
+  /**
+   * Outcomes that came too late to be judged, durable when it resolves. The same one again is the same feedback. What can't be
+   * stored is noted: their runs are counted, so that nobody takes them a second time.
+   */
+  async takeLate(outcomes: readonly Outcome[]): Promise<void> {
+    try {
+      await this.take(outcomes.map(feedbackOf));
+    } catch (error) {
+      this.noteLate(outcomes);
+      throw error;
+    }
   }
 
   /** The same for a sender who waits for no answer: kept until `flush`, so that a stream of them costs a write at a time. */

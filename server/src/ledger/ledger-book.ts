@@ -24,7 +24,7 @@ import { type Counting, closeRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { type InstanceState, Instances } from "./instances.ts";
 import { loadLedger } from "./load-ledger.ts";
 import { RecentRuns } from "./recent-runs.ts";
-import { invalidOutcome, type Rejection, unreportable } from "./reportable.ts";
+import { type Rejection, refusals, unreportable } from "./reportable.ts";
 import { ReportedOutcomes } from "./reported-outcomes.ts";
 import type { RolloutLedger } from "./rollout-ledger.ts";
 import { Rollouts } from "./rollouts.ts";
@@ -149,12 +149,17 @@ export class LedgerBook {
     const late: Outcome[] = [];
     const checks: Outcome[] = [];
     const rejected: Rejection[] = [];
+    const refusal = refusals("outcome_invalid");
     items.forEach((item, index) => {
       const isCheck = (item as { readonly source?: unknown } | null)?.source === "synthetic";
       const parsed = isCheck ? SyntheticOutcome.safeParse(item) : Outcome.safeParse(item);
+      if (!parsed.success) {
+        rejected.push({ index, ...refusal(parsed) });
+        return;
+      }
       const outcome = parsed.data;
-      const problem = outcome ? unreportable(outcome, this.#counting.world(), mayReport) : invalidOutcome(parsed.error);
-      if (problem || !outcome) rejected.push({ index, ...(problem ?? invalidOutcome(undefined)) });
+      const problem = unreportable(outcome, this.#counting.world(), mayReport);
+      if (problem) rejected.push({ index, ...problem });
       else if (!this.#counting.runs.add(outcome.alias, (isCheck ? "synthetic " : "") + outcome.runId, reporter))
         duplicates += 1;
       else {

@@ -5,7 +5,7 @@ import { type Assignment, type OutcomeBatch, type Overdue, readStreamOutcome, St
 import { type RolloutKey, recoveryKey } from "../store/ledger-writes.ts";
 import { type Counting, closeRow, keepRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { findRow, type InstanceState, type RowName } from "./instances.ts";
-import { invalidOutcome, type Problem, type Rejection, unreportable } from "./reportable.ts";
+import { invalidItem, MAX_EXPLAINED_ITEMS, type Problem, type Rejection, unreportable } from "./reportable.ts";
 import type { JudgedCell, OpenRow, RolloutLedger, Tally } from "./rollout-ledger.ts";
 
 /** A batch; each of its items may have been found to be as the schema asks already. */
@@ -21,16 +21,6 @@ export interface CountedBatch {
   /** Aliases whose counts changed. */
   readonly aliases: readonly string[];
 }
-
-/**
- * Items that the schema may refuse with a reason of their own, of one runtime and until its counts are durable. It takes ten
- * microseconds to say why, for an item of two bytes: frames of nothing else would keep everybody waiting.
- */
-const MAX_EXPLAINED_ITEMS = 16;
-const UNEXPLAINED: Problem = {
-  code: "outcome_invalid",
-  message: `item: not as the schema asks; the ${MAX_EXPLAINED_ITEMS} such items before it say why`,
-};
 
 /** One batch on its way through. */
 interface Pass {
@@ -202,7 +192,7 @@ function askSchema(counting: Counting, pass: Pass, item: unknown): Problem | und
   state.refused += 1;
   const row = rowOf(pass, named(item));
   if (row) settle(counting, pass, row, null);
-  return parsed ? invalidOutcome(parsed.error) : UNEXPLAINED;
+  return invalidItem("outcome_invalid", parsed);
 }
 
 /** Why an outcome that may be reported is not counted. */

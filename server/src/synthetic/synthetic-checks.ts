@@ -8,8 +8,6 @@ import type { Engine } from "../engine/engine.ts";
 import type { Store } from "../store/store.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
-/** The policy's rule is the brain's to carry out, though it is no statistic. */
-
 export class SyntheticChecks {
   readonly #engine: Pick<Engine, "world" | "execute">;
   readonly #store: Pick<Store, "putChecks">;
@@ -34,8 +32,8 @@ export class SyntheticChecks {
     for (const { alias } of parts.loaded) this.#open.add(alias);
   }
 
-  /** Counts checks whose aliases exist. Resolves when they are durable, and what follows from them is done. */
-  async take(checks: readonly Outcome[]): Promise<void> {
+  /** Counts checks whose aliases exist, in memory. `settle` makes them durable. */
+  note(checks: readonly Outcome[]): void {
     const now = new Date(this.#now()).toISOString();
     for (const outcome of checks) {
       const alias = this.#engine.world.aliases.get(outcome.alias);
@@ -49,7 +47,6 @@ export class SyntheticChecks {
       const hasPassed = outcome.status === "success" || outcome.status === "escalated";
       this.#metrics.syntheticChecks.inc({ result: isCounted ? (hasPassed ? "passed" : "failed") : "ignored" });
     }
-    await this.settle();
   }
 
   /** Makes durable what is not, and carries out what is due. A failure leaves it for the next call. */

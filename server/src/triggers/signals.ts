@@ -2,7 +2,7 @@
  * Reads signals from outside in the words of who sends them. What they say beyond what is asked here is let pass, because it
  * is theirs to change; what is asked must be there.
  */
-import { FlagbackError, type TriggerFormat } from "@flagback/schemas";
+import { FlagbackError, few, type TriggerFormat } from "@flagback/schemas";
 import * as z from "zod";
 import { describeProblems } from "../config/problems.ts";
 
@@ -15,7 +15,12 @@ export interface Signal {
   readonly text: string;
 }
 
-const Labels = z.record(z.string(), z.string());
+/** Alerts of one body. Alertmanager's own limit is its `max_alerts`. */
+const MAX_ALERTS = 1_000;
+/** Labels, or annotations, of one alert. */
+const MAX_LABELS = 64;
+
+const Labels = few(z.record(z.string(), z.string()), MAX_LABELS, "labels");
 const FiringOrResolved = z.enum(["firing", "resolved"]);
 
 /** Our own words. */
@@ -28,7 +33,10 @@ const Plain = z.looseObject({
 /** Prometheus Alertmanager's webhook, version 4 (prometheus.io/docs/alerting/latest/configuration, webhook_config). */
 const Alertmanager = z.looseObject({
   version: z.literal("4"),
-  alerts: z.array(z.looseObject({ status: FiringOrResolved, labels: Labels, annotations: Labels.default({}) })).min(1),
+  alerts: z
+    .array(z.looseObject({ status: FiringOrResolved, labels: Labels, annotations: Labels.default({}) }))
+    .min(1)
+    .max(MAX_ALERTS),
 });
 
 /** `$ALERT_TRANSITION` (docs.datadoghq.com/integrations/webhooks): a warning or missing data are no breach. */

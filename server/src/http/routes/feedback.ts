@@ -1,7 +1,7 @@
 /** Feedback about runs: stored and shown, never judged. */
 import { Feedback, FeedbackBody, type OutcomesAnswer } from "@flagback/schemas";
 import * as z from "zod";
-import { invalid, unreportable } from "../../ledger/reportable.ts";
+import { refusals, unreportable } from "../../ledger/reportable.ts";
 import { mayUseAlias } from "../../stream/frames.ts";
 import type { App, ServerContext } from "../context.ts";
 
@@ -21,13 +21,12 @@ export function feedbackRoutes(app: App, context: ServerContext): void {
     const mayReport = (alias: string) => mayUseAlias(request.token.aliases, alias);
     const rejected: OutcomesAnswer["rejected"] = [];
     const taken: Feedback[] = [];
+    const refusal = refusals("feedback_invalid");
     request.body.feedback.forEach((item, index) => {
-      const { data, error } = Feedback.safeParse(item);
-      const problem = data
-        ? unreportable(data, context.engine.world, mayReport)
-        : invalid("feedback_invalid", error?.issues[0]);
-      if (data && !problem) taken.push(data);
-      else if (problem) rejected.push({ index, ...problem });
+      const parsed = Feedback.safeParse(item);
+      const problem = parsed.success ? unreportable(parsed.data, context.engine.world, mayReport) : refusal(parsed);
+      if (problem) rejected.push({ index, ...problem });
+      else if (parsed.success) taken.push(parsed.data);
     });
     const duplicates = await context.feedback.take(taken);
     context.metrics.feedback.inc({ result: "rejected" }, rejected.length);
