@@ -206,6 +206,8 @@ test("a copy of a running database has the counts that its journal holds, and so
     ALTER TABLE incidents DROP COLUMN detect_ms; ALTER TABLE incidents DROP COLUMN snapshot;
     DROP INDEX outbox_in_order; DROP INDEX outbox_by_webhook; DROP TABLE asked_decisions; DROP TABLE drills;
     ALTER TABLE audit DROP COLUMN coordination_id;
+    DROP INDEX feedback_by_run; DROP INDEX feedback_by_version; DROP INDEX feedback_summed;
+    DROP INDEX outbox_by_topic; DROP INDEX outbox_tried; DROP INDEX outbox_dead;
     ALTER TABLE outbox DROP COLUMN topic; ALTER TABLE outbox DROP COLUMN retry_until_ms;
     PRAGMA user_version = 1`);
   database.close();

@@ -120,6 +120,15 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE audit ADD COLUMN coordination_id TEXT;
   `,
+  // What people ask of tables that grow is found at once; but for the topic nothing here is written with a rollback.
+  `
+  CREATE INDEX feedback_by_run ON feedback (run_id, number);
+  CREATE INDEX feedback_by_version ON feedback (version, number);
+  CREATE INDEX feedback_summed ON feedback (alias, version, number, quality);
+  CREATE INDEX outbox_by_topic ON outbox (topic, id) WHERE topic IS NOT NULL;
+  CREATE INDEX outbox_tried ON outbox (webhook_id, next_at_ms IS NOT NULL, id) WHERE attempts > 0;
+  CREATE INDEX outbox_dead ON outbox (webhook_id, id) WHERE next_at_ms IS NULL AND delivered_at IS NULL;
+  `,
 ];
 
 /** @throws FlagbackError `database_newer` where a newer flagback wrote the file. */

@@ -49,9 +49,11 @@ function read(
   database: Database.Database,
   { alias, version, runId, before, limit }: FeedbackQuery,
 ): NumberedFeedback[] {
+  // A run has a few at most, so its index is the one to take whatever else is asked: `+` keeps SQLite from the others.
+  const besides = runId === undefined ? "" : "+";
   const conditions = [
-    ["alias = ?", alias],
-    ["version = ?", version],
+    [`${besides}alias = ?`, alias],
+    [`${besides}version = ?`, version],
     ["run_id = ?", runId],
     ["number < ?", before],
   ].filter(([, value]) => value !== undefined);

@@ -35,6 +35,15 @@ const STATES: Readonly<Record<DeliveryState, string>> = {
   delivered: "delivered_at IS NOT NULL",
   dead: "next_at_ms IS NULL AND delivered_at IS NULL",
 };
+/**
+ * Delivered rows are kept for weeks, and there are few others. Left to itself SQLite takes the index of all of a webhook's
+ * rows, which are in the order asked for, and walks the delivered ones to the end.
+ */
+const INDEXES: Readonly<Record<DeliveryState, string>> = {
+  waiting: "outbox_in_order",
+  delivered: "outbox_by_webhook",
+  dead: "outbox_dead",
+};
 
 export function outboxStore(
   database: Database.Database,
@@ -46,7 +55,7 @@ export function outboxStore(
     SELECT key, :body, :at, 0, :topic, :retryUntilMs FROM documents WHERE kind = 'webhook'`);
   // One that is due later than any retry was planned by a clock that has been set back since.
   const due = sql(`SELECT id, body, created_at AS createdAt, attempts, coalesce(retry_until_ms, 0) AS retryUntilMs
-    FROM outbox WHERE webhook_id = :webhookId AND next_at_ms IS NOT NULL
+    FROM outbox INDEXED BY ${INDEXES.waiting} WHERE webhook_id = :webhookId AND ${STATES.waiting}
     AND (next_at_ms <= :nowMs OR next_at_ms > :nowMs + ${MAX_ALERT_RETRY_MS})
     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier WHERE earlier.webhook_id = outbox.webhook_id
       AND earlier.topic = outbox.topic AND earlier.id < outbox.id AND earlier.next_at_ms IS NOT NULL)
@@ -62,7 +71,8 @@ export function outboxStore(
     WHERE topic = ? ORDER BY id`);
   const depth = sql("SELECT count(*) FROM outbox WHERE next_at_ms IS NOT NULL").pluck();
   const dead = sql(`SELECT count(*) FROM outbox WHERE ${STATES.dead}`).pluck();
-  const again = sql(`UPDATE outbox SET next_at_ms = 0, attempts = 0, retry_until_ms = :retryUntilMs
+  const again =
+    sql(`UPDATE outbox INDEXED BY ${INDEXES.dead} SET next_at_ms = 0, attempts = 0, retry_until_ms = :retryUntilMs
     WHERE webhook_id = :webhookId AND ${STATES.dead} AND (:id IS NULL OR id = :id)`);
   return {
     put: (alert, at) => {
@@ -85,10 +95,13 @@ export function outboxStore(
     outboxDepth: () => depth.get() as number,
     deadLetters: () => dead.get() as number,
     readDeliveries: ({ webhookId, state, limit }) => {
-      const wanted = state === undefined ? "TRUE" : STATES[state];
+      const [index, wanted] = state === undefined ? ["outbox_by_webhook", "TRUE"] : [INDEXES[state], STATES[state]];
       const rows = sql(`SELECT id, body, created_at AS createdAt, attempts, next_at_ms AS nextAtMs,
         delivered_at AS deliveredAt, last_error AS problem
-        FROM outbox WHERE webhook_id = ? AND ${wanted} ORDER BY id DESC LIMIT ?`).all(webhookId, limit);
+        FROM outbox INDEXED BY ${index} WHERE webhook_id = ? AND ${wanted} ORDER BY id DESC LIMIT ?`).all(
+        webhookId,
+        limit,
+      );
       return (rows as DeliveryRow[]).map(asDelivery);
     },
     redeliver: writes.make("alert", ({ webhookId, id = null }, nowMs, record) => {

@@ -102,8 +102,8 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     putToken: sql("INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
     putLinkKey: sql("INSERT INTO meta VALUES ('linkKey', ?) ON CONFLICT DO NOTHING"),
     findLinkKey: sql("SELECT value FROM meta WHERE key = 'linkKey'").pluck(),
-    dropAlerts: sql(`UPDATE outbox SET next_at_ms = NULL, last_error = 'the webhook was removed'
-      WHERE webhook_id = ? AND next_at_ms IS NOT NULL`),
+    dropAlerts: sql(`UPDATE outbox INDEXED BY outbox_in_order
+      SET next_at_ms = NULL, last_error = 'the webhook was removed' WHERE webhook_id = ? AND next_at_ms IS NOT NULL`),
     putDrill: sql("INSERT INTO drills VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"),
     deleteDrill: sql("DELETE FROM drills WHERE number = ?"),
     probe: sql("INSERT INTO meta VALUES ('probe', ?) ON CONFLICT DO UPDATE SET value = excluded.value"),
