@@ -2,7 +2,7 @@
  * Synthetic checks: what they say about a version, and when they are enough for a rollback. A rule of counting and no statistic:
  * who makes the checks chooses how many there are, so no probability of error can be declared for them.
  */
-import type { Alias, Outcome, Rollout } from "@flagback/schemas";
+import { type Alias, MAX_BATCH_ITEMS, type Outcome, type Rollout } from "@flagback/schemas";
 import { countsAgainstVersion } from "../brain/index.ts";
 
 /** Checks of one version since the rollout began. */
@@ -22,10 +22,17 @@ export interface CheckedAlias {
   /** Of the rollout that they are counted in; another one begins with none. */
   readonly rolloutNumber: number;
   readonly versions: readonly CheckedVersion[];
+  /**
+   * Run ids of the last checks of any rollout, oldest first: stored with the counts, so that a check that is sent again after
+   * a crash counts once.
+   */
+  readonly runIds?: readonly string[];
 }
 
 /** Versions of an alias whose checks are kept; the one that was checked longest ago goes first. */
 const MAX_CHECKED_VERSIONS = 16;
+/** Run ids of one alias that are remembered: as many as one request reports. */
+const MAX_CHECKED_RUNS = MAX_BATCH_ITEMS;
 
 /** Whether a check says something about its version: the same that a run would have to. */
 export function saysSomething(outcome: Outcome): boolean {
@@ -49,7 +56,12 @@ export function withCheck(before: CheckedAlias | undefined, alias: Alias, outcom
     lastAt: now,
     ...(failure === undefined ? {} : { lastFailure: failure }),
   };
-  return { alias: name, rolloutNumber, versions: [...others, counted].slice(-MAX_CHECKED_VERSIONS) };
+  return {
+    alias: name,
+    rolloutNumber,
+    versions: [...others, counted].slice(-MAX_CHECKED_VERSIONS),
+    runIds: [...(before?.runIds ?? []), outcome.runId].slice(-MAX_CHECKED_RUNS),
+  };
 }
 
 /**

@@ -98,3 +98,17 @@ test("of very many versions only the last sixteen that were checked are kept", (
   const { versions } = counted(Array.from({ length: 40 }, (_, n) => check("success", `agent@${n}`)));
   expect(versions.map(({ version }) => version)).toEqual(Array.from({ length: 16 }, (_, n) => `agent@${n + 24}`));
 });
+
+test("the run ids of the last 500 checks go with the counts, into the next rollout too", () => {
+  const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `check-${from + i}`);
+  const then = (before: CheckedAlias | undefined, runIds: readonly string[], rolloutNumber: number) =>
+    runIds.reduce<CheckedAlias | undefined>(
+      (checks, runId) => withCheck(checks, alias(rolloutNumber), check("success", STABLE, { runId }), NOW),
+      before,
+    );
+  const first = then(undefined, ids(0, 2), 3);
+  expect(first?.runIds).toEqual(ids(0, 2));
+  const next = then(first, ids(2, 501), 4);
+  expect(next?.runIds).toEqual(ids(1, 501));
+  expect(next?.versions).toMatchObject([{ checks: 499 }]);
+});

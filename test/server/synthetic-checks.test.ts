@@ -100,6 +100,9 @@ test("the counts survive a restart, one report counts once, and what can't be co
   });
   const restarted = await rollout.restart();
   expect(await checked(restarted)).toMatchObject([{ version: CANDIDATE, checks: 1, failures: 1 }]);
+  // Sent again because its answer was lost.
+  expect((await check(restarted, "failure", CANDIDATE, "once")).body).toMatchObject({ accepted: 0, duplicates: 1 });
+  expect(await restarted.audit("rollback")).toHaveLength(0);
   await check(restarted, "failure");
   expect(await restarted.audit("rollback")).toHaveLength(1);
 });

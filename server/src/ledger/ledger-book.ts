@@ -23,7 +23,7 @@ import type { Loaded } from "../store/store.ts";
 import { type Counting, closeRow, noteOutcome, rolloutOf } from "./counting.ts";
 import { type InstanceState, Instances } from "./instances.ts";
 import { loadLedger } from "./load-ledger.ts";
-import { RecentRuns } from "./recent-runs.ts";
+import { checkRunId, RecentRuns } from "./recent-runs.ts";
 import { type Rejection, refusals, unreportable } from "./reportable.ts";
 import { ReportedOutcomes } from "./reported-outcomes.ts";
 import type { RolloutLedger } from "./rollout-ledger.ts";
@@ -160,7 +160,7 @@ export class LedgerBook {
       const outcome = parsed.data;
       const problem = unreportable(outcome, this.#counting.world(), mayReport);
       if (problem) rejected.push({ index, ...problem });
-      else if (!this.#counting.runs.add(outcome.alias, (isCheck ? "synthetic " : "") + outcome.runId, reporter))
+      else if (!this.#counting.runs.add(outcome.alias, isCheck ? checkRunId(outcome.runId) : outcome.runId, reporter))
         duplicates += 1;
       else {
         if (isCheck) checks.push(outcome);

@@ -3,6 +3,7 @@ import { addCounts } from "@flagback/core";
 import type { Loaded } from "../store/store.ts";
 import { type Counting, keepRow, rolloutOf } from "./counting.ts";
 import type { Instances } from "./instances.ts";
+import { checkRunId } from "./recent-runs.ts";
 import { noteRun } from "./rollout-ledger.ts";
 
 /** Fills an empty `counting` and empty `instances`. */
@@ -40,6 +41,8 @@ function loadCounts(counting: Counting, { ledgers, totals, counts }: Loaded): vo
 
 /** What was reported lately, so that it is not counted again. */
 function loadRuns({ rollouts, runs }: Counting, loaded: Loaded): void {
+  // First, so that where there are too many they make room for runs.
+  for (const { alias, runIds = [] } of loaded.checks) for (const id of runIds) runs.add(alias, checkRunId(id), "");
   for (const { runIds, version, ...key } of loaded.runs) {
     const tally = rollouts.find(key)?.tallyOf(version);
     for (const runId of runIds) {

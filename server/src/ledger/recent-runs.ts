@@ -11,6 +11,11 @@ import { HalfSipHash } from "./half-sip-hash.ts";
 /** Runs remembered. An outcome that comes again after so many others is counted again; batches of the stream never are. */
 export const RUN_WINDOW = 200_000;
 
+/** What a synthetic check is called among the runs: a run of the same id is another one. */
+export function checkRunId(runId: string): string {
+  return `synthetic ${runId}`;
+}
+
 export class RecentRuns {
   readonly #hash = new HalfSipHash();
   readonly #window: number;
