@@ -10,6 +10,8 @@ export const DROP_REASONS = [
   "waiting_sockets",
   "waiting_bodies",
   "held_requests",
+  "pipelined_requests",
+  "unread_answer",
   "slow_request",
   "no_hello",
   "slow_reader",
@@ -26,7 +28,7 @@ export interface DoorLimits {
   readonly upgradeBurst: number;
   /** Streams held at once. */
   readonly maxStreams: number;
-  /** Sockets that have sent no whole headers, or idle between two requests. */
+  /** Sockets that have sent no whole headers, idle between two requests, or are a stranger's who takes its answer. */
   readonly maxWaitingSockets: number;
   /** The same, of one sender. */
   readonly maxWaitingSocketsPerSender: number;
@@ -48,6 +50,8 @@ export interface DoorLimits {
   readonly headersTimeoutMs: number;
   /** From a connection to its whole request. */
   readonly requestTimeoutMs: number;
+  /** While nothing of an answer is read. */
+  readonly unreadAnswerMs: number;
   /** From an open stream to its hello. */
   readonly helloTimeoutMs: number;
   /** Failed authentications of one sender in a minute. Those beyond are refused until the minute is over. */
@@ -72,6 +76,7 @@ export const DEFAULT_DOOR_LIMITS: DoorLimits = {
   waitingPatienceMs: 5_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
+  unreadAnswerMs: 30_000,
   helloTimeoutMs: 10_000,
   authFailuresPerMinute: 60,
 };
@@ -91,6 +96,8 @@ export const MAX_RETRY_AFTER_SECONDS = 30;
  */
 export const LISTEN_BACKLOG = 2_048;
 
+/** Requests that a socket may send before the answer to the first of them. */
+export const MAX_PIPELINED_REQUESTS = 32;
 /** Longer than the 60 s that load balancers keep an idle connection, so that they close it and not we. */
 export const KEEP_ALIVE_MS = 72_000;
 /** How often sockets are checked for having taken too long. */

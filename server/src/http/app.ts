@@ -31,6 +31,7 @@ import { flagRoutes } from "./routes/flags.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { incidentRoutes } from "./routes/incidents.ts";
 import { killSwitchRoutes } from "./routes/kill-switches.ts";
+import { openApiRoute } from "./routes/openapi.ts";
 import { outcomeRoutes } from "./routes/outcomes.ts";
 import { recordRoutes } from "./routes/records.ts";
 import { releaseRoutes } from "./routes/releases.ts";
@@ -66,7 +67,7 @@ export async function createApp(context: ServerContext, door: Door, log: Logger)
 
   guardRoutes(app, door);
 
-  app.get("/openapi.json", { config: { access: "anybody" }, schema: { hide: true } }, () => app.swagger());
+  openApiRoute(app);
   healthRoutes(app, context);
   versionRoutes(app, context);
   aliasRoutes(app, context);

@@ -10,6 +10,7 @@ import {
   type Server,
 } from "node:http";
 import { createServer as createHttpsServer, type Server as SecureServer } from "node:https";
+import type { Socket } from "node:net";
 import { FlagbackError } from "@flagback/schemas";
 import type { Logger } from "pino";
 import { Gate } from "../auth/gate.ts";
@@ -94,7 +95,7 @@ export class Door {
       },
       trustedProxies: this.#trustedProxies,
       monotonicMs,
-      dropped: () => dropped("waiting_sockets"),
+      dropped,
     });
     this.#bodies = new Bodies({ limits, monotonicMs, dropped: () => dropped("waiting_bodies") });
     this.#upgrades = new Upgrades({
@@ -112,12 +113,16 @@ export class Door {
 
   /** The token of a request. @throws FlagbackError `unauthorized` or `too_many_failures`. */
   authenticate(request: IncomingMessage): StoredToken {
-    return this.#gate.authenticate(request.headers.authorization, clientAddress(request, this.#trustedProxies));
+    const token = this.#gate.authenticate(request.headers.authorization, clientAddress(request, this.#trustedProxies));
+    this.#waiting.known(request);
+    return token;
   }
 
   /** The token of a request that is known by something else. Failures count as all others of its sender. */
   check(request: IncomingMessage, attempt: () => StoredToken): StoredToken {
-    return this.#gate.check(attempt, clientAddress(request, this.#trustedProxies));
+    const token = this.#gate.check(attempt, clientAddress(request, this.#trustedProxies));
+    this.#waiting.known(request);
+    return token;
   }
 
   /** Before a request's body is read, of the token's holder or of a stranger. @throws RetryLater `overloaded` */
@@ -135,12 +140,15 @@ export class Door {
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     } satisfies HttpServerOptions;
+    const cutOffUnread = (socket: Socket) => this.#cutOffUnread(socket);
     const answer: RequestListener = (request, response) => {
+      if (!this.#waiting.began(request, response)) return;
       for (const [name, value] of Object.entries(this.#headers)) response.setHeader(name, value);
-      this.#waiting.began(request, response);
+      response.on("timeout", cutOffUnread);
       handle(request, response);
     };
     const server = this.#tls ? this.#secureListener(this.#tls, options, answer) : createHttpServer(options, answer);
+    server.setTimeout(this.#limits.unreadAnswerMs);
     this.#waiting.watch(server);
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
       if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") this.#dropped("slow_request");
@@ -157,6 +165,13 @@ export class Door {
   /** Safe twice. */
   close(): void {
     this.#tls?.close();
+  }
+
+  /** Nothing has come or gone for long. A socket with nothing to write waits for us and not for its reader. */
+  #cutOffUnread(socket: Socket): void {
+    if (socket.writableLength === 0) return;
+    this.#dropped("unread_answer");
+    socket.destroy();
   }
 
   #secureListener(tls: TlsFiles, options: HttpServerOptions, answer: RequestListener): Server {

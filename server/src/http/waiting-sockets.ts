@@ -1,8 +1,10 @@
 /**
- * Seats a listener's sockets in the waiting room: from their connection to the headers of their first request, and between requests.
+ * Seats a listener's sockets in the waiting room: from their connection to the first request whose sender is known, and between
+ * requests. What a stranger asks for is answered at once, so who is still there takes its answer slowly or not at all.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { type DropReason, MAX_PIPELINED_REQUESTS } from "../limits.ts";
 import { type AddressRanges, parseAddress, senderOf } from "../net/addresses.ts";
 import { type WaitingLimits, WaitingRoom } from "./waiting-room.ts";
 
@@ -18,13 +20,13 @@ export class WaitingSockets {
   readonly #connections = new Map<string, Connection>();
   readonly #trustedProxies: AddressRanges;
   readonly #monotonicMs: () => number;
-  readonly #dropped: () => void;
+  readonly #dropped: (reason: DropReason) => void;
 
   constructor(parts: {
     readonly limits: WaitingLimits;
     readonly trustedProxies: AddressRanges;
     readonly monotonicMs: () => number;
-    readonly dropped: () => void;
+    readonly dropped: (reason: DropReason) => void;
   }) {
     this.#room = new WaitingRoom(parts.limits);
     this.#trustedProxies = parts.trustedProxies;
@@ -54,17 +56,28 @@ export class WaitingSockets {
     });
   }
 
-  /** A request's headers have come: its socket waits no more until the answer is out. */
-  began(request: IncomingMessage, response: ServerResponse): void {
+  /** A request's headers have come. False where its socket has sent too many before their answers, and is ended. */
+  began(request: IncomingMessage, response: ServerResponse): boolean {
     const id = idOf(request.socket);
     const connection = this.#connections.get(id);
-    if (!connection) return;
+    if (!connection) return true;
+    // The parser goes on to the end of what it was given.
+    if (connection.socket.destroyed) return false;
     connection.requests += 1;
-    this.#room.leave(id);
+    if (connection.requests > MAX_PIPELINED_REQUESTS) {
+      this.#end(connection, "pipelined_requests");
+      return false;
+    }
     response.once("close", () => {
       connection.requests -= 1;
       if (connection.requests === 0 && this.#connections.get(id) === connection) this.#seat(id, connection);
     });
+    return true;
+  }
+
+  /** The request's token is valid: its socket waits no more until the answer is out. */
+  known(request: IncomingMessage): void {
+    this.#room.leave(idOf(request.socket));
   }
 
   /** The socket became a stream, which has limits of its own. */
@@ -74,12 +87,12 @@ export class WaitingSockets {
 
   #seat(id: string, connection: Connection): void {
     const seated = this.#room.enter(id, connection.sender, this.#monotonicMs());
-    if (!seated.isSeated) this.#end(connection);
-    else if (seated.pushedOut !== undefined) this.#end(this.#connections.get(seated.pushedOut));
+    if (!seated.isSeated) this.#end(connection, "waiting_sockets");
+    else if (seated.pushedOut !== undefined) this.#end(this.#connections.get(seated.pushedOut), "waiting_sockets");
   }
 
-  #end(connection: Connection | undefined): void {
-    this.#dropped();
+  #end(connection: Connection | undefined, reason: DropReason): void {
+    this.#dropped(reason);
     connection?.socket.destroy();
   }
 
