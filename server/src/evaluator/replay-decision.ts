@@ -1,19 +1,9 @@
 /**
  * Replays a stored decision: the judge on exactly what it was judged on, and the frozen part against the ticks still kept.
  */
-import { addCounts, type Counts, freezeThrough, judgeInFull, type Ledger, newLedger } from "@flagback/core";
+import { judgeInFull, type Ledger } from "@flagback/core";
 import type { Decision, GuardrailEvidence } from "@flagback/schemas";
-
-/** Logs of e-values agree to this across machines (BRAIN 2.6). */
-const TOLERANCE = 1e-12;
-/** The runtimes' own rows are not kept once a tick is frozen; their sum stands under this name. */
-const ALL_RUNTIMES = "all";
-
-export interface FrozenTick {
-  readonly tick: number;
-  readonly candidate: Counts;
-  readonly stable: Counts;
-}
+import { isClose, type ReadTicks, type ReplayedPrefix, replayPrefix } from "./replay-prefix.ts";
 
 export interface Replayed {
   readonly decisionId: string;
@@ -23,14 +13,13 @@ export interface Replayed {
   readonly identical: boolean;
   /** What differs, each in a sentence; empty where nothing does. */
   readonly differences: readonly string[];
-  /** Whether the frozen part follows from the kept ticks; `not_kept` where they don't reach back to its start. */
-  readonly prefix: "identical" | "different" | "not_kept" | "empty";
+  readonly prefix: ReplayedPrefix["prefix"];
   readonly prefixTicks: number;
   readonly evidence: readonly GuardrailEvidence[];
 }
 
 /** A decision by a person has no input to replay. */
-export function replayDecision(decision: Decision, kept: readonly FrozenTick[]): Replayed {
+export async function replayDecision(decision: Decision, readTicks: ReadTicks): Promise<Replayed> {
   const named = { decisionId: decision.id, reason: decision.reason, attribution: decision.attribution };
   const input = decision.input as Ledger | null | undefined;
   if (!input) {
@@ -60,46 +49,11 @@ export function replayDecision(decision: Decision, kept: readonly FrozenTick[]):
     if (!isSame)
       differences.push(`${each.guardrail}: n=${each.n}, k=${each.k}, logE=${each.logE} is not what was stored`);
   });
-  const prefixTicks = kept.filter((each) => each.tick <= input.prefix.throughTick);
   return {
     ...named,
     identical: differences.length === 0,
     differences,
-    prefix: prefixOf(input, prefixTicks),
-    prefixTicks: prefixTicks.length,
+    ...(await replayPrefix(input, readTicks)),
     evidence: guardrails,
   };
-}
-
-function prefixOf(input: Ledger, kept: readonly FrozenTick[]): Replayed["prefix"] {
-  const { assigned } = input.prefix;
-  if (assigned.candidate + assigned.stable === 0) return "empty";
-  const sum = (arm: "candidate" | "stable") => kept.reduce((total, each) => total + each[arm].assigned, 0);
-  if (sum("candidate") !== assigned.candidate || sum("stable") !== assigned.stable) return "not_kept";
-  const again = newLedger(input.guardrails, input.alpha, input.stages);
-  again.lumpTicks = [...input.lumpTicks];
-  if (input.thresholds) again.thresholds = [...input.thresholds];
-  for (const { tick, candidate, stable } of kept) {
-    addCounts(again, { ...structuredClone(candidate), arm: "candidate", runtime: ALL_RUNTIMES, tick });
-    addCounts(again, { ...structuredClone(stable), arm: "stable", runtime: ALL_RUNTIMES, tick });
-    freezeThrough(again, tick);
-  }
-  const isSame = input.prefix.guardrails.every((was, index) => {
-    const is = again.prefix.guardrails[index];
-    return (
-      is !== undefined &&
-      allClose(was.candidate, is.candidate) &&
-      allClose(was.stable, is.stable) &&
-      isClose(was.logE, is.logE)
-    );
-  });
-  return isSame ? "identical" : "different";
-}
-
-function allClose(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((value, index) => isClose(value, b[index] ?? Number.NaN));
-}
-
-function isClose(a: number, b: number): boolean {
-  return a === b || Math.abs(a - b) <= TOLERANCE * Math.max(1, Math.abs(a), Math.abs(b));
 }

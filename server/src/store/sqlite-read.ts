@@ -1,9 +1,10 @@
 /**
- * Reads that serve people: the audit log and the incidents.
+ * Reads that serve people: the audit log, the incidents, and decisions with what they were judged on.
  */
 import type { AuditEvent, Decision, Incident } from "@flagback/schemas";
 import type Database from "better-sqlite3";
-import type { AuditQuery, Store, StoredIncident } from "./store.ts";
+import type { RolloutKey } from "./ledger-writes.ts";
+import type { AuditQuery, FrozenTick, StoredIncident, TickPage } from "./store.ts";
 
 export function readAudit(database: Database.Database, query: AuditQuery): AuditEvent[] {
   const conditions: string[] = [];
@@ -57,21 +58,25 @@ export function parseIncident(text: unknown): Incident {
   return { timeline: [], ...JSON.parse(text as string) };
 }
 
-export function readDecision(database: Database.Database, id: string): Awaited<ReturnType<Store["readDecision"]>> {
+export function readDecision(database: Database.Database, id: string): Decision | undefined {
   const text = database.prepare("SELECT document FROM decisions WHERE id = ?").pluck().get(id) as string | undefined;
-  if (text === undefined) return undefined;
-  const decision = JSON.parse(text) as Decision;
-  const frozen = database
-    .prepare("SELECT tick, candidate, stable FROM frozen_ticks WHERE alias = ? AND rollout_number = ? ORDER BY tick")
-    .all(decision.alias, decision.rolloutNumber) as { tick: number; candidate: string; stable: string }[];
-  return {
-    decision,
-    frozen: frozen.map((row) => ({
-      tick: row.tick,
-      candidate: JSON.parse(row.candidate),
-      stable: JSON.parse(row.stable),
-    })),
-  };
+  return text === undefined ? undefined : (JSON.parse(text) as Decision);
+}
+
+export function readFrozenTicks(
+  database: Database.Database,
+  { alias, rolloutNumber }: RolloutKey,
+  { after = Number.MIN_SAFE_INTEGER, through = Number.MAX_SAFE_INTEGER, limit }: TickPage,
+): FrozenTick[] {
+  const rows = database
+    .prepare(`SELECT tick, candidate, stable FROM frozen_ticks
+      WHERE alias = ? AND rollout_number = ? AND tick > ? AND tick <= ? ORDER BY tick LIMIT ?`)
+    .all(alias, rolloutNumber, after, through, limit) as { tick: number; candidate: string; stable: string }[];
+  return rows.map(({ tick, candidate, stable }) => ({
+    tick,
+    candidate: JSON.parse(candidate),
+    stable: JSON.parse(stable),
+  }));
 }
 
 interface AuditRow {

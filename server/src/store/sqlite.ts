@@ -17,7 +17,7 @@ import { load } from "./sqlite-load.ts";
 import { corrupt, openDatabase, openProblem, unavailable } from "./sqlite-open.ts";
 import { outboxStore } from "./sqlite-outbox.ts";
 import { pruner } from "./sqlite-prune.ts";
-import { readAudit, readDecision, readIncidents } from "./sqlite-read.ts";
+import { readAudit, readDecision, readFrozenTicks, readIncidents } from "./sqlite-read.ts";
 import { type StoreEvents, Writes } from "./sqlite-writes.ts";
 import type {
   AnsweredRequest,
@@ -266,6 +266,7 @@ function sqliteStore(database: Database.Database, options: SqliteOptions, witnes
     putIdempotent: guarded(writes.make("request", (request, at) => insertAnswer(request, null, at))),
     readIncidents: guarded((id) => readIncidents(database, id)),
     readDecision: guarded((id) => readDecision(database, id)),
+    frozenTicks: guarded((rollout, page) => readFrozenTicks(database, rollout, page)),
     putChecks: guarded(putChecks),
     putFeedback: guarded(feedback.putFeedback),
     readFeedback: guarded(feedback.readFeedback),

@@ -24,7 +24,7 @@ import type {
   Version,
   Webhook,
 } from "@flagback/schemas";
-import type { AssignmentRow, InstanceRow, LedgerWrites, RunsRow } from "./ledger-writes.ts";
+import type { AssignmentRow, InstanceRow, LedgerWrites, RolloutKey, RunsRow } from "./ledger-writes.ts";
 import type { Delivery, DeliveryQuery, LastDelivery, OutboxAlert, OutboxRow } from "./outbox.ts";
 
 /** One revision in the history of what runtimes see. */
@@ -195,6 +195,20 @@ export interface NumberedFeedback extends StoredFeedback {
   readonly number: number;
 }
 
+/** What both arms of a rollout counted in a tick of which nothing more is to come. */
+export interface FrozenTick {
+  readonly tick: number;
+  readonly candidate: Counts;
+  readonly stable: Counts;
+}
+
+/** Ticks after the one, up to and including the other. */
+export interface TickPage {
+  readonly after?: number;
+  readonly through?: number;
+  readonly limit: number;
+}
+
 export interface Store {
   load(limits: { readonly history: number; readonly runs: number }): Loaded;
   /** Writes a change, all or nothing. Answers the first audit row's id and how long the transaction took. */
@@ -212,14 +226,9 @@ export interface Store {
   /** Keeps the answer to a request that wrote nothing. */
   putIdempotent(request: AnsweredRequest, at: string): Promise<void>;
   readIncidents(id?: string): Promise<StoredIncident[]>;
-  /** A decision, and the sums of the frozen ticks of its rollout that are still kept, ascending. */
-  readDecision(id: string): Promise<
-    | {
-        readonly decision: Decision;
-        readonly frozen: readonly { readonly tick: number; readonly candidate: Counts; readonly stable: Counts }[];
-      }
-    | undefined
-  >;
+  readDecision(id: string): Promise<Decision | undefined>;
+  /** The sums of the frozen ticks of a rollout that are still kept, ascending. */
+  frozenTicks(rollout: RolloutKey, page: TickPage): Promise<FrozenTick[]>;
   /** Replaces the counts of an alias's synthetic checks. */
   putChecks(checks: CheckedAlias): Promise<void>;
   /** Stores what is new, all or nothing. Answers how much was known by its id, and how much old feedback had to go. */

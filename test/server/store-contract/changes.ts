@@ -13,7 +13,6 @@ import {
   killSwitch,
   LATER,
   type MakeAdapter,
-  NO_COUNTS,
   request,
   revised,
   stop,
@@ -78,7 +77,7 @@ export function changesContract(make: MakeAdapter): void {
     expect(after).toMatchObject({ ...documents, tick: 5, history: [revised(7)] });
     expect(after.releases).toEqual([RELEASE]);
     expect(after.decisions).toEqual([{ id: decision.id, incident: "inc_1" }]);
-    expect(after.decided).toEqual([{ decision, frozen: [] }]);
+    expect(after.decided).toEqual([decision]);
     expect(after.incidents).toMatchObject([
       {
         incident,
@@ -258,28 +257,9 @@ export function changesContract(make: MakeAdapter): void {
     store.close();
     const { incidents, decided } = await everythingIn(adapter);
     expect(incidents).toEqual([{ ...opened, incident: closed }]);
-    expect(decided).toEqual([{ decision: opening.decision, frozen: [] }]);
+    expect(decided).toEqual([opening.decision]);
     const again = adapter.open();
     expect(again.load({ history: 0, runs: 0 }).incidents).toEqual([closed]);
     again.close();
-  });
-
-  test("a decision is read with the frozen sums of its rollout alone, in their order", async () => {
-    const store = (await make()).open();
-    await store.commit(change(stopped("1")));
-    const frozen = (rolloutNumber: number, tick: number) => ({
-      alias: "agent",
-      rolloutNumber,
-      tick,
-      candidate: { ...NO_COUNTS, assigned: tick },
-      stable: NO_COUNTS,
-    });
-    await store.writeLedger({ ...NO_LEDGER_WRITES, frozen: [frozen(1, 9), frozen(1, 2), frozen(2, 3)], tick: 10 });
-    const found = await store.readDecision("1".padEnd(64, "0"));
-    expect(found?.frozen.map(({ tick, candidate }) => [tick, candidate.assigned])).toEqual([
-      [2, 2],
-      [9, 9],
-    ]);
-    store.close();
   });
 }

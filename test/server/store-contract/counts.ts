@@ -4,7 +4,7 @@
 import { newLedger } from "@flagback/core";
 import { expect, test } from "vitest";
 import { type LedgerWrites, NO_LEDGER_WRITES } from "../../../server/src/store/ledger-writes.ts";
-import { ALL, change, everythingIn, type MakeAdapter, NO_COUNTS, stopped } from "./adapter.ts";
+import { ALL, everythingIn, type MakeAdapter, NO_COUNTS } from "./adapter.ts";
 
 const ROLLOUT = { alias: "agent", rolloutNumber: 1 };
 const NAME = { ...ROLLOUT, instance: "i1", seq: 4, version: "agent@2" };
@@ -77,6 +77,34 @@ export function countsContract(make: MakeAdapter): void {
     again.close();
   });
 
+  test("frozen ticks are read page by page, those of the rollout alone and in their order", async () => {
+    const store = (await make()).open();
+    const frozen = (rolloutNumber: number, tick: number) => ({
+      ...ROLLOUT,
+      rolloutNumber,
+      tick,
+      candidate: { ...NO_COUNTS, assigned: tick },
+      stable: NO_COUNTS,
+    });
+    const { rolloutNumber } = ROLLOUT;
+    const ticks = [9, 2, 5, 0, 7].map((tick) => frozen(rolloutNumber, tick));
+    await store.writeLedger({ ...NO_LEDGER_WRITES, frozen: [...ticks, frozen(rolloutNumber + 1, 3)], tick: 10 });
+    const page = async (of: Parameters<typeof store.frozenTicks>[1]) =>
+      (await store.frozenTicks(ROLLOUT, of)).map(({ tick, candidate }) => [tick, candidate.assigned]);
+
+    expect(await page({ limit: 2 })).toEqual([
+      [0, 0],
+      [2, 2],
+    ]);
+    expect(await page({ after: 2, limit: 2 })).toEqual([
+      [5, 5],
+      [7, 7],
+    ]);
+    expect(await page({ after: 2, through: 5, limit: 2 })).toEqual([[5, 5]]);
+    expect(await page({ after: 9, limit: 2 })).toEqual([]);
+    store.close();
+  });
+
   test("frozen sums of the last day stay, and older ones go as new ones come", async () => {
     const store = (await make()).open();
     const frozen = (tick: number) => ({ ...ROLLOUT, tick, candidate: NO_COUNTS, stable: NO_COUNTS });
@@ -87,9 +115,8 @@ export function countsContract(make: MakeAdapter): void {
     for (let tick = 86_406; tick <= 86_410; tick++) {
       await store.writeLedger({ ...NO_LEDGER_WRITES, frozen: [frozen(tick)], tick });
     }
-    await store.commit(change(stopped("1")));
-    const kept = (await store.readDecision("1".padEnd(64, "0")))?.frozen.map(({ tick }) => tick);
-    expect(kept).toEqual([10, 86_406, 86_407, 86_408, 86_409, 86_410]);
+    const kept = await store.frozenTicks(ROLLOUT, { limit: ALL });
+    expect(kept.map(({ tick }) => tick)).toEqual([10, 86_406, 86_407, 86_408, 86_409, 86_410]);
     store.close();
   });
 }

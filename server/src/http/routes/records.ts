@@ -1,6 +1,7 @@
 /** What happened and who is there: audit, decisions, runtimes, propagation. */
 import { type AuditEvent, FlagbackError } from "@flagback/schemas";
 import * as z from "zod";
+import { Serial } from "../../engine/serial.ts";
 import { replayDecision } from "../../evaluator/replay-decision.ts";
 import type { App, ServerContext } from "../context.ts";
 
@@ -18,6 +19,9 @@ const AuditQuery = z.object({
 });
 
 export function recordRoutes(app: App, context: ServerContext): void {
+  /** One at a time: however many are asked for, others wait for a page of one. */
+  const replays = new Serial();
+
   app.get("/v1/audit", { config: { access: "viewer" }, schema: { querystring: AuditQuery } }, async (request) => {
     const { after, limit, target, decision, waitMs } = request.query;
     const read = async () =>
@@ -36,8 +40,17 @@ export function recordRoutes(app: App, context: ServerContext): void {
     "/v1/decisions/:id/replay",
     { config: { access: "viewer" }, schema: { params: z.object({ id: z.string() }) } },
     async (request) => {
-      const found = await context.store.readDecision(request.params.id);
-      if (found) return replayDecision(found.decision, found.frozen);
+      const replayed = await replays.run(async () => {
+        const decision = await context.store.readDecision(request.params.id);
+        // Where whoever asked has gone, there is nobody to tell what it came to.
+        return (
+          decision &&
+          replayDecision(decision, async (page) =>
+            request.raw.socket.destroyed ? [] : context.store.frozenTicks(decision, page),
+          )
+        );
+      });
+      if (replayed) return replayed;
       throw new FlagbackError({
         code: "decision_not_found",
         message: `There is no decision ${request.params.id}.`,
