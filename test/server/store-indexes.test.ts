@@ -34,6 +34,11 @@ test.each<[name: string, ask: (store: Store) => Promise<unknown>, index: string]
   ["what was said of an alias", (store) => store.feedbackSummaries("agent"), "COVERING INDEX feedback_summed"],
   ["an alias's audit", (store) => store.readAudit({ target: "alias:agent", limit: 10 }), "audit_by_target"],
   ["a decision's audit", (store) => store.readAudit({ decisionId: "d", limit: 10 }), "audit_by_decision"],
+  [
+    "frozen ticks of a rollout",
+    (store) => store.frozenTicks({ alias: "agent", rolloutNumber: 1 }, { after: 7, limit: 10 }),
+    "PRIMARY KEY (alias=? AND rollout_number=? AND tick>?",
+  ],
   ["the audit from somewhere on", (store) => store.readAudit({ after: 7, limit: 10 }), "INTEGER PRIMARY KEY"],
 ])("%s are found by an index", async (_name, ask, index) => {
   const plans = await plansOf(ask);

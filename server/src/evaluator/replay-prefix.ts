@@ -7,7 +7,7 @@ import { ARMS, addCounts, freezeThrough, type Ledger, newLedger } from "@flagbac
 import type { FrozenTick, TickPage } from "../store/store.ts";
 
 /** Ticks that are read and added before others have their turn. */
-const TICKS_PER_TURN = 200;
+const TICKS_PER_TURN = 100;
 /** Logs of e-values agree to this across machines (BRAIN 2.6). */
 const TOLERANCE = 1e-12;
 /** The runtimes' own rows are not kept once a tick is frozen; their sum stands under this name. */

@@ -50,6 +50,8 @@ export function recordRoutes(app: App, context: ServerContext): void {
           )
         );
       });
+      // It may have waited for many others.
+      context.tokens.assertLive(request.token);
       if (replayed) return replayed;
       throw new FlagbackError({
         code: "decision_not_found",
