@@ -314,6 +314,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         now,
         auditSignal,
         held,
+        noteAccepted: (outcomes) => {
+          accepted += outcomes;
+        },
         leaseMs,
       },
       door,

@@ -78,6 +78,18 @@ test("a body that is whole has left its place, also where its sender keeps the c
   });
 });
 
+test("a body that is refused before it has come has left its place, also where it never comes", async () => {
+  const { server, token } = await limited({ maxBodiesPerToken: 1, waitingPatienceMs: 60_000 });
+  for (let n = 0; n < 3; n++) {
+    const socket = await slowBody(server, "/v1/outcomes", `${bearer(token)}Content-Length: 2000000\r\n`);
+    expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1\.1 413 /);
+    socket.destroy();
+    await eventually("its place is free", async () => {
+      return (await server.call("POST", "/v1/outcomes", { outcomes: [] }, { token })).status === 400;
+    });
+  }
+});
+
 test.each([
   ["nothing is there", "/v1/nothing", "", 404],
   ["no token is shown", "/v1/outcomes", "", 401],

@@ -2,7 +2,7 @@
  * Who may call a route: each says so itself, and a request is checked before its body is read.
  */
 
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { FlagbackError, type Role } from "@flagback/schemas";
 import type { FastifyRequest } from "fastify";
 import { isAllowed } from "../auth/tokens.ts";
@@ -19,7 +19,7 @@ export type Access = Role | "anybody" | ((request: FastifyRequest) => Promise<St
 /** What the door knows of a request before its body is read. */
 export interface Guard {
   authenticate(request: IncomingMessage): StoredToken;
-  expectBody(request: IncomingMessage, token: StoredToken | undefined): void;
+  expectBody(request: IncomingMessage, response: ServerResponse, token: StoredToken | undefined): void;
 }
 
 declare module "fastify" {
@@ -36,9 +36,9 @@ export function guardRoutes(app: App, door: Guard): void {
   app.addHook("onRoute", (route) => {
     if (!route.config?.access) throw new Error(`the route ${route.method} ${route.url} says not who may call it`);
   });
-  app.addHook("onRequest", async (request) => {
+  app.addHook("onRequest", async (request, reply) => {
     if (request.is404) throw nothingAt(request);
-    door.expectBody(request.raw, await tokenOf(request, door));
+    door.expectBody(request.raw, reply.raw, await tokenOf(request, door));
   });
 }
 

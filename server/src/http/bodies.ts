@@ -2,7 +2,7 @@
  * Gives a place to each request whose body is on its way. A body is held until it is whole, so what slow ones cost is bounded; and
  * strangers can't take the places of those whose token is known.
  */
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DoorLimits } from "../limits.ts";
 import { busy } from "./retry-later.ts";
 import { WaitingRoom } from "./waiting-room.ts";
@@ -41,7 +41,7 @@ export class Bodies {
   }
 
   /** Before anything of the body is read. @throws RetryLater `overloaded` where every place is taken by one that came just now */
-  expect(request: IncomingMessage, sender: BodySender): void {
+  expect(request: IncomingMessage, response: ServerResponse, sender: BodySender): void {
     if (!hasBody(request)) return;
     const [room, name] = "tokenId" in sender ? [this.#ofTokens, sender.tokenId] : [this.#ofStrangers, sender.address];
     const id = String(++this.#count);
@@ -55,11 +55,14 @@ export class Bodies {
       this.#requests.get(seated.pushedOut)?.destroy();
     }
     this.#requests.set(id, request);
-    // Whole, or cut off.
-    request.once("close", () => {
+    const leave = () => {
       room.leave(id);
       this.#requests.delete(id);
-    });
+    };
+    // Whole, or cut off.
+    request.once("close", leave);
+    // Answered before it was whole: the rest is thrown away, and where the socket closes first the request never does.
+    response.once("close", leave);
   }
 }
 

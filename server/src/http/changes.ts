@@ -41,7 +41,8 @@ export async function change(
   const { revision } = executed;
   const { propagation } = context.hub;
   // The change is done: where there is no place to wait at, it is answered as far as it has come.
-  await context.held.holdIfRoom(request, timeoutMs, (wake) => propagation.whenSettled(revision, wake));
+  if ((propagation.progressOf(revision)?.waiting ?? 0) > 0)
+    await context.held.holdIfRoom(request, timeoutMs, (wake) => propagation.whenSettled(revision, wake));
   const spread = propagation.find(revision);
   if (!spread) return answerOf(executed);
   const { acknowledgements, ...rest } = spread;

@@ -61,6 +61,8 @@ export interface ServerContext {
   /** None where the server knows no address that a link could begin with. */
   readonly links: DecisionLinks | undefined;
   readonly metrics: Metrics;
+  /** So many reported outcomes are counted, and are told as accepted once they are durable. */
+  readonly noteAccepted: (outcomes: number) => void;
   /** The metrics in Prometheus' text format. */
   readonly scrape: () => Promise<string>;
   readonly now: () => number;

@@ -8,6 +8,7 @@ import {
   type IncomingMessage,
   type RequestListener,
   type Server,
+  type ServerResponse,
 } from "node:http";
 import { createServer as createHttpsServer, type Server as SecureServer } from "node:https";
 import type { Socket } from "node:net";
@@ -126,9 +127,9 @@ export class Door {
   }
 
   /** Before a request's body is read, of the token's holder or of a stranger. @throws RetryLater `overloaded` */
-  expectBody(request: IncomingMessage, token: StoredToken | undefined): void {
+  expectBody(request: IncomingMessage, response: ServerResponse, token: StoredToken | undefined): void {
     const stranger = () => senderOf(clientAddress(request, this.#trustedProxies));
-    this.#bodies.expect(request, token ? { tokenId: token.id } : { address: stranger() });
+    this.#bodies.expect(request, response, token ? { tokenId: token.id } : { address: stranger() });
   }
 
   /** Makes a listener. Fastify asks for one on each address that its host's name has. */

@@ -33,6 +33,8 @@ export class WaitingRoom {
   /** `sender` is `undefined` for one that speaks for many, such as a trusted proxy: it is held to the whole room only. */
   enter(id: string, sender: string | undefined, nowMs: number): Seated {
     this.leave(id);
+    const { places, placesPerSender } = this.#limits;
+    if (places < 1 || (sender !== undefined && placesPerSender < 1)) return { isSeated: false };
     const group = sender ?? "";
     const pushedOut = this.#mustYield(group, sender !== undefined);
     if (pushedOut !== undefined) {

@@ -17,11 +17,12 @@ export function outcomeRoutes(app: App, context: ServerContext): void {
     const { accepted, duplicates, rejected, late, checks } = result;
     // In memory at once, as the counts are: the same report again is a duplicate, whatever the disk says now.
     context.synthetic.note(checks);
+    context.noteAccepted(accepted - checks.length);
     // Acknowledged only when durable. Feedback first: after a crash in between, both are reported and stored again.
     await context.feedback.takeLate(late);
     await context.engine.flushLedger();
     await context.synthetic.settle();
-    context.metrics.reports.inc({ result: "accepted" }, accepted);
+    context.metrics.reports.inc({ result: "accepted" }, checks.length);
     context.metrics.reports.inc({ result: "duplicate" }, duplicates);
     context.metrics.reports.inc({ result: "rejected" }, rejected.length);
     return { accepted, duplicates, rejected };

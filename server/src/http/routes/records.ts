@@ -4,11 +4,16 @@ import * as z from "zod";
 import { Serial } from "../../engine/serial.ts";
 import { replayDecision } from "../../evaluator/replay-decision.ts";
 import type { App, ServerContext } from "../context.ts";
+import { busy } from "../retry-later.ts";
 
 /** Rows in one answer. */
 const MAX_ROWS = 1_000;
 /** Longest that a request waits for the next row. */
 const MAX_WAIT_MS = 30_000;
+
+/** Replays that wait for their turn, or have it: each may take a second. */
+const MAX_WAITING_REPLAYS = 16;
+const REPLAY_RETRY_MS = 5_000;
 
 const AuditQuery = z.object({
   after: z.coerce.number().int().min(0).optional(),
@@ -21,6 +26,7 @@ const AuditQuery = z.object({
 export function recordRoutes(app: App, context: ServerContext): void {
   /** One at a time: however many are asked for, others wait for a page of one. */
   const replays = new Serial();
+  let waiting = 0;
 
   app.get("/v1/audit", { config: { access: "viewer" }, schema: { querystring: AuditQuery } }, async (request) => {
     const { after, limit, target, decision, waitMs } = request.query;
@@ -40,7 +46,9 @@ export function recordRoutes(app: App, context: ServerContext): void {
     "/v1/decisions/:id/replay",
     { config: { access: "viewer" }, schema: { params: z.object({ id: z.string() }) } },
     async (request) => {
-      const replayed = await replays.run(async () => {
+      if (waiting >= MAX_WAITING_REPLAYS) throw busy(`${waiting} decisions are being replayed.`, REPLAY_RETRY_MS);
+      waiting += 1;
+      const replay = replays.run(async () => {
         const decision = await context.store.readDecision(request.params.id);
         // Where whoever asked has gone, there is nobody to tell what it came to.
         return (
@@ -50,7 +58,10 @@ export function recordRoutes(app: App, context: ServerContext): void {
           )
         );
       });
-      // It may have waited for many others.
+      const replayed = await replay.finally(() => {
+        waiting -= 1;
+      });
+      // It may have waited for others.
       context.tokens.assertLive(request.token);
       if (replayed) return replayed;
       throw new FlagbackError({
